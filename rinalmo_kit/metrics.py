@@ -1,0 +1,159 @@
+"""Scores of predicted structures (paper, "Secondary structure prediction"; spec §4.2, §4.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .structure import Structure, as_pairs
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["THRESHOLDS", "StructureScores", "mean_scores", "structure_scores", "threshold_scores", "tune_threshold"]
+
+THRESHOLDS = tuple(i / 100 for i in range(1, 30))
+"""Candidates of threshold tuning, 0.01 … 0.29 (spec §4.3)."""
+
+
+class StructureScores(NamedTuple):
+    """Scores of one structure or their mean; INF is the geometric mean of precision and recall."""
+
+    precision: float
+    recall: float
+    f1: float
+    inf: float
+
+
+def _from_rates(precision: Any, recall: Any) -> tuple[Any, Any]:
+    """F1 and INF from precision and recall; F1 is 0 where their sum is below 1e-5, as in the official code."""
+    total = np.asarray(precision) + recall
+    f1 = np.where(total < 1e-5, 0.0, 2 * precision * recall / np.maximum(total, 1e-5))
+    return f1, np.sqrt(np.asarray(precision) * recall)
+
+
+def _pairs(structure: Structure | ArrayLike) -> NDArray[np.int64]:
+    return structure.pairs if isinstance(structure, Structure) else as_pairs(structure, multiplets=True)
+
+
+def _near(pairs: NDArray[np.int64], others: NDArray[np.int64], shift: int) -> NDArray[np.int64]:
+    """Index of the first of `others` within `shift` of each pair at one of its ends; len(others) if none."""
+    width = max(pairs.max(initial=0), others.max(initial=0)) + 2 * shift + 2
+    first = np.full(len(pairs), len(others))
+    if not len(others):
+        return first
+    codes = others[:, 0] * width + others[:, 1] + shift  # shifted so that j − shift stays in its row
+    order = np.argsort(codes)
+    codes = codes[order]
+    offsets = range(-shift, shift + 1)
+    for di, dj in {(d, 0) for d in offsets} | {(0, d) for d in offsets}:
+        wanted = (pairs[:, 0] + di) * width + pairs[:, 1] + dj + shift
+        at = np.minimum(np.searchsorted(codes, wanted), len(codes) - 1)
+        found = codes[at] == wanted
+        first[found] = np.minimum(first[found], order[at[found]])
+    return first
+
+
+def structure_scores(
+    target: Structure | ArrayLike, predicted: Structure | ArrayLike, *, shift: int = 1
+) -> StructureScores:
+    """Precision, recall, F1 and INF of predicted base pairs, tolerant to a shift of one nucleotide.
+
+    A predicted pair (i, j) is right if (i, j), (i ± 1, j) or (i, j ± 1) is in the target; a target pair is
+    found by the same rule. Two structures without pairs score 0, as in the official code.
+
+    Parameters
+    ----------
+    target, predicted : Structure or array_like, shape (n, 2)
+        0-based pairs; a nucleotide may be in several of them.
+    shift : int
+        0 for strict scores; the paper and the field report 1.
+
+    Raises
+    ------
+    ValueError
+        If both are structures and their sequences differ in length.
+
+    Examples
+    --------
+    >>> structure_scores([(0, 20), (1, 19)], [(0, 19), (3, 17)])
+    StructureScores(precision=0.5, recall=1.0, f1=0.6666666666666666, inf=0.7071067811865476)
+    >>> structure_scores([(0, 20), (1, 19)], [(0, 19), (3, 17)], shift=0).f1
+    0.0
+    """
+    if isinstance(target, Structure) and isinstance(predicted, Structure) and len(target) != len(predicted):
+        raise ValueError(
+            f"target {target.name!r} has {len(target)} nucleotides, prediction {predicted.name!r} {len(predicted)}"
+        )
+    target, predicted = _pairs(target), _pairs(predicted)
+    precision = float((_near(predicted, target, shift) < len(target)).sum() / max(len(predicted), 1))
+    recall = float((_near(target, predicted, shift) < len(predicted)).sum() / max(len(target), 1))
+    f1, inf = _from_rates(precision, recall)
+    return StructureScores(precision, recall, float(f1), float(inf))
+
+
+def mean_scores(scores: Iterable[StructureScores], *, lengths: Sequence[int] | None = None) -> StructureScores:
+    """Mean over structures; with `lengths`, weighted by them (the paper's Supplementary Table S2).
+
+    Examples
+    --------
+    >>> one, none = StructureScores(1.0, 1.0, 1.0, 1.0), StructureScores(0.0, 0.0, 0.0, 0.0)
+    >>> mean_scores([one, none]).f1, mean_scores([one, none], lengths=[30, 10]).f1
+    (0.5, 0.75)
+    """
+    table = np.asarray(list(scores), dtype=np.float64).reshape(-1, 4)
+    if not len(table):
+        raise ValueError("no scores to average")
+    return StructureScores(*np.average(table, axis=0, weights=lengths).tolist())
+
+
+def threshold_scores(
+    target: Structure | ArrayLike,
+    pairs: NDArray[np.int64],
+    probabilities: NDArray[np.floating],
+    thresholds: Sequence[float] = THRESHOLDS,
+    *,
+    shift: int = 1,
+) -> NDArray[np.float64]:
+    """Scores of one prediction at many thresholds from a single greedy pass.
+
+    Parameters
+    ----------
+    target : Structure or array_like, shape (n, 2)
+    pairs, probabilities : ndarray
+        From :func:`rinalmo_kit.structure.greedy_pairs` at the lowest threshold or below it.
+    thresholds : sequence of float
+
+    Returns
+    -------
+    ndarray of float64, shape (len(thresholds), 4)
+        Columns as in :class:`StructureScores`.
+    """
+    target = _pairs(target)
+    kept = (probabilities[None] > np.asarray(thresholds, dtype=probabilities.dtype)[:, None]).sum(axis=1)
+    right = np.concatenate(([0], np.cumsum(_near(pairs, target, shift) < len(target))))
+    # pairs are in the order of acceptance, so a target pair is found by every prefix that reaches its first match
+    found = np.searchsorted(np.sort(_near(target, pairs, shift)), kept)
+    precision, recall = right[kept] / np.maximum(kept, 1), found / max(len(target), 1)
+    return np.stack((precision, recall, *_from_rates(precision, recall)), axis=1)
+
+
+def tune_threshold(
+    tables: Sequence[NDArray[np.float64]], thresholds: Sequence[float] = THRESHOLDS
+) -> tuple[float, NDArray[np.float64]]:
+    """Best threshold for the mean F1 over structures; the lowest of equals.
+
+    Parameters
+    ----------
+    tables : sequence of ndarray, shape (len(thresholds), 4)
+        One :func:`threshold_scores` per structure.
+
+    Returns
+    -------
+    threshold : float
+    means : ndarray, shape (len(thresholds), 4)
+    """
+    means = np.mean(np.asarray(tables), axis=0)
+    return float(thresholds[int(np.argmax(means[:, 2]))]), means
