@@ -1,0 +1,395 @@
+"""From a name or a file to a ready model: embedded weights, official files, every layout of spec §2."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import re
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from .heads import ClassificationHead, RibosomeLoadHead, StructureHead
+from .model import Config, RiNALMo
+
+__all__ = ["EMBEDDED", "OFFICIAL", "load", "save"]
+
+EMBEDDED = {"nano-ss": "nano-ss.safetensors", "nano": "nano-ss.safetensors"}
+"""Models inside the package → file under ``weights/``. ``nano`` is the encoder of ``nano-ss`` without its head."""
+
+RECORD = "https://zenodo.org/records/15043668/files"
+FAMILIES = ("5s", "16s", "23s", "grp1", "srp", "telomerase", "RNaseP", "tmRNA", "tRNA")
+OFFICIAL: dict[str, tuple[str, str | None]] = {
+    "micro": (
+        "rinalmo_micro_pretrained.pt",
+        "910c73aa722061e8904a9b0d58e1e664c075fa78683fa364fcf099ae3f81ddf9",
+    ),
+    "mega": (
+        "rinalmo_mega_pretrained.pt",
+        "8e6d5799055dc96a556ac5dc4fbf882b677c86ccfeb072d42578d655890000b0",
+    ),
+    "giga": (
+        "rinalmo_giga_pretrained.pt",
+        "cd93c3f21eb3e767373c9492191686b5846247bd1110693e453c1dd0f321c0db",
+    ),
+    "giga-ss-bprna": (
+        "rinalmo_giga_ss_bprna_ft.pt",
+        "44e377cb0c92f7b9cff8db8a38e33e5c0363d2f9a19831c6342346bb788a5e55",
+    ),
+    **{f"giga-ss-archiveII-{family}": (f"rinalmo_giga_ss_archiveII-{family}_ft.pt", None) for family in FAMILIES},
+    "giga-splice-donor": ("rinalmo_giga_splice_donor_ft.pt", None),
+    "giga-splice-acceptor": ("rinalmo_giga_splice_acceptor_ft.pt", None),
+    "giga-ncrna-0": ("rinalmo_giga_ncrna_class_0_noise_ft.pt", None),
+    "giga-ncrna-200": ("rinalmo_giga_ncrna_class_200_noise_ft.pt", None),
+    "giga-mrl": ("rinalmo_giga_mrl_ft.pt", None),
+}
+"""Official models (CC BY 4.0) → file of the public record, and its SHA-256 where one is published (spec §2.1)."""
+
+
+def load(
+    name_or_path: str | os.PathLike = "nano-ss",
+    *,
+    config: Config | None = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> RiNALMo:
+    """Load a model by name or from a file; every parameter must be there, none may be left over.
+
+    Parameters
+    ----------
+    name_or_path : str or path
+        ``"nano-ss"`` (structure) and ``"nano"`` (encoder) come with the package. ``"micro"``, ``"mega"``,
+        ``"giga"`` and the fine-tuned ``"giga-ss-bprna"``, … (:data:`OFFICIAL`) are downloaded once from their
+        public record, or taken from ``$RINALMO_KIT_DATA`` where there is no internet.
+        Else a file: ``.pt``, ``.ckpt`` or ``.safetensors`` in any layout of the official code, or saved by
+        :func:`save`.
+    config : Config, optional
+        Needed only for a file whose number of heads is not 20; width and depth are read from the file.
+    device : optional
+        Default: CUDA, else MPS, else CPU.
+    dtype : torch.dtype, optional
+        Default: float32.
+
+    Returns
+    -------
+    RiNALMo
+        In eval mode, with ``head``, ``threshold`` and ``scaler`` where the file has them.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, a file that is not a checkpoint or would run code, and for missing, unexpected
+        or misshapen parameters, which are listed.
+    FileNotFoundError
+        If the file does not exist.
+
+    Examples
+    --------
+    >>> model = load("nano-ss", device="cpu")
+    >>> model.config.dim, type(model.head).__name__
+    (320, 'StructureHead')
+    """
+    name = os.fspath(name_or_path)
+    if name in EMBEDDED:
+        path = Path(__file__).parent / "weights" / EMBEDDED[name]
+    elif name in OFFICIAL:
+        path = official_file(name)
+    elif os.sep in name or Path(name).suffix or isinstance(name_or_path, os.PathLike):
+        path = Path(name).expanduser()
+    else:
+        raise ValueError(
+            f"unknown model {name!r}; embedded: {', '.join(EMBEDDED)}; official: {', '.join(OFFICIAL)}; "
+            "or give the path of a checkpoint file"
+        )
+    model = model_from_state(*read_state(path), config=config, source=str(path))
+    if name == "nano":
+        model.head = model.threshold = None
+    model.name = name if name in EMBEDDED or name in OFFICIAL else path.name
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.mps.is_available() else "cpu"
+    return model.to(device=device, dtype=dtype or torch.float32).eval()
+
+
+def save(model: RiNALMo, path: str | os.PathLike, *, dtype: torch.dtype | None = None) -> Path:
+    """Write a model as safetensors that :func:`load` reads: the released layout, head and threshold included.
+
+    The file appears complete or not at all.
+
+    Parameters
+    ----------
+    model : RiNALMo
+    path : path
+        Ends in ``.safetensors``.
+    dtype : torch.dtype, optional
+        Store in this precision, such as ``torch.float16`` for half the size.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"{path}: a model is saved as .safetensors")
+    prefix = "" if model.head is None else "lm."
+    state = {}
+    for key, value in model.state_dict().items():
+        key = f"pred_head.{key.removeprefix('head.')}" if key.startswith("head.") else prefix + key
+        state[key] = value.detach().to(device="cpu", dtype=dtype).contiguous()
+    if model.threshold is not None:
+        state["threshold"] = torch.tensor(model.threshold, dtype=torch.float64)
+    if model.scaler is not None:
+        state["scaler._mean"], state["scaler._std"] = (torch.tensor([v], dtype=torch.float64) for v in model.scaler)
+    with whole_file(path) as temporary:
+        save_file(state, temporary, metadata={"format": "pt", "heads": str(model.config.heads)})
+    return path
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a temporary name to write to, and rename it to `path` at the end; nothing is left after an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        yield Path(name)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+# --- reading checkpoints -----------------------------------------------------------------------------
+
+
+def read_state(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read a checkpoint file without running code: the flat state dict, and what stands beside it."""
+    if not path.exists():
+        raise FileNotFoundError(f"no such checkpoint: {path}")
+    if path.suffix == ".safetensors":
+        try:
+            with safe_open(path, framework="pt") as file:
+                return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+        except SafetensorError as error:
+            raise ValueError(f"{path} is not a safetensors file: {error}") from error
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = re.search(r"Unsupported (?:global|class|operand)[^\n]*|GLOBAL [\w.]+", str(error))
+        raise ValueError(
+            f"{path} is refused: it is not a plain checkpoint, and unpickling it could run code "
+            f"({reason.group() if reason else str(error).splitlines()[0]})"
+        ) from error
+    except (RuntimeError, EOFError, KeyError, IndexError) as error:
+        raise ValueError(f"{path} is not a checkpoint, or is cut off: {error}") from error
+    beside = {}
+    for wrapper in ("state_dict", "model"):  # Lightning checkpoints; some third-party files
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            beside = {key: value for key, value in content.items() if key != wrapper}
+            content = content[wrapper]
+    if not isinstance(content, Mapping) or not all(isinstance(key, str) for key in content):
+        raise ValueError(f"{path} holds a {type(content).__name__}, not a state dict")
+    return dict(content), beside
+
+
+def model_from_state(
+    state: dict[str, Any], beside: Mapping[str, Any], *, config: Config | None = None, source: str = "checkpoint"
+) -> RiNALMo:
+    """Build the model that a state dict describes and fill it, strictly."""
+    threshold = state.pop("threshold", beside.get("threshold"))
+    scaler = [state.pop(f"scaler.{key}", None) for key in ("_mean", "_std")]
+    state, heads = released_layout(state)
+    if "heads" in beside:
+        heads = int(beside["heads"])
+    lm = {key: value for key, value in state.items() if not key.startswith("head.")}
+    head = {key.removeprefix("head."): value for key, value in state.items() if key.startswith("head.")}
+    config = config_of(lm, heads=heads, config=config, source=source)
+    with torch.device("meta"):
+        model = RiNALMo(config)
+        model.head = head_of(head, config.dim, source) if head else None
+    fill(model, state, source)
+    model.threshold = None if threshold is None else float(threshold)
+    if all(value is not None for value in scaler):
+        model.scaler = (float(scaler[0]), float(scaler[1]))
+    return model
+
+
+def released_layout(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], int | None]:
+    """Rename keys of any known layout to those of the released files, task heads under ``head.``.
+
+    Returns
+    -------
+    state : dict
+    heads : int or None
+        Number of attention heads, where the layout tells it.
+    """
+    renamed, split, heads = {}, {}, None
+    for key, value in state.items():
+        key = re.sub(r"^(lm|rinalmo|model)\.", "", key)
+        key = re.sub(r"^pred_head\.", "head.", key).replace("mh_attn.mh_attn.", "mh_attn.")
+        if key.endswith("rotary_emb.inv_freq"):  # computed, not learned; tells the width of a head
+            embedding = next((v for k, v in state.items() if k.endswith("embedding.weight")), None)
+            heads = None if embedding is None else embedding.shape[1] // (2 * len(value))
+        elif match := re.fullmatch(r"(.*mh_attn)\.to_([qkv])\.weight", key):
+            split.setdefault(match[1], {})[match[2]] = (key, value)
+        else:
+            renamed[key] = value
+    for attention, parts in split.items():
+        if set(parts) == set("qkv"):
+            renamed[f"{attention}.Wqkv.weight"] = torch.cat([parts[part][1] for part in "qkv"])
+        else:  # incomplete: left as it is, for the strict check to report
+            renamed.update(parts.values())
+    return renamed, heads
+
+
+def config_of(
+    lm: Mapping[str, Tensor], *, heads: int | None, config: Config | None, source: str
+) -> Config:
+    """Read width and depth off a state dict; check them against `config` if there is one."""
+    embedding = lm.get("embedding.weight")
+    if not isinstance(embedding, Tensor) or embedding.dim() != 2:
+        known = ", ".join(list(lm)[:5]) or "nothing"
+        raise ValueError(
+            f"{source} is not a RiNALMo checkpoint: missing key embedding.weight; it holds {known}, …"
+        )
+    dim = embedding.shape[1]
+    numbers = [int(m[1]) for m in (re.match(r"transformer\.blocks\.(\d+)\.", key) for key in lm) if m]
+    blocks = max(numbers, default=-1) + 1
+    if config is not None:
+        if (config.dim, config.blocks) != (dim, blocks):
+            raise ValueError(
+                f"{source} has dim={dim} and {blocks} blocks, config says dim={config.dim} and {config.blocks} blocks"
+            )
+        return config
+    heads = heads or 20
+    if dim % (2 * heads):
+        raise ValueError(f"{source} has dim={dim}, which {heads} heads do not divide: pass config=Config({dim}, {blocks}, heads=…)")
+    return Config(dim, blocks, heads)
+
+
+def head_of(state: Mapping[str, Tensor], dim: int, source: str) -> nn.Module:
+    """Make the task head that a state dict describes."""
+    if "conv_out.weight" in state:
+        return StructureHead(dim)
+    if "linear_out.weight" in state:
+        return RibosomeLoadHead(dim)
+    if "classifier.0.weight" in state and "classifier.2.weight" in state:
+        return ClassificationHead(dim, len(state["classifier.0.weight"]), len(state["classifier.2.weight"]))
+    raise ValueError(f"{source} has an unknown task head with the keys {', '.join(sorted(state))}")
+
+
+def fill(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Put a state dict into a model on the meta device, or list every key that does not fit."""
+    expected = model.state_dict()
+    problems = {
+        "missing": sorted(expected.keys() - state.keys()),
+        "unexpected": sorted(state.keys() - expected.keys()),
+        "wrong shape": [
+            f"{key} {tuple(getattr(state[key], 'shape', ()))}, expected {tuple(expected[key].shape)}"
+            for key in sorted(expected.keys() & state.keys())
+            if getattr(state[key], "shape", None) != expected[key].shape
+        ],
+    }
+    if any(problems.values()):
+        lists = "\n".join(f"  {what} ({len(keys)}): {_some(keys)}" for what, keys in problems.items() if keys)
+        raise ValueError(f"{source} does not fit the model; nothing was loaded\n{lists}")
+    model.load_state_dict(state, assign=True)
+
+
+def _some(keys: list[str], limit: int = 12) -> str:
+    return ", ".join(keys[:limit]) + (f", … and {len(keys) - limit} more" if len(keys) > limit else "")
+
+
+# --- official files ----------------------------------------------------------------------------------
+
+
+def official_file(name: str) -> Path:
+    """Path of an official file: from ``$RINALMO_KIT_DATA``, the cache, or downloaded into the cache.
+
+    The cache is ``$RINALMO_KIT_CACHE``, by default the user's cache folder.
+    """
+    import pooch
+
+    filename, sha256 = OFFICIAL[name]
+    if root := os.environ.get("RINALMO_KIT_DATA"):
+        for folder in (Path(root), Path(root) / "checkpoints"):
+            if (folder / filename).exists():
+                check_sha256(folder / filename, sha256)
+                return folder / filename
+    cache = Path(os.environ.get("RINALMO_KIT_CACHE") or pooch.os_cache("rinalmo_kit"))
+    path = cache / filename
+    if path.exists():  # it was checked before it got this name
+        return path
+    from filelock import FileLock
+
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):  # of several processes one downloads
+        if not path.exists():
+            if sha256 is None:
+                warnings.warn(f"no SHA-256 is published for {filename}: only its keys can be checked", stacklevel=4)
+            try:
+                pooch.retrieve(
+                    f"{RECORD}/{filename}?download=1",
+                    known_hash=sha256 and f"sha256:{sha256}",
+                    fname=filename,
+                    path=cache,
+                    downloader=download,
+                )
+            except OSError as error:
+                raise ConnectionError(
+                    f"{name!r} could not be downloaded ({error}). What has arrived is kept; call again to go on. "
+                    f"Without internet: put {filename} into the folder $RINALMO_KIT_DATA"
+                ) from error
+    return path
+
+
+def check_sha256(path: Path, expected: str | None) -> None:
+    """Raise ValueError if the file is not the one that was published."""
+    if expected is None:
+        return
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != expected:
+        raise ValueError(f"{path} is not the official file: its SHA-256 is {found}, expected {expected}")
+
+
+def download(url: str, output_file: str | os.PathLike, _pooch: Any = None, *, attempts: int = 5) -> None:
+    """Download with progress; a broken connection is resumed, also by a later call (a pooch downloader)."""
+    import time
+
+    import requests
+    from tqdm.auto import tqdm
+
+    folder = Path(output_file).parent
+    part = folder / (hashlib.sha256(url.encode()).hexdigest()[:16] + ".part")
+    for attempt in range(1, attempts + 1):
+        done = part.stat().st_size if part.exists() else 0
+        try:
+            headers = {"Range": f"bytes={done}-", "Accept-Encoding": "identity"}
+            with requests.get(url, headers=headers, stream=True, timeout=30) as response:
+                if response.status_code == 416:  # nothing left, or the file has changed: start over
+                    part.unlink()
+                    continue
+                response.raise_for_status()
+                if response.status_code != 206:
+                    done = 0
+                length = response.headers.get("Content-Length")
+                total = done + int(length) if length else None
+                bar = tqdm(total=total, initial=done, unit="B", unit_scale=True, desc=url.split("/")[-1].split("?")[0])
+                with part.open("ab" if done else "wb") as file, bar:
+                    for chunk in response.iter_content(1 << 20):
+                        file.write(chunk)
+                        bar.update(len(chunk))
+            if total is not None and part.stat().st_size != total:
+                raise requests.ConnectionError(f"{part.stat().st_size} of {total} bytes arrived")
+            os.replace(part, output_file)
+            return
+        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError):
+            if attempt == attempts:
+                raise
+            time.sleep(min(2**attempt, 30))
+    raise requests.ConnectionError(f"{url} could not be downloaded in {attempts} attempts")

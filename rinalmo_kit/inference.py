@@ -1,0 +1,278 @@
+"""Embedding and folding of sequences as users have them: text, lists, FASTA."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .heads import StructureHead
+from .hub import load
+from .model import RiNALMo
+from .structure import Structure, greedy_pairs
+from .tokens import Sequences, clean, is_path, read_sequences, tokenize
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["embed", "fold", "fold_each", "pair_probabilities", "refold"]
+
+TRAINED_LENGTH = 1022
+"""Longest sequence in pretraining, nucleotides (paper, "Pre-training")."""
+
+TOKEN_BUDGET = 2048
+"""Tokens encoded at a time: enough to keep the matrix products efficient, few enough to stay in cache."""
+
+
+@lru_cache(maxsize=2)
+def _load_once(name: str) -> RiNALMo:
+    return load(name)
+
+
+def ready_model(model: RiNALMo | str | os.PathLike) -> RiNALMo:
+    """Return a model as it is, or load it by name or path; the last two loaded by name are kept."""
+    if isinstance(model, RiNALMo):
+        if model.training:
+            raise ValueError("the model is in training mode, where dropout makes results random: call model.eval()")
+        return model
+    return load(model) if isinstance(model, os.PathLike) or is_path(model) else _load_once(model)
+
+
+def ready_sequence(name: str, sequence: str) -> str:
+    """Clean a sequence that is to be computed on; refuse an empty one."""
+    sequence = clean(sequence, name=name)
+    if not sequence:
+        raise ValueError(f"{name!r} is empty: expected at least one nucleotide")
+    return sequence
+
+
+def notice(name: str, sequence: str, *, gaps: bool = False) -> None:
+    """Warn of what is computed as asked, but may not be what was meant."""
+    if len(sequence) > TRAINED_LENGTH:
+        warnings.warn(
+            f"{name!r} has {len(sequence)} nucleotides; the models were trained on at most {TRAINED_LENGTH}. "
+            "It is computed whole, but expect a less reliable result",
+            stacklevel=3,
+        )
+    if gaps and "-" in sequence:
+        warnings.warn(
+            f"{name!r}, position {sequence.index('-') + 1}: a gap is kept as a position that never pairs; "
+            "remove gaps to fold the RNA itself",
+            stacklevel=3,
+        )
+
+
+@torch.inference_mode()
+def embed(
+    sequences: Sequences,
+    *,
+    model: RiNALMo | str | os.PathLike = "nano",
+    pool: Literal["cls", "mean"] | None = None,
+    progress: bool = False,
+) -> list[NDArray[np.float32]] | NDArray[np.float32]:
+    """Embed sequences with the encoder.
+
+    Parameters
+    ----------
+    sequences : str, list of str, {name: sequence}, or path to FASTA
+        A single string is treated as a list of one.
+    model : RiNALMo, name or path
+        See :func:`rinalmo_kit.load`.
+    pool : {None, "cls", "mean"}
+        None gives one row a nucleotide; ``"cls"`` the row of ``<cls>``, which the paper uses for maps and
+        classification; ``"mean"`` the mean over nucleotides. ``<cls>`` and ``<eos>`` are never among the
+        nucleotide rows and never in the mean.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    list of ndarray, each float32 (L, dim), or one ndarray (number of sequences, dim) with `pool`
+        In the order of the input. What a sequence gets does not depend on the others beside it.
+
+    Raises
+    ------
+    ValueError
+        Names the sequence that is empty or has a letter outside the vocabulary, before any is computed.
+
+    Examples
+    --------
+    >>> [e.shape for e in embed(["GGGAAACCC", "ACGU"])], embed("ACGU", pool="cls").shape
+    ([(9, 320), (4, 320)], (1, 320))
+    """
+    if pool not in (None, "cls", "mean"):
+        raise ValueError(f"pool={pool!r}: expected None, 'cls' or 'mean'")
+    records = [(name, ready_sequence(name, sequence)) for name, sequence in read_sequences(sequences)]
+    texts = [text for _, text in records]
+    for record in records:
+        notice(*record)
+    model = ready_model(model)
+    results: list[Any] = [None] * len(texts)
+    with _bar(len(texts), progress, "embed") as bar:
+        for batch in batches_by_length([len(text) for text in texts]):
+            tokens = tokenize([texts[i] for i in batch]).to(model.device)
+            packing = model.packing(tokens)
+            packed = model.encode(tokens, packing).float()
+            for i, rows in zip(batch, packed.split(packing.lengths), strict=True):
+                pooled = rows[0] if pool == "cls" else rows[1:-1].mean(0) if pool == "mean" else rows[1:-1]
+                results[i] = pooled.cpu().numpy().copy()
+            bar.update(len(batch))
+    if pool is None:
+        return results
+    return np.stack(results) if results else np.zeros((0, model.config.dim), dtype=np.float32)
+
+
+def batches_by_length(lengths: list[int], budget: int = TOKEN_BUDGET) -> Iterator[list[int]]:
+    """Indices in batches of at most `budget` tokens, or of one longer sequence, sorted by length.
+
+    Examples
+    --------
+    >>> list(batches_by_length([5, 100, 7], budget=20))
+    [[0, 2], [1]]
+    """
+    batch, tokens = [], 0
+    for i in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and tokens + lengths[i] + 2 > budget:
+            yield batch
+            batch, tokens = [], 0
+        batch.append(i)
+        tokens += lengths[i] + 2
+    if batch:
+        yield batch
+
+
+def fold(
+    sequences: Sequences,
+    *,
+    model: RiNALMo | str | os.PathLike = "nano-ss",
+    threshold: float | None = None,
+    canonical_only: bool = True,
+    min_loop: int = 4,
+    progress: bool = False,
+) -> Structure | list[Structure]:
+    """Predict secondary structures.
+
+    Parameters
+    ----------
+    sequences : str, list of str, {name: sequence}, or path to FASTA
+        T counts as U, lower case as upper case, white space is ignored.
+    model : RiNALMo, name or path
+        A model with a structure head; see :func:`rinalmo_kit.load`.
+    threshold : float, optional
+        Least pairing probability; default: the value tuned with the model.
+    canonical_only : bool
+        Allow A-U, G-C and G-U only.
+    min_loop : int
+        A pair (i, j) needs j − i of at least this.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    Structure
+        If one sequence was given as a string; it may be FASTA text with one record.
+    list of Structure
+        For everything else, in the order of the input.
+
+    Raises
+    ------
+    ValueError
+        Names the sequence that is empty or has a letter outside the vocabulary; or the model has no
+        structure head.
+
+    Examples
+    --------
+    >>> fold("GGGGCUAUAGCUCAGUUGGGAGAGCGCCUGCUUUGCACGCAGGAGGUCUGCGGUUCGAUCCCGCAUAGCUCCACCA")
+    <Structure 'sequence': 76 nt, 21 pairs>
+    """
+    records = [(name, ready_sequence(name, sequence)) for name, sequence in read_sequences(sequences)]
+    options = {"threshold": threshold, "canonical_only": canonical_only, "min_loop": min_loop}
+    with _bar(len(records), progress, "fold") as bar:
+        folded = []
+        for structure in fold_each(records, model=model, **options):
+            folded.append(structure)
+            bar.update()
+    single = isinstance(sequences, str) and not is_path(sequences) and len(folded) == 1
+    return folded[0] if single else folded
+
+
+def fold_each(
+    records: Iterable[tuple[str, str]], *, model: RiNALMo | str | os.PathLike = "nano-ss", **options: Any
+) -> Iterator[Structure]:
+    """Fold (name, sequence) records one at a time, as they come; the options are those of :func:`fold`.
+
+    Examples
+    --------
+    >>> [s.name for s in fold_each([("a", "GGGGAAAACCCC"), ("b", "ACGU")])]
+    ['a', 'b']
+    """
+    model = ready_model(model)
+    for name, sequence in records:
+        sequence = ready_sequence(name, sequence)
+        notice(name, sequence, gaps=True)
+        yield refold(Structure(sequence, [], name, pair_probabilities(sequence, model=model)), model=model, **options)
+
+
+def refold(
+    structure: Structure,
+    *,
+    model: RiNALMo | None = None,
+    threshold: float | None = None,
+    canonical_only: bool = True,
+    min_loop: int = 4,
+) -> Structure:
+    """Decode a structure's probabilities again, with another threshold or other rules; the model is not run.
+
+    Examples
+    --------
+    >>> s = fold("GGGGAAAACCCC")
+    >>> refold(s, threshold=1.0).dot_bracket
+    '............'
+    """
+    if structure.probabilities is None:
+        raise ValueError(f"{structure.name!r} has no probabilities to decode: fold it first")
+    if threshold is None:
+        threshold = 0.5 if model is None or model.threshold is None else model.threshold
+    pairs, _ = greedy_pairs(
+        structure.probabilities,
+        structure.sequence,
+        threshold=threshold,
+        canonical_only=canonical_only,
+        min_loop=min_loop,
+    )
+    return Structure(structure.sequence, pairs, structure.name, structure.probabilities)
+
+
+@torch.inference_mode()
+def pair_probabilities(
+    sequence: str, *, model: RiNALMo | str | os.PathLike = "nano-ss"
+) -> NDArray[np.float32]:
+    """Pairing probability of every two nucleotides of one sequence: float32 (L, L), symmetric, zero diagonal."""
+    model = ready_model(model)
+    sequence = ready_sequence("sequence", sequence)
+    if len(sequence) == 1:
+        return np.zeros((1, 1), dtype=np.float32)
+    probabilities = pair_logits(model, [sequence])[0].float().sigmoid()
+    return probabilities.fill_diagonal_(0.0).cpu().numpy().copy()
+
+
+def pair_logits(model: RiNALMo, sequences: list[str]) -> list[Tensor]:
+    """(L, L) pairing logits of each sequence; the encoder sees all of them as one packed batch."""
+    if not isinstance(model.head, StructureHead):
+        kind = "no task head" if model.head is None else f"a {type(model.head).__name__}"
+        raise ValueError(f"{model.name} cannot fold: it has {kind}; load a model with a structure head, such as 'nano-ss'")
+    tokens = tokenize(sequences).to(model.device)
+    packing = model.packing(tokens)
+    return [model.head(rows[1:-1]) for rows in model.encode(tokens, packing).split(packing.lengths)]
+
+
+def _bar(total: int, shown: bool, what: str) -> Any:
+    from tqdm.auto import tqdm
+
+    return tqdm(total=total, disable=not shown, desc=what, unit="RNA")
