@@ -1,0 +1,64 @@
+"""RiNALMo, the RNA language model: load it, embed and fold with it, train it.
+
+>>> import rinalmo_kit as rk
+>>> rk.fold("GGGGAAAACCCC").sequence
+'GGGGAAAACCCC'
+"""
+
+import importlib
+from typing import Any
+
+from . import formats, hub, metrics, structure, tokens
+from .checks import check
+from .formats import read_structures, write_structures
+from .hub import load, save
+from .inference import embed, fold, refold
+from .model import Config, ModelOutput, RiNALMo
+from .structure import Structure
+from .tokens import VOCABULARY, tokenize
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "VOCABULARY",
+    "Config",
+    "ModelOutput",
+    "RiNALMo",
+    "Structure",
+    "check",
+    "embed",
+    "evaluate",
+    "finetune",
+    "fold",
+    "formats",
+    "hub",
+    "load",
+    "metrics",
+    "plot",
+    "read_structures",
+    "refold",
+    "save",
+    "structure",
+    "tokenize",
+    "tokens",
+    "widgets",
+    "write_structures",
+]
+
+_LAZY = {  # what needs an extra, or is slow to import
+    "plot": "rinalmo_kit.plot",
+    "widgets": "rinalmo_kit.widgets",
+    "finetune": "rinalmo_kit.training",
+    "evaluate": "rinalmo_kit.evaluation",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'rinalmo_kit' has no attribute {name!r}")
+    module = importlib.import_module(_LAZY[name])
+    return getattr(module, name, module)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,85 @@
+"""Is my set-up right? Versions, device, attention backends, and known results recomputed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .inference import embed, fold
+from .hub import load
+from .model import attention_backends
+
+__all__ = ["Report", "check"]
+
+REFERENCE = Path(__file__).parent / "weights" / "reference.json"
+TOLERANCE = 1e-3  # of embeddings of order 1, in float32
+
+
+@dataclass(frozen=True)
+class Report:
+    """What :func:`check` found; printed as a table.
+
+    Attributes
+    ----------
+    facts : dict
+        Line by line.
+    ok : bool
+        Whether every recomputed result agrees.
+    """
+
+    facts: dict[str, str]
+    ok: bool
+
+    def __repr__(self) -> str:
+        width = max(map(len, self.facts))
+        return "\n".join(f"{key:<{width}}  {value}" for key, value in self.facts.items())
+
+
+def check() -> Report:
+    """Report versions, device and attention backends, and refold a reference RNA on every backend.
+
+    The reference, ``weights/reference.json``, was written when the embedded weights were released: the
+    structure of a real tRNA and a part of its embedding.
+
+    Returns
+    -------
+    Report
+        Its ``ok`` is False if a result differs; the table says which.
+
+    Examples
+    --------
+    >>> check().ok
+    True
+    """
+    packages = ["torch", "numpy", "safetensors", "lightning", "ipywidgets", "flash-attn"]
+    facts = {"python": f"{platform.python_version()} on {platform.system()} {platform.machine()}"}
+    for package in ["rinalmo-kit", *packages]:
+        try:
+            facts[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            facts[package] = "not installed"
+    model = load("nano-ss")
+    name = torch.cuda.get_device_name() if model.device.type == "cuda" else platform.processor() or "cpu"
+    facts["device"] = f"{model.device} ({name}), {torch.get_num_threads()} threads"
+    half = ", ".join(attention_backends(model.device, torch.float16))
+    facts["attention"] = f"{', '.join(attention_backends(model.device, torch.float32))}; half precision: {half}"
+    reference = json.loads(REFERENCE.read_text())
+    ok = True
+    for backend in attention_backends(model.device, torch.float32):
+        model.attention = backend
+        found = fold(reference["sequence"], model=model).dot_bracket
+        difference = np.abs(
+            embed(reference["sequence"], model=model)[0][:: reference["every"]] - reference["embedding"]
+        ).max()
+        right = found == reference["dot_bracket"] and bool(difference < TOLERANCE)
+        ok &= right
+        verdict = "as expected" if right else f"WRONG: expected {reference['dot_bracket']}, found {found}"
+        facts[f"reference, {backend}"] = f"{verdict} (embedding differs by {difference:.1e})"
+    facts["result"] = "this set-up computes what it should" if ok else "THIS SET-UP COMPUTES WRONG RESULTS"
+    return Report(facts, ok)
