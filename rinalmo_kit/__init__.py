@@ -8,7 +8,7 @@
 import importlib
 from typing import Any
 
-from . import formats, hub, metrics, structure, tokens
+from . import datasets, formats, hub, metrics, structure, tokens
 from .checks import check
 from .formats import read_structures, write_structures
 from .hub import load, save
@@ -26,6 +26,7 @@ __all__ = [
     "RiNALMo",
     "Structure",
     "check",
+    "datasets",
     "embed",
     "evaluate",
     "finetune",

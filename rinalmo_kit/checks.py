@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from .datasets import load_structures
+from .hub import load, whole_file
 from .inference import embed, fold
-from .hub import load
 from .model import attention_backends
 
 __all__ = ["Report", "check"]
@@ -83,3 +84,18 @@ def check() -> Report:
         facts[f"reference, {backend}"] = f"{verdict} (embedding differs by {difference:.1e})"
     facts["result"] = "this set-up computes what it should" if ok else "THIS SET-UP COMPUTES WRONG RESULTS"
     return Report(facts, ok)
+
+
+def write_reference(every: int = 25) -> None:
+    """Write the reference anew, when the embedded weights change."""
+    sequence = load_structures("examples")[0].sequence
+    model = load("nano-ss", device="cpu")
+    content = {
+        "about": f"yeast tRNA-Phe folded by nano-ss, and every {every}th row of its embedding; float32, CPU",
+        "sequence": sequence,
+        "dot_bracket": fold(sequence, model=model).dot_bracket,
+        "every": every,
+        "embedding": embed(sequence, model=model)[0][::every].astype(float).round(5).tolist(),
+    }
+    with whole_file(REFERENCE) as temporary:
+        temporary.write_text(json.dumps(content) + "\n")

@@ -92,13 +92,13 @@ def _evaluate(options: argparse.Namespace) -> int:
 def _fold(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from .inference import fold_each, ready_model
+    from .inference import fold_each, folding_model
     from .tokens import read_fasta
 
     if options.threshold is not None and not 0 <= options.threshold <= 1:
         raise ValueError(f"--threshold {options.threshold}: a probability lies between 0 and 1")
     format = options.format or _format_of(options.output)
-    model = ready_model(options.model)
+    model = folding_model(options.model)
     refused = done = 0
     with _Writer(options.output, format) as writer:
         source = sys.stdin if options.input == "-" else options.input

@@ -381,7 +381,7 @@ def download(url: str, output_file: str | os.PathLike, _pooch: Any = None, *, at
                 total = done + int(length) if length else None
                 bar = tqdm(total=total, initial=done, unit="B", unit_scale=True, desc=url.split("/")[-1].split("?")[0])
                 with part.open("ab" if done else "wb") as file, bar:
-                    for chunk in response.iter_content(1 << 20):
+                    for chunk in response.iter_content(1 << 16):
                         file.write(chunk)
                         bar.update(len(chunk))
             if total is not None and part.stat().st_size != total:

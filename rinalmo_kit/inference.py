@@ -44,6 +44,15 @@ def ready_model(model: RiNALMo | str | os.PathLike) -> RiNALMo:
     return load(model) if isinstance(model, os.PathLike) or is_path(model) else _load_once(model)
 
 
+def folding_model(model: RiNALMo | str | os.PathLike) -> RiNALMo:
+    """Return a ready model that has a structure head."""
+    model = ready_model(model)
+    if not isinstance(model.head, StructureHead):
+        kind = "no task head" if model.head is None else f"a {type(model.head).__name__}"
+        raise ValueError(f"{model.name} cannot fold: it has {kind}; use one with a structure head, such as 'nano-ss'")
+    return model
+
+
 def ready_sequence(name: str, sequence: str) -> str:
     """Clean a sequence that is to be computed on; refuse an empty one."""
     sequence = clean(sequence, name=name)
@@ -212,7 +221,7 @@ def fold_each(
     >>> [s.name for s in fold_each([("a", "GGGGAAAACCCC"), ("b", "ACGU")])]
     ['a', 'b']
     """
-    model = ready_model(model)
+    model = folding_model(model)
     for name, sequence in records:
         sequence = ready_sequence(name, sequence)
         notice(name, sequence, gaps=True)
@@ -254,7 +263,7 @@ def pair_probabilities(
     sequence: str, *, model: RiNALMo | str | os.PathLike = "nano-ss"
 ) -> NDArray[np.float32]:
     """Pairing probability of every two nucleotides of one sequence: float32 (L, L), symmetric, zero diagonal."""
-    model = ready_model(model)
+    model = folding_model(model)
     sequence = ready_sequence("sequence", sequence)
     if len(sequence) == 1:
         return np.zeros((1, 1), dtype=np.float32)
@@ -264,9 +273,6 @@ def pair_probabilities(
 
 def pair_logits(model: RiNALMo, sequences: list[str]) -> list[Tensor]:
     """(L, L) pairing logits of each sequence; the encoder sees all of them as one packed batch."""
-    if not isinstance(model.head, StructureHead):
-        kind = "no task head" if model.head is None else f"a {type(model.head).__name__}"
-        raise ValueError(f"{model.name} cannot fold: it has {kind}; load a model with a structure head, such as 'nano-ss'")
     tokens = tokenize(sequences).to(model.device)
     packing = model.packing(tokens)
     return [model.head(rows[1:-1]) for rows in model.encode(tokens, packing).split(packing.lengths)]

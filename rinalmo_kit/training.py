@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from .datasets import load_structures
 from .heads import StructureHead
@@ -20,6 +22,7 @@ from .metrics import THRESHOLDS, threshold_scores, tune_threshold
 from .model import Config, RiNALMo
 from .recipes import RECIPES, Recipe
 from .structure import Structure, greedy_pairs
+from .tokens import MASK, VOCABULARY, tokenize
 
 try:
     import lightning
@@ -31,6 +34,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["BatchPlan", "StructureTraining", "finetune", "structure_loss"]
+
+
+REPLACEMENTS = [VOCABULARY.index(letter) for letter in "ACGTN"]
 
 
 class BatchPlan:
@@ -47,7 +53,13 @@ class BatchPlan:
     """
 
     def __init__(
-        self, lengths: Sequence[int], *, max_lengths: Sequence[int | None], batch_size: int, seed: int
+        self,
+        lengths: Sequence[int],
+        *,
+        max_lengths: Sequence[int | None],
+        batch_size: int,
+        seed: int,
+        steps: int | None = None,
     ) -> None:
         lengths = np.asarray(lengths)
         rng = np.random.default_rng(seed)
@@ -56,6 +68,7 @@ class BatchPlan:
         for longest in max_lengths:
             rows = rng.permutation(np.flatnonzero(lengths <= (longest or lengths.max())))
             self.batches += [rows[i : i + batch_size].tolist() for i in range(0, len(rows), batch_size)]
+        self.batches = self.batches[:steps]
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -90,6 +103,7 @@ class StructureTraining(lightning.LightningModule):
         super().__init__()
         self.model, self.recipe, self.plan = model, recipe, plan
         self.tables: list[NDArray[np.float64]] = []
+        self.tuned_at = -1  # step
 
     def transfer_batch_to_device(self, batch: list[Structure], device: torch.device, _: int) -> list[Structure]:
         return batch  # text until pair_logits makes tokens of it
@@ -120,6 +134,7 @@ class StructureTraining(lightning.LightningModule):
     def on_validation_epoch_end(self) -> None:
         self.model.threshold, means = tune_threshold(self.tables)
         self.tables.clear()
+        self.tuned_at = self.global_step
         precision, recall, f1, _ = means[THRESHOLDS.index(self.model.threshold)]
         scores = {"precision": precision, "recall": recall, "f1": f1, "threshold": self.model.threshold}
         self.log_dict({f"val_{name}": float(value) for name, value in scores.items()}, prog_bar=True)
@@ -143,6 +158,106 @@ class StructureTraining(lightning.LightningModule):
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def corrupt(tokens: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Choose 15 % of the nucleotides for prediction: 80 % of them masked, 10 % replaced, 10 % left (paper, "Pre-training").
+
+    Replacements are drawn from A, C, G, T and N ("Tokenization"; the section "Pre-training" says the whole
+    vocabulary, and the official code for it is not public).
+
+    Parameters
+    ----------
+    tokens : Tensor
+        int64, (B, L).
+    generator : torch.Generator
+        On the CPU, as the tokens.
+
+    Returns
+    -------
+    corrupted : Tensor
+        int64, (B, L).
+    chosen : Tensor
+        bool, (B, L); never ``<cls>``, ``<eos>`` or ``<pad>``.
+    """
+    draw = torch.rand(tokens.shape, generator=generator)
+    fate = torch.rand(tokens.shape, generator=generator)
+    random = torch.tensor(REPLACEMENTS)[torch.randint(len(REPLACEMENTS), tokens.shape, generator=generator)]
+    chosen = (draw < 0.15) & (tokens > MASK)
+    corrupted = torch.where(chosen & (fate < 0.8), MASK, tokens)
+    return torch.where(chosen & (fate >= 0.9), random, corrupted), chosen
+
+
+class LanguageHeadTraining(lightning.LightningModule):
+    """Fits the language-model head to an encoder that stays as it is, by masked-nucleotide prediction."""
+
+    def __init__(self, model: RiNALMo, *, steps: int, lr: float) -> None:
+        super().__init__()
+        self.model, self.steps, self.lr = model, steps, lr
+        self.generator = torch.Generator().manual_seed(0)
+        self.sums = torch.zeros(3, dtype=torch.float64)  # NLL, NLL of the unigram model, number
+
+    def losses(self, batch: list[Structure]) -> tuple[Tensor, Tensor]:
+        tokens = tokenize([structure.sequence for structure in batch])
+        corrupted, chosen = corrupt(tokens, generator=self.generator)
+        corrupted, chosen = corrupted.to(self.device), chosen.to(self.device)
+        packing = self.model.packing(corrupted)
+        with torch.no_grad():
+            packed = self.model.encode(corrupted, packing)
+        wanted = chosen[packing.rows, packing.positions]
+        targets = tokens.to(self.device)[chosen]
+        return F.cross_entropy(self.model.lm_mask_head(packed[wanted]), targets, reduction="none"), targets
+
+    def transfer_batch_to_device(self, batch: list[Structure], device: torch.device, _: int) -> list[Structure]:
+        return batch
+
+    def training_step(self, batch: list[Structure], _: int) -> Tensor:
+        return self.losses(batch)[0].mean()
+
+    def validation_step(self, batch: list[Structure], _: int) -> None:
+        losses, targets = self.losses(batch)
+        unigram = targets.bincount(minlength=len(VOCABULARY)).double().cpu()
+        entropy = -(unigram * (unigram / unigram.sum()).clamp(min=1e-12).log()).sum()
+        self.sums += torch.stack((losses.double().sum().cpu(), entropy, unigram.sum()))
+
+    def on_validation_epoch_end(self) -> None:
+        nll, unigram, number = self.sums.tolist()
+        self.sums.zero_()
+        self.log_dict(
+            {"val_perplexity": math.exp(nll / number), "val_perplexity_unigram": math.exp(unigram / number)}
+        )
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        optimizer = torch.optim.AdamW(self.model.lm_mask_head.parameters(), lr=self.lr)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.lr, total_steps=self.steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def fit_language_head(
+    model: RiNALMo,
+    train: Sequence[Structure],
+    validation: Sequence[Structure],
+    *,
+    steps: int,
+    output: Path,
+    **trainer_options: Any,
+) -> None:
+    """Fit the language-model head to the encoder as it is; perplexities go to ``output/language_head``."""
+    plan = BatchPlan([len(s) for s in train], max_lengths=(None,) * 99, batch_size=16, seed=0, steps=steps)
+    trainer = lightning.Trainer(
+        **{
+            "max_epochs": 1,
+            "num_sanity_val_steps": 0,
+            "enable_checkpointing": False,
+            "logger": lightning.pytorch.loggers.CSVLogger(output, name="language_head"),
+            **trainer_options,
+        }
+    )
+    trainer.fit(
+        LanguageHeadTraining(model.eval(), steps=len(plan), lr=2e-3),
+        DataLoader(train, batch_sampler=plan, collate_fn=list),
+        DataLoader(sorted(validation, key=len), batch_size=16, collate_fn=list),
+    )
 
 
 def finetune(
@@ -191,7 +306,11 @@ def finetune(
     train = load_structures(recipe.dataset, recipe.train) if train is None else train
     validation = load_structures(recipe.dataset, recipe.validation) if validation is None else validation
     plan = BatchPlan(
-        [len(s) for s in train], max_lengths=recipe.max_lengths, batch_size=recipe.batch_size, seed=seed
+        [len(s) for s in train],
+        max_lengths=recipe.max_lengths,
+        batch_size=recipe.batch_size,
+        seed=seed,
+        steps=recipe.steps,
     )
     task = StructureTraining(model.train(), recipe, plan)
     trainer = lightning.Trainer(
@@ -207,12 +326,16 @@ def finetune(
             **trainer_options,
         }
     )
-    loader = torch.utils.data.DataLoader
+    training_batches = DataLoader(train, batch_sampler=plan, collate_fn=list)
+    validation_batches = DataLoader(sorted(validation, key=len), batch_size=4, collate_fn=list)
     last = output / "last.ckpt"
-    trainer.fit(
-        task,
-        loader(train, batch_sampler=plan, collate_fn=list),
-        loader(sorted(validation, key=len), batch_size=4, collate_fn=list),
-        ckpt_path=str(last) if last.exists() else None,
-    )
+    with warnings.catch_warnings():  # Lightning does not know that a BatchPlan starts where the run was stopped
+        warnings.filterwarnings("ignore", ".*(your dataloader is not resumable|exists and is not empty).*")
+        trainer.fit(task, training_batches, validation_batches, ckpt_path=str(last) if last.exists() else None)
+        if task.tuned_at != trainer.global_step:  # the threshold has to belong to the last weights
+            trainer.validate(task, validation_batches, verbose=False)
+    if recipe.language_head_steps:
+        fit_language_head(
+            model, train, validation, steps=recipe.language_head_steps, output=output, **trainer_options
+        )
     return model.eval()

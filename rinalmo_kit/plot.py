@@ -1,0 +1,580 @@
+"""Drawings for papers and notebooks: secondary structures, arcs, probability maps, embeddings.
+
+Every function takes data and an optional Axes and returns the Axes. None of them shows a figure or changes
+global settings; :func:`paper_style` sets fonts within a ``with`` block. Without an Axes, a figure of
+journal column width (3.4 inches) is made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import io
+import math
+import re
+from contextlib import AbstractContextManager
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.collections import EllipseCollection, LineCollection
+from matplotlib.colors import LinearSegmentedColormap, Normalize, to_rgba, to_rgba_array
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
+
+from .structure import CANONICAL, Structure, as_pairs, to_dot_bracket
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "arcs",
+    "embedding_map",
+    "layout",
+    "paper_style",
+    "probability_map",
+    "structure",
+    "structure_html",
+]
+
+WIDTH = 3.4  # inches, one journal column
+PAIR = 1.5  # distance of paired nucleotides in a layout; neighbours along the backbone are 1 apart
+RADIUS = 0.42  # of a nucleotide's circle
+LARGEST, MARGIN, FOOT = 14.0, 15, 22  # points: distance of nucleotides at most, around a drawing, legend below
+INK, GREY = "#222222", "#8C8C8C"
+BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"  # Okabe and Ito, as the others
+NUCLEOTIDES = {"A": "#F2C14E", "C": "#8CCBF0", "G": "#7CC8A4", "U": "#E2A6C6"}  # the same, lightened for letters
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
+PALETTE += ("#999999", "#882255", "#44AA99", "#332288")  # Tol
+PROBABILITIES = LinearSegmentedColormap.from_list(  # lightness falls evenly from white
+    "probabilities", ["#FFFFFF", "#BFE0F2", "#7DBBE3", "#3E90C8", "#0F649F", "#04406E", "#001D3D"]
+)
+UNTANGLE_TRIES, UNTANGLE_LENGTH = 300, 1000  # longer ones are too small on a page to see overlaps
+
+
+# Layout -------------------------------------------------------------------------------------------------
+
+
+class _Loop(NamedTuple):
+    """A loop: its nucleotides in order, and what lies between them."""
+
+    path: list[int]  # for all but the outermost loop, from i to j of the closing pair
+    items: list[int]  # 0 for a pair; n > 0 for n backbone steps
+    children: list[tuple[int, int, int]]  # place in path, i, j of the pairs that lead further in
+
+
+def layout(pairs: ArrayLike, length: int) -> NDArray[np.floating]:
+    """Place nucleotides in the plane: loops round, stems as straight ladders.
+
+    Two-sided loops keep the helix straight where they can. Where parts of the drawing would lie
+    on each other, stems are then turned a little; large structures may keep overlaps.
+
+    Parameters
+    ----------
+    pairs : array_like of int, shape (n, 2)
+        0-based. Pairs that cross longer stems (in dot-bracket not written with ``()``) and pairs of
+        neighbours do not influence the layout.
+    length : int
+        Number of nucleotides L.
+
+    Returns
+    -------
+    ndarray, shape (L, 2)
+        Neighbours along the backbone are 1 apart, paired nucleotides 1.5. Stems run 5' to 3' clockwise.
+
+    Raises
+    ------
+    ValueError
+        If a pair lies outside the sequence or a nucleotide is in two pairs.
+
+    Examples
+    --------
+    >>> layout([(0, 5)], 6).round(2).tolist()[0], layout([(0, 5)], 6).shape
+    ([0.0, 0.0], (6, 2))
+    """
+    pairs = as_pairs(pairs, length=length)
+    partner = [-1] * length
+    for i, j in pairs[_in_layout(pairs, length)].tolist():
+        partner[i], partner[j] = j, i
+    loops = _loops(partner)
+    if not loops[0].path:
+        xy = _tail(length, 0)
+    else:
+        xy = np.zeros(length, dtype=complex)
+        for k, loop in enumerate(loops):
+            _place(xy, loop, _default_space(loop, closed=k > 0), closed=k > 0)
+        _place_tails(xy, loops[0].path)
+        if length <= UNTANGLE_LENGTH:
+            _untangle(xy, loops)
+    return np.stack((xy.real, xy.imag), axis=1)
+
+
+def _in_layout(pairs: NDArray[np.int64], length: int) -> NDArray[np.bool_]:
+    """(n,) True for the nested pairs that shape the layout."""
+    symbols = np.array(list(to_dot_bracket(pairs, length)) + [""])
+    return (symbols[pairs[:, 0]] == "(") & (pairs[:, 1] - pairs[:, 0] > 1)
+
+
+def _loops(partner: list[int]) -> list[_Loop]:
+    """All loops, the exterior one first, each before those inside it."""
+    loops = []
+    todo = [(-1, len(partner))]
+    while todo:
+        i, j = todo.pop()
+        path, items, children = [i], [1], []
+        position = i + 1
+        while position < j:
+            path.append(position)
+            if partner[position] > position:
+                children.append((len(path) - 1, position, partner[position]))
+                position = partner[position]
+                path.append(position)
+                items += [0, 1]
+            else:
+                items[-1] += 1
+            position += 1
+        path.append(j)
+        if i < 0:  # without its free ends
+            start, end = (children[0][0], children[-1][0] + 2) if children else (0, 0)
+            path, items = path[start:end], items[1:-1]
+            children = [(k - start, a, b) for k, a, b in children]
+        loops.append(_Loop(path, items, children))
+        todo += [(a, b) for _, a, b in children]
+    return loops
+
+
+def _root(f: Any, low: float, high: float) -> float:
+    """Zero of a falling function."""
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if f(middle) > 0 else (low, middle)
+    return (low + high) / 2
+
+
+@lru_cache(4096)
+def _arc(n: int, chord: float) -> NDArray[np.complexfloating]:
+    """(n − 1,) inner points of n unit steps on an arc from 0 to `chord` that bulges to the left."""
+    turn = 0.0
+    if n > chord + 1e-9:
+        turn = _root(lambda t: math.sin(t / 2) - chord * math.sin(t / 2 / n), 1e-9, 2 * math.pi)
+    return np.cumsum(np.exp(1j * turn * ((n - 1) / 2 - np.arange(n - 1)) / n))
+
+
+@lru_cache(4096)
+def _radius(steps: int, pairs: int, total: float) -> float:
+    """Radius of the circle on which so many unit steps and pairs span the angle `total`."""
+
+    def excess(r: float) -> float:
+        return 2 * steps * math.asin(min(1, 0.5 / r)) + 2 * pairs * math.asin(min(1, PAIR / 2 / r)) - total
+
+    return _root(excess, PAIR / 2, steps + pairs * PAIR)
+
+
+def _default_space(loop: _Loop, *, closed: bool) -> list[int]:
+    """Steps on the circle given to each item: all it has, or in two-sided loops what keeps the helix straight."""
+    if closed and len(loop.children) == 1:
+        shorter = min(loop.items[0], loop.items[2])
+        return [max(shorter, n // 2) if n else 0 for n in loop.items]
+    return loop.items
+
+
+def _ring(items: list[int], space: list[int], *, closed: bool) -> NDArray[np.complexfloating]:
+    """Points along a loop, clockwise; with less space than steps, a stretch bulges out of the circle."""
+    span = 2 * math.pi if closed else math.pi
+    r = _radius(sum(space), items.count(0) + closed, span)
+    step, pair = math.asin(0.5 / r), math.asin(PAIR / 2 / r)
+    angle = -math.pi / 2 - pair if closed else (math.pi + span) / 2
+    points = [r * np.exp(1j * angle)]
+    for n, room in zip(items, space, strict=True):
+        start = points[-1]
+        angle -= 2 * (room * step if n else pair)
+        end = r * np.exp(1j * angle)
+        if n > 1:
+            chord = abs(end - start)
+            points.extend(start + (end - start) / chord * _arc(n, round(chord, 9)))
+        points.append(end)
+    return np.array(points) + (1j * math.sqrt(r * r - PAIR**2 / 4) if closed else 0)
+
+
+def _place(xy: NDArray, loop: _Loop, space: list[int], *, closed: bool, move: bool = False) -> None:
+    """Set the nucleotides of a loop in `xy`, complex numbers; with `move`, take along what lies further in."""
+    if not loop.children:
+        new = np.r_[-PAIR / 2, _arc(loop.items[0], PAIR) - PAIR / 2, PAIR / 2]
+    elif loop.items == [0]:
+        new = np.array([0, PAIR], dtype=complex)
+    else:
+        new = _ring(loop.items, space, closed=closed)
+    if closed:  # on top of the closing pair, which is there
+        i, j = xy[loop.path[0]], xy[loop.path[-1]]
+        new = (i + j) / 2 + (j - i) / abs(j - i) * new
+    if move:
+        for k, i, j in loop.children:
+            xy[i : j + 1] = new[k] + (xy[i : j + 1] - xy[i]) * (new[k + 1] - new[k]) / (xy[j] - xy[i])
+    xy[loop.path] = new
+
+
+def _tail(n: int, drop: int) -> NDArray[np.complexfloating]:
+    """(n,) a free end to the right, in rows if it is long; first down by `drop` steps where that is not 0."""
+    t, turn, left = np.arange(n), np.zeros(n), n
+    if drop and n > drop + 8:
+        turn[drop : drop + 3] = math.pi / 6
+        t, left = t - drop - 3, n - drop
+    row = n + 10 if left <= 30 or (drop and n <= drop + 8) else max(20, int(math.sqrt(3.1 * left)))
+    t = t - 4  # the first row is longer, so that the others stay clear of its start
+    turning = (t >= 0) & (t % row >= row - 5)
+    turn[turning] = np.where(t[turning] // row % 2, 1, -1) * math.pi / 5
+    return np.cumsum(np.exp(1j * (np.cumsum(turn) - (math.pi / 2 if drop else 0))))
+
+
+def _place_tails(xy: NDArray, path: list[int]) -> None:
+    """Set the free ends: sideways, or down past everything that hangs lower than the exterior loop."""
+    first, last = path[0], path[-1]
+    low = np.delete(xy[first : last + 1], [0, last - first]).imag.min()
+    drop = 0 if len(path) == 2 and low > 0.9 else max(1, math.ceil(3 - low))
+    xy[:first] = (xy[first] - _tail(first, drop).conj())[::-1]
+    xy[last + 1 :] = xy[last] + _tail(len(xy) - 1 - last, drop)
+
+
+def _crowding(xy: NDArray) -> tuple[float, NDArray[np.bool_]]:
+    """How much nucleotides other than neighbours come close, and (L,) which lie on each other."""
+    reach, clash = 1.8, np.zeros(len(xy), dtype=bool)
+    column, row = np.floor(xy.real / reach).astype(np.int64), np.floor(xy.imag / reach).astype(np.int64)
+    stride = np.ptp(row) + 3
+    cell = column * stride + row
+    order = np.argsort(cell, kind="stable")
+    cell = cell[order]
+    crowding = 0.0
+    for step in (0, 1, stride - 1, stride, stride + 1):  # the same cell and half of those around it
+        low, high = np.searchsorted(cell, cell + step), np.searchsorted(cell, cell + step, side="right")
+        low = np.maximum(low, np.arange(len(cell)) + 1)
+        count = np.maximum(high - low, 0)
+        first = np.repeat(np.arange(len(cell)), count)
+        i, j = order[first], order[np.arange(count.sum()) + np.repeat(low - np.cumsum(count) + count, count)]
+        squared = np.square(np.abs(xy[i] - xy[j]))
+        squared[np.abs(i - j) == 1] = reach**2
+        crowding += float(np.clip(reach**2 - squared, 0, None).sum())
+        clash[i[squared < 0.8]] = clash[j[squared < 0.8]] = True
+    return crowding, clash
+
+
+def _untangle(xy: NDArray, loops: list[_Loop]) -> None:
+    """Turn stems at loops with unpaired nucleotides, at random but reproducibly, where parts overlap."""
+    rng = np.random.default_rng(0)
+    crowding, clash = _crowding(xy)
+    flexible = [k for k, loop in enumerate(loops) if loop.children and max(loop.items) > 1]
+    for _ in range(UNTANGLE_TRIES):
+        involved = [k for k in flexible if clash[loops[k].path[0] : loops[k].path[-1] + 1].any()]
+        if not involved:
+            break
+        k = involved[rng.integers(len(involved))]
+        before = xy.copy()
+        space = [int(rng.integers(max(1, n // 2), n + 1)) if n else 0 for n in loops[k].items]
+        _place(xy, loops[k], space, closed=k > 0, move=True)
+        _place_tails(xy, loops[0].path)
+        now, clash_now = _crowding(xy)
+        if now < crowding:
+            crowding, clash = now, clash_now
+        else:
+            xy[:] = before
+
+
+# Structures ---------------------------------------------------------------------------------------------
+
+
+def structure(
+    s: Structure,
+    *,
+    ax: Axes | None = None,
+    color_by: str | ArrayLike | None = "nucleotide",
+    reference: Structure | None = None,
+    numbering: int | Literal["auto"] = "auto",
+    letters: bool | None = None,
+    label_ends: bool = True,
+) -> Axes:
+    """Draw a secondary structure.
+
+    G-C and A-U pairs are lines, G-U pairs dots, other pairs dashed. Pseudoknotted pairs are arcs on top.
+
+    Parameters
+    ----------
+    s : Structure
+        The structure, L nucleotides.
+    ax : Axes, optional
+        Where to draw; line widths and letters follow its size at the time of the call.
+    color_by : {"nucleotide", "probability"}, array or None
+        "probability" colours paired bases by the probability of their pair, unpaired ones by one minus that
+        of their most probable pair; it needs ``s.probabilities``. Also: L numbers (NaN: grey), such as
+        reactivities; L colours; one colour. None draws an outline.
+    reference : Structure, optional
+        Of the same length; pairs are coloured by whether they are in both, only in `s`, only in `reference`.
+    numbering : int or "auto"
+        Number every so many nucleotides, from 1; 0 for none. "auto" is 10, and more from 150 nt on. A number
+        that finds no free place is left out.
+    letters : bool, optional
+        Write the nucleotides; by default up to 150 nt if they are large enough to read.
+    label_ends : bool
+        Write 5′ and 3′.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ValueError
+        If the reference, or an array, is not of the structure's length, or probabilities are missing.
+
+    Examples
+    --------
+    >>> s = Structure.from_dot_bracket("GGGAAAACCU", "(((....)))")
+    >>> ax = structure(s, color_by=[0.1, 0.0, 0.2, 0.9, 1.0, 0.8, 0.9, 0.1, 0.2, 0.1])
+    """
+    view = _view(s)
+    foot = reference is not None or (color_by is not None and not isinstance(color_by, str)) or color_by == "probability"
+    ax = _new_axes(*_size(view, foot=foot)) if ax is None else ax
+    return _draw(s, view, ax, color_by, reference, numbering, letters, label_ends)
+
+
+def _view(s: Structure) -> NDArray[np.complexfloating]:
+    """Layout as complex numbers, turned so that it is not much taller than wide."""
+    x, y = layout(s.pairs, len(s)).T
+    return y - 1j * x if np.ptp(y) > 1.3 * np.ptp(x) else x + 1j * y
+
+
+def _size(view: NDArray, *, foot: bool = False) -> tuple[float, float]:
+    """Width and height in inches of a figure for a drawing."""
+    spans = np.ptp(view.real) + 1, np.ptp(view.imag) + 1
+    unit = min(LARGEST, (72 * WIDTH - 2 * MARGIN) / spans[0])
+    return WIDTH, min(1.3 * WIDTH, (unit * spans[1] + 2 * MARGIN + 6 + FOOT * foot) / 72)
+
+
+def _new_axes(width: float = WIDTH, height: float = WIDTH) -> Axes:
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(figsize=(width, height), layout="constrained")[1]
+
+
+def _draw(
+    s: Structure,
+    view: NDArray,
+    ax: Axes,
+    color_by: Any,
+    reference: Structure | None,
+    numbering: int | str,
+    letters: bool | None,
+    label_ends: bool,
+) -> Axes:
+    if reference is not None and len(reference) != len(s):
+        raise ValueError(
+            f"reference {reference.name!r} has {len(reference)} nucleotides, {s.name!r} has {len(s)}"
+        )
+    colors, values = _base_colors(s, color_by)
+    foot = FOOT if values is not None or reference is not None else 0
+    unit = _set_limits(ax, view, margin=MARGIN if numbering or label_ends else 4, foot=foot)
+    letters = len(s) <= 150 and unit >= 4.5 if letters is None else letters
+    width = float(np.clip(0.13 * unit, 0.3, 1.2))
+
+    ax.plot(view.real, view.imag, color=GREY, lw=width, solid_joinstyle="round", zorder=1, label="_backbone")
+    obstacles = [view, (view[1:] + view[:-1]) / 2, *_draw_pairs(ax, s, view, reference, unit, width)]
+    if colors is not None or letters:
+        faces = np.ones((len(s), 4)) if colors is None else colors
+        circles = EllipseCollection(
+            *([2 * RADIUS] * len(s) for _ in range(2)), 0, units="xy", offsets=np.c_[view.real, view.imag],
+            offset_transform=ax.transData, facecolors=faces, linewidths=0.4 * width,
+            edgecolors=INK if colors is None else "none", zorder=3, label="_bases",
+        )  # fmt: skip
+        ax.add_collection(circles, autolim=False)
+        if letters:
+            dark = faces[:, :3] @ (0.3, 0.59, 0.11) < 0.45
+            for position, base, on_dark in zip(view, s.sequence, dark, strict=True):
+                ax.text(
+                    position.real, position.imag, base, fontsize=0.62 * unit, color="white" if on_dark else INK,
+                    ha="center", va="center_baseline", zorder=4,
+                )  # fmt: skip
+    _draw_labels(ax, view, np.concatenate(obstacles), numbering, label_ends, unit)
+    if reference is not None:
+        handles = [
+            Line2D([], [], color=color, lw=1.2, ls=style, label=label)
+            for label, color, style in (("both", GREEN, "-"), ("predicted", ORANGE, "-"), ("reference", BLUE, "--"))
+        ]
+        ax.legend(handles=handles, loc="lower left", ncols=3, fontsize=6, frameon=False, handlelength=1.6,
+                  columnspacing=1, borderaxespad=0)  # fmt: skip
+    if values is not None:
+        _color_bar(ax, values, "probability" if isinstance(color_by, str) else "value")
+    return ax
+
+
+def _base_colors(s: Structure, color_by: Any) -> tuple[NDArray | None, mpl.cm.ScalarMappable | None]:
+    """(L, 4) colours or None, and the scale they are on, if any."""
+    if color_by is None:
+        return None, None
+    if isinstance(color_by, str) and color_by == "nucleotide":
+        return to_rgba_array([NUCLEOTIDES.get(base, "#D0D0D0") for base in s.sequence]), None
+    norm = None
+    if isinstance(color_by, str) and color_by == "probability":
+        if s.probabilities is None:
+            raise ValueError(f"{s.name!r} has no probabilities to colour by")
+        color_by, norm = 1 - s.probabilities.max(axis=1, initial=0), Normalize(0, 1)
+        i, j = s.pairs.T
+        color_by[i] = color_by[j] = s.probabilities[i, j]
+    if isinstance(color_by, str):
+        return np.tile(to_rgba(color_by), (len(s), 1)), None
+    array = np.asarray(color_by)
+    if len(array) != len(s):
+        raise ValueError(f"color_by has {len(array)} entries, {s.name!r} has {len(s)} nucleotides")
+    if array.dtype.kind not in "biuf" or array.ndim != 1:
+        return to_rgba_array(color_by), None
+    array = np.ma.masked_invalid(array.astype(float))
+    scale = mpl.cm.ScalarMappable(norm or Normalize(), mpl.colormaps["viridis"].with_extremes(bad="#D0D0D0"))
+    return scale.to_rgba(array), scale
+
+
+def _set_limits(ax: Axes, view: NDArray, *, margin: float, foot: float) -> float:
+    """Fit the drawing into the Axes with room in points around and below; return the points per unit."""
+    box = ax.get_position().bounds[2:] if ax.figure.get_layout_engine() is None or len(ax.figure.axes) > 1 else (1, 1)
+    width, height = 72 * ax.figure.get_figwidth() * box[0] - 6, 72 * ax.figure.get_figheight() * box[1] - 6
+    spans = np.ptp(view.real) + 1, np.ptp(view.imag) + 1
+    unit = min(LARGEST, (width - 2 * margin) / spans[0], (height - foot - 2 * margin) / spans[1])
+    unit = max(unit, 0.05)
+    x, y = view.real.min() + spans[0] / 2 - 0.5, view.imag.min() + spans[1] / 2 - 0.5
+    ax.set(xlim=(x - width / unit / 2, x + width / unit / 2))
+    ax.set(ylim=(y - (height + foot) / unit / 2, y + (height - foot) / unit / 2))
+    ax.set_aspect("equal")
+    ax.axis("off")
+    return unit
+
+
+def _draw_pairs(
+    ax: Axes, s: Structure, view: NDArray, reference: Structure | None, unit: float, width: float
+) -> list[NDArray]:
+    """Draw pairs and return points on them."""
+    own = set(map(tuple, s.pairs.tolist()))
+    known = own if reference is None else set(map(tuple, reference.pairs.tolist()))
+    straight = set(map(tuple, s.pairs[_in_layout(s.pairs, len(s))].tolist()))
+    lines, bows, dots = [], [], []
+    for i, j in sorted(own | known):
+        color, style, thick = INK, "-", width
+        if reference is not None:
+            color = (GREEN if (i, j) in known else ORANGE) if (i, j) in own else BLUE
+            style, thick = "-" if (i, j) in own else (0, (2, 1.2)), 1.5 * width
+        elif s.sequence[i] + s.sequence[j] not in CANONICAL:
+            style = (0, (1.5, 1))
+        if (i, j) not in straight:
+            bows.append((i, j, color if reference is not None else ORANGE, style, width))
+            continue
+        ends = view[[i, j]] + np.array([1, -1]) * (RADIUS * (view[j] - view[i]) / abs(view[j] - view[i]))
+        if reference is None and s.sequence[i] + s.sequence[j] in ("GU", "UG") and unit > 4:
+            dots.append(ends.mean())
+            continue
+        lines.append((ends, color, style, thick))
+    ax.plot(np.real(dots), np.imag(dots), "o", color=INK, mew=0, ms=0.3 * unit, zorder=2, label="_wobble_pairs")
+    curves = _bows(view, [(i, j) for i, j, *_ in bows])
+    _add_lines(ax, lines, "_pairs", zorder=2)
+    _add_lines(ax, [(curve, *bow[2:]) for curve, bow in zip(curves, bows, strict=True)], "_crossing_pairs", zorder=2.5)
+    return [*(line[0] for line in lines), *curves, np.array(dots)]
+
+
+def _add_lines(ax: Axes, lines: list[tuple], label: str, zorder: float) -> None:
+    if lines:
+        points, colors, styles, widths = zip(*lines, strict=True)
+        segments = [np.c_[line.real, line.imag] for line in points]
+        ax.add_collection(
+            LineCollection(
+                segments, colors=colors, linestyles=list(styles), linewidths=widths, zorder=zorder, label=label,
+            ),
+            autolim=False,
+        )  # fmt: skip
+
+
+def _bows(view: NDArray, pairs: list[tuple[int, int]]) -> list[NDArray]:
+    """Curves between paired nucleotides; all of a stem bend to the side with fewer nucleotides in the way."""
+    t = np.linspace(0, 1, 17)
+    stems: dict[tuple[int, int], list[NDArray]] = {}
+    for i, j in pairs:
+        chord = view[j] - view[i]
+        line, bend = view[i] + t * chord, 1.2j * chord * t * (1 - t)
+        stems.setdefault((i, j), [])
+        near = [np.sum(np.abs(view[:, None] - (line + side * bend)) < 0.8) for side in (1, -1)]
+        stems[i, j] = [line + bend, line - bend, near]
+    curves, start = [], 0
+    for k in range(len(pairs)):  # pairs[start:k + 1] is a stem once the next pair does not continue it
+        if k + 1 == len(pairs) or pairs[k + 1] != (pairs[k][0] + 1, pairs[k][1] - 1):
+            left, right = np.sum([stems[pair][2] for pair in pairs[start : k + 1]], axis=0)
+            curves += [stems[pair][int(right < left)] for pair in pairs[start : k + 1]]
+            start = k + 1
+    return curves
+
+
+def _draw_labels(
+    ax: Axes, view: NDArray, obstacles: NDArray, numbering: int | str, label_ends: bool, unit: float
+) -> None:
+    """Write numbers and ends where nothing else is, each as near to its nucleotide as can be."""
+    length = len(view)
+    if numbering == "auto":
+        numbering = next((step for most, step in ((150, 10), (300, 20), (1000, 50)) if length <= most), 200)
+    labels = [(k, "53"[k > 0] + "′", float(np.clip(unit, 6, 8))) for k in {0, length - 1} if label_ends]
+    if numbering:
+        size = float(np.clip(0.7 * unit, 4.5, 6.5))
+        labels += [(k, str(k + 1), size) for k in range(numbering - 1, length, numbering)]
+    boxes, leaders = [], []
+    for k, text, size in labels:
+        is_end = text.endswith("′")
+        half = complex(0.33 * size * len(text.replace("′", "")) + 0.15 * size, 0.42 * size) / unit
+        around = view[min(k + 1, length - 1)] - view[max(k - 1, 0)] if length > 1 else -1j
+        preferred = 1j * around  # the outside, as stems run clockwise
+        if is_end and length > 1:
+            preferred = around if k else -around
+        spot = _free_spot(view[k], preferred, half, obstacles, boxes, unit, required=is_end)
+        if spot is None:
+            continue
+        center, tip = spot
+        boxes.append((center, half))
+        ax.text(center.real, center.imag, text, fontsize=size, color=INK if is_end else "#555555",
+                ha="center", va="center", zorder=5)  # fmt: skip
+        if not is_end:
+            direction = (tip - view[k]) / abs(tip - view[k])
+            leaders.append((np.array([view[k] + RADIUS * direction, tip]), GREY, "-", 0.4))
+    _add_lines(ax, leaders, "_leaders", zorder=0.5)
+
+
+def _free_spot(
+    anchor: complex, preferred: complex, half: complex, obstacles: NDArray, boxes: list, unit: float, *, required: bool
+) -> tuple[complex, complex] | None:
+    """Centre of a box of half size `half` near `anchor` that touches nothing, and where its leader ends."""
+    clear = RADIUS + 1 / unit
+    for distance in (0.8, 1.4, 2.2, 3.2):
+        for degrees in (0, 20, -20, 40, -40, 60, -60, 80, -80, 110, -110):
+            direction = preferred / (abs(preferred) or 1) * np.exp(1j * math.radians(degrees))
+            reach = 1 / max(abs(direction.real) / half.real, abs(direction.imag) / half.imag)
+            tip = anchor + direction * (clear + distance * max(0.5, 3 / unit))
+            center = tip + direction * (reach + 0.5 / unit)
+            gap = obstacles - center
+            gap = np.hypot(np.clip(abs(gap.real) - half.real, 0, None), np.clip(abs(gap.imag) - half.imag, 0, None))
+            leader = anchor + (tip - anchor) * np.array([[0.6], [0.8], [1.0]])
+            others = obstacles[abs(obstacles - anchor) > 0.3]
+            if (
+                gap.min() > clear
+                and (len(others) == 0 or abs(others - leader).min() > 0.45)
+                and all(
+                    abs((center - c).real) > (half + h).real or abs((center - c).imag) > (half + h).imag
+                    for c, h in boxes
+                )
+            ):
+                return center, tip
+    return (center, tip) if required else None
+
+
+def _color_bar(ax: Axes, scale: mpl.cm.ScalarMappable, label: str) -> None:
+    """Small bar in the foot of the Axes."""
+    inches = ax.figure.get_size_inches() * 72
+    box = ax.get_position()
+    width, height = inches[0] * box.width, inches[1] * box.height
+    inner = ax.inset_axes((1 - 70 / width, 10 / height, 66 / width, 4 / height))
+    bar = ax.figure.colorbar(scale, cax=inner, orientation="horizontal")
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=6, length=1.5, width=0.5, pad=1)
+    bar.locator = MaxNLocator(2)
+    bar.ax.text(-0.05, 0.5, label, transform=bar.ax.transAxes, fontsize=6, ha="right", va="center")
