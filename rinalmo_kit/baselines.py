@@ -23,7 +23,9 @@ def most_pairs(sequence: str, *, min_loop: int = 4, name: str = "sequence") -> S
     """
     length = len(sequence)
     best = np.zeros((length + 1, length + 1), dtype=np.int32)  # best[i, j]: pairs in sequence[i:j]
-    can = np.array([[a + b in CANONICAL for b in sequence] for a in sequence], dtype=bool).reshape(length, length)
+    can = np.array([[a + b in CANONICAL for b in sequence] for a in sequence], dtype=bool).reshape(
+        length, length
+    )
     for i in range(length - 1, -1, -1):
         best[i] = best[i + 1]
         for k in np.flatnonzero(can[i, i + min_loop :]) + i + min_loop:  # i pairs with k

@@ -69,7 +69,9 @@ def check() -> Report:
     name = torch.cuda.get_device_name() if model.device.type == "cuda" else platform.processor() or "cpu"
     facts["device"] = f"{model.device} ({name}), {torch.get_num_threads()} threads"
     half = ", ".join(attention_backends(model.device, torch.float16))
-    facts["attention"] = f"{', '.join(attention_backends(model.device, torch.float32))}; half precision: {half}"
+    facts["attention"] = (
+        f"{', '.join(attention_backends(model.device, torch.float32))}; half precision: {half}"
+    )
     reference = json.loads(REFERENCE.read_text())
     ok = True
     for backend in attention_backends(model.device, torch.float32):

@@ -24,10 +24,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     command = commands.add_parser("fold", help="FASTA in, structures out")
     command.add_argument("input", help="FASTA file (.gz too), or - for standard input")
-    command.add_argument("-o", "--output", help="file, or folder for one file a record; default: standard output")
-    command.add_argument("-f", "--format", choices=["dbn", "ct", "bpseq", "json"], help="default: by OUTPUT, or dbn")
-    command.add_argument("-m", "--model", default="nano-ss", help="name or checkpoint file (default: nano-ss)")
-    command.add_argument("-t", "--threshold", type=float, help="least pairing probability (default: the model's)")
+    command.add_argument(
+        "-o", "--output", help="file, or folder for one file a record; default: standard output"
+    )
+    command.add_argument(
+        "-f", "--format", choices=["dbn", "ct", "bpseq", "json"], help="default: by OUTPUT, or dbn"
+    )
+    command.add_argument(
+        "-m", "--model", default="nano-ss", help="name or checkpoint file (default: nano-ss)"
+    )
+    command.add_argument(
+        "-t", "--threshold", type=float, help="least pairing probability (default: the model's)"
+    )
     command.add_argument("--min-loop", type=int, default=4, help="least j - i of a pair (default: 4)")
     command.add_argument("--non-canonical", action="store_true", help="allow every pair of letters")
     command.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
@@ -131,7 +139,7 @@ def _format_of(output: str | None) -> str:
 
 
 def _count(path: str) -> int | None:
-    """Number of FASTA records, for the progress bar; None for a stream."""
+    """Count FASTA records for the progress bar; None for a stream."""
     from .tokens import open_text
 
     if not Path(path).is_file():
@@ -188,7 +196,7 @@ class _Writer:
         self.stream.flush()
 
     def _file_name(self, name: str) -> str:
-        """A safe file name that is not taken yet in this run."""
+        """Make a safe file name that is not taken yet in this run."""
         base = re.sub(r"[^\w.+-]+", "_", name).strip(".")[:100] or "record"
         candidates: Iterator[str] = (base if n == 1 else f"{base}-{n}" for n in range(1, 10**9))
         chosen = next(c for c in candidates if c.lower() not in self.names)
@@ -199,7 +207,7 @@ class _Writer:
         if self.path is not None:
             self.stream.close()
             if failed is None:
-                os.replace(self.part, self.path)
+                self.part.replace(self.path)
 
 
 def _as_json(structure) -> str:

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .formats import read_structures
 from .structure import Structure
 
-__all__ = ["EXAMPLES", "TABLES", "data_dir", "load_structures"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["EXAMPLES", "TABLES", "data_dir", "load_structures", "read_numbers"]
 
 EXAMPLES = Path(__file__).parent / "examples.dbn"
 """37 well-known RNAs of six families that come with the package."""
@@ -85,3 +89,23 @@ def load_structures(dataset: str, split: str | None = None) -> list[Structure]:
         table = table[table["split"] == split]
     rows = zip(table["id"], table["sequence"], table["dot_bracket"], strict=True)
     return [Structure.from_dot_bracket(sequence, pairs, name=name) for name, sequence, pairs in rows]
+
+
+def read_numbers(name: str) -> pd.DataFrame:
+    """Read one of the project's files of published or measured numbers, ``data/<name>.csv``.
+
+    Examples
+    --------
+    >>> published = read_numbers("published/fig3c_ts0")
+    >>> published.set_index("method").loc["RiNALMo", "f1"]
+    np.float64(0.747)
+    """
+    import pandas as pd
+
+    package = Path(__file__).parent
+    folders = [package / "data", package.parent / "data"]  # in an installed wheel; in a clone
+    path = next((f / f"{name}.csv" for f in folders if (f / f"{name}.csv").exists()), None)
+    if path is None:
+        known = sorted(f"{p.parent.name}/{p.stem}" for f in folders for p in f.glob("*/*.csv"))
+        raise ValueError(f"no file of numbers {name!r}; there are {', '.join(known)}")
+    return pd.read_csv(path)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from .baselines import BASELINES
 from .datasets import load_structures
 from .hub import whole_file
-from .inference import _bar, fold_each
+from .inference import fold_each, progress_bar
 from .metrics import mean_scores, structure_scores
 from .model import RiNALMo
 from .structure import Structure
@@ -59,7 +59,7 @@ def evaluate(
         raise ValueError("there are no structures to evaluate on")
     records = [(s.name, s.sequence) for s in structures]
     rows = []
-    with _bar(len(structures), progress, "evaluate") as bar:
+    with progress_bar(len(structures), "evaluate", shown=progress) as bar:
         for target, predicted in zip(structures, _predict(model, records), strict=True):
             scores = structure_scores(target, predicted)._asdict()
             strict = structure_scores(target, predicted, shift=0).f1
@@ -91,7 +91,7 @@ def _predict(model: RiNALMo | str | os.PathLike, records: list[tuple[str, str]])
 
 
 def provenance() -> dict[str, str]:
-    """The command that runs, the commit of the working folder (with ``+`` if it has changes) and the date."""
+    """Tell the command that runs, the commit of the working folder (with ``+`` if it has changes) and the date."""
 
     def git(*arguments: str) -> str:
         done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)

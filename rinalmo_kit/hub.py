@@ -45,7 +45,10 @@ OFFICIAL: dict[str, tuple[str, str | None]] = {
         "rinalmo_giga_ss_bprna_ft.pt",
         "44e377cb0c92f7b9cff8db8a38e33e5c0363d2f9a19831c6342346bb788a5e55",
     ),
-    **{f"giga-ss-archiveII-{family}": (f"rinalmo_giga_ss_archiveII-{family}_ft.pt", None) for family in FAMILIES},
+    **{
+        f"giga-ss-archiveII-{family}": (f"rinalmo_giga_ss_archiveII-{family}_ft.pt", None)
+        for family in FAMILIES
+    },
     "giga-splice-donor": ("rinalmo_giga_splice_donor_ft.pt", None),
     "giga-splice-acceptor": ("rinalmo_giga_splice_acceptor_ft.pt", None),
     "giga-ncrna-0": ("rinalmo_giga_ncrna_class_0_noise_ft.pt", None),
@@ -115,7 +118,9 @@ def load(
         model.head = model.threshold = None
     model.name = name if name in EMBEDDED or name in OFFICIAL else path.name
     if device is None:
-        device = "cuda" if torch.cuda.is_available() else "mps" if torch.mps.is_available() else "cpu"
+        device = (
+            "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        )
     return model.to(device=device, dtype=dtype or torch.float32).eval()
 
 
@@ -143,7 +148,9 @@ def save(model: RiNALMo, path: str | os.PathLike, *, dtype: torch.dtype | None =
     if model.threshold is not None:
         state["threshold"] = torch.tensor(model.threshold, dtype=torch.float64)
     if model.scaler is not None:
-        state["scaler._mean"], state["scaler._std"] = (torch.tensor([v], dtype=torch.float64) for v in model.scaler)
+        state["scaler._mean"], state["scaler._std"] = (
+            torch.tensor([v], dtype=torch.float64) for v in model.scaler
+        )
     with whole_file(path) as temporary:
         save_file(state, temporary, metadata={"format": "pt", "heads": str(model.config.heads)})
     return path
@@ -157,8 +164,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     os.close(handle)
     try:
         yield Path(name)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
     finally:
         Path(name).unlink(missing_ok=True)
 
@@ -173,7 +180,7 @@ def read_state(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if path.suffix == ".safetensors":
         try:
             with safe_open(path, framework="pt") as file:
-                return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+                return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})
         except SafetensorError as error:
             raise ValueError(f"{path} is not a safetensors file: {error}") from error
     try:
@@ -197,7 +204,11 @@ def read_state(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def model_from_state(
-    state: dict[str, Any], beside: Mapping[str, Any], *, config: Config | None = None, source: str = "checkpoint"
+    state: dict[str, Any],
+    beside: Mapping[str, Any],
+    *,
+    config: Config | None = None,
+    source: str = "checkpoint",
 ) -> RiNALMo:
     """Build the model that a state dict describes and fill it, strictly."""
     threshold = state.pop("threshold", beside.get("threshold"))
@@ -246,9 +257,7 @@ def released_layout(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], int
     return renamed, heads
 
 
-def config_of(
-    lm: Mapping[str, Tensor], *, heads: int | None, config: Config | None, source: str
-) -> Config:
+def config_of(lm: Mapping[str, Tensor], *, heads: int | None, config: Config | None, source: str) -> Config:
     """Read width and depth off a state dict; check them against `config` if there is one."""
     embedding = lm.get("embedding.weight")
     if not isinstance(embedding, Tensor) or embedding.dim() != 2:
@@ -267,7 +276,9 @@ def config_of(
         return config
     heads = heads or 20
     if dim % (2 * heads):
-        raise ValueError(f"{source} has dim={dim}, which {heads} heads do not divide: pass config=Config({dim}, {blocks}, heads=…)")
+        raise ValueError(
+            f"{source} has dim={dim}, which {heads} heads do not divide: pass config=Config({dim}, {blocks}, heads=…)"
+        )
     return Config(dim, blocks, heads)
 
 
@@ -330,7 +341,9 @@ def official_file(name: str) -> Path:
     with FileLock(f"{path}.lock"):  # of several processes one downloads
         if not path.exists():
             if sha256 is None:
-                warnings.warn(f"no SHA-256 is published for {filename}: only its keys can be checked", stacklevel=4)
+                warnings.warn(
+                    f"no SHA-256 is published for {filename}: only its keys can be checked", stacklevel=4
+                )
             try:
                 pooch.retrieve(
                     f"{RECORD}/{filename}?download=1",
@@ -379,14 +392,20 @@ def download(url: str, output_file: str | os.PathLike, _pooch: Any = None, *, at
                     done = 0
                 length = response.headers.get("Content-Length")
                 total = done + int(length) if length else None
-                bar = tqdm(total=total, initial=done, unit="B", unit_scale=True, desc=url.split("/")[-1].split("?")[0])
+                bar = tqdm(
+                    total=total,
+                    initial=done,
+                    unit="B",
+                    unit_scale=True,
+                    desc=url.split("/")[-1].split("?")[0],
+                )
                 with part.open("ab" if done else "wb") as file, bar:
                     for chunk in response.iter_content(1 << 16):
                         file.write(chunk)
                         bar.update(len(chunk))
             if total is not None and part.stat().st_size != total:
                 raise requests.ConnectionError(f"{part.stat().st_size} of {total} bytes arrived")
-            os.replace(part, output_file)
+            part.replace(output_file)
             return
         except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError):
             if attempt == attempts:

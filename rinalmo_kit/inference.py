@@ -39,7 +39,9 @@ def ready_model(model: RiNALMo | str | os.PathLike) -> RiNALMo:
     """Return a model as it is, or load it by name or path; the last two loaded by name are kept."""
     if isinstance(model, RiNALMo):
         if model.training:
-            raise ValueError("the model is in training mode, where dropout makes results random: call model.eval()")
+            raise ValueError(
+                "the model is in training mode, where dropout makes results random: call model.eval()"
+            )
         return model
     return load(model) if isinstance(model, os.PathLike) or is_path(model) else _load_once(model)
 
@@ -49,7 +51,9 @@ def folding_model(model: RiNALMo | str | os.PathLike) -> RiNALMo:
     model = ready_model(model)
     if not isinstance(model.head, StructureHead):
         kind = "no task head" if model.head is None else f"a {type(model.head).__name__}"
-        raise ValueError(f"{model.name} cannot fold: it has {kind}; use one with a structure head, such as 'nano-ss'")
+        raise ValueError(
+            f"{model.name} cannot fold: it has {kind}; use one with a structure head, such as 'nano-ss'"
+        )
     return model
 
 
@@ -123,7 +127,7 @@ def embed(
         notice(*record)
     model = ready_model(model)
     results: list[Any] = [None] * len(texts)
-    with _bar(len(texts), progress, "embed") as bar:
+    with progress_bar(len(texts), "embed", shown=progress) as bar:
         for batch in batches_by_length([len(text) for text in texts]):
             tokens = tokenize([texts[i] for i in batch]).to(model.device)
             packing = model.packing(tokens)
@@ -138,7 +142,7 @@ def embed(
 
 
 def batches_by_length(lengths: list[int], budget: int = TOKEN_BUDGET) -> Iterator[list[int]]:
-    """Indices in batches of at most `budget` tokens, or of one longer sequence, sorted by length.
+    """Yield indices in batches of at most `budget` tokens, or of one longer sequence, sorted by length.
 
     Examples
     --------
@@ -202,7 +206,7 @@ def fold(
     """
     records = [(name, ready_sequence(name, sequence)) for name, sequence in read_sequences(sequences)]
     options = {"threshold": threshold, "canonical_only": canonical_only, "min_loop": min_loop}
-    with _bar(len(records), progress, "fold") as bar:
+    with progress_bar(len(records), "fold", shown=progress) as bar:
         folded = []
         for structure in fold_each(records, model=model, **options):
             folded.append(structure)
@@ -225,7 +229,9 @@ def fold_each(
     for name, sequence in records:
         sequence = ready_sequence(name, sequence)
         notice(name, sequence, gaps=True)
-        yield refold(Structure(sequence, [], name, pair_probabilities(sequence, model=model)), model=model, **options)
+        yield refold(
+            Structure(sequence, [], name, pair_probabilities(sequence, model=model)), model=model, **options
+        )
 
 
 def refold(
@@ -278,7 +284,8 @@ def pair_logits(model: RiNALMo, sequences: list[str]) -> list[Tensor]:
     return [model.head(rows[1:-1]) for rows in model.encode(tokens, packing).split(packing.lengths)]
 
 
-def _bar(total: int, shown: bool, what: str) -> Any:
+def progress_bar(total: int, what: str, *, shown: bool) -> Any:
+    """Open a tqdm bar that counts RNAs."""
     from tqdm.auto import tqdm
 
     return tqdm(total=total, disable=not shown, desc=what, unit="RNA")

@@ -12,7 +12,14 @@ from .structure import Structure, as_pairs
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["THRESHOLDS", "StructureScores", "mean_scores", "structure_scores", "threshold_scores", "tune_threshold"]
+__all__ = [
+    "THRESHOLDS",
+    "StructureScores",
+    "mean_scores",
+    "structure_scores",
+    "threshold_scores",
+    "tune_threshold",
+]
 
 THRESHOLDS = tuple(i / 100 for i in range(1, 30))
 """Candidates of threshold tuning, 0.01 … 0.29 (spec §4.3)."""
@@ -94,7 +101,9 @@ def structure_scores(
     return StructureScores(precision, recall, float(f1), float(inf))
 
 
-def mean_scores(scores: Iterable[StructureScores], *, lengths: Sequence[int] | None = None) -> StructureScores:
+def mean_scores(
+    scores: Iterable[StructureScores], *, lengths: Sequence[int] | None = None
+) -> StructureScores:
     """Mean over structures; with `lengths`, weighted by them (the paper's Supplementary Table S2).
 
     Examples

@@ -14,7 +14,7 @@ from __future__ import annotations
 import importlib.util
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import NamedTuple
 
 import torch
@@ -122,6 +122,21 @@ class Packing:
         rows, positions = (tokens != PAD).nonzero(as_tuple=True)
         return cls(torch.bincount(rows, minlength=len(tokens)).tolist(), rows, positions, backend)
 
+    @cached_property
+    def width(self) -> int:
+        """Columns of the padded batch that hold a token."""
+        return int(self.positions.max()) + 1
+
+    @cached_property
+    def valid(self) -> Tensor:
+        """Where the padded batch holds a token: bool (B, width)."""
+        return self.pad(torch.ones_like(self.rows, dtype=torch.bool), self.width)
+
+    @cached_property
+    def ends(self) -> Tensor:
+        """Where each sequence begins, and the last one ends: int32 (B + 1,), as flash-attn wants it."""
+        return F.pad(torch.tensor(self.lengths).cumsum(0), (1, 0)).to(self.rows.device, torch.int32)
+
     def pad(self, packed: Tensor, width: int) -> Tensor:
         """(N, …) → (B, width, …), zeros at padding."""
         padded = packed.new_zeros(len(self.lengths), width, *packed.shape[1:])
@@ -137,6 +152,7 @@ class Packing:
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotary positions, half-split ("NeoX") convention: x is (N, …, heads, d_head)."""
+    cos, sin = cos.to(x.dtype), sin.to(x.dtype)  # autocast: x is in half precision, the angles are not
     x1, x2 = x.chunk(2, dim=-1)
     return torch.cat((x1 * cos - x2 * sin, x2 * cos + x1 * sin), dim=-1)
 
@@ -171,13 +187,11 @@ def attend(q: Tensor, k: Tensor, v: Tensor, packing: Packing, dropout: float) ->
     if packing.backend == "flash":
         from flash_attn import flash_attn_varlen_func
 
-        ends = F.pad(torch.tensor(packing.lengths).cumsum(0), (1, 0)).to(q.device, torch.int32)
-        longest = max(packing.lengths)
+        ends, longest = packing.ends, max(packing.lengths)
         return flash_attn_varlen_func(q, k, v, ends, ends, longest, longest, dropout_p=dropout)
     if packing.backend == "padded":
-        width = int(packing.positions.max()) + 1
-        mask = packing.pad(torch.ones_like(packing.rows, dtype=torch.bool), width)[:, None, None, :]
-        padded = [packing.pad(x, width).transpose(1, 2) for x in (q, k, v)]
+        padded = [packing.pad(x, packing.width).transpose(1, 2) for x in (q, k, v)]
+        mask = packing.valid[:, None, None, :]
         out = F.scaled_dot_product_attention(*padded, attn_mask=mask, dropout_p=dropout)
         return out.transpose(1, 2)[packing.rows, packing.positions]
     pieces, start, row = [], 0, 0
@@ -196,9 +210,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, packing: Packing, dropout: float) ->
 
 def attention_weights(q: Tensor, k: Tensor, packing: Packing) -> Tensor:
     """Softmax weights as a padded (B, heads, L, L) tensor, zeros wherever a query or a key is padding."""
-    width = int(packing.positions.max()) + 1
-    valid = packing.pad(torch.ones_like(packing.rows, dtype=torch.bool), width)
-    q, k = packing.pad(q, width).transpose(1, 2), packing.pad(k, width).transpose(1, 2)
+    valid = packing.valid
+    q, k = (packing.pad(x, packing.width).transpose(1, 2) for x in (q, k))
     scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
     weights = scores.masked_fill(~valid[:, None, None, :], -torch.inf).softmax(-1)
     return weights.nan_to_num(0.0) * valid[:, None, :, None]
@@ -251,7 +264,9 @@ class Block(nn.Module):
         self.residual_dropout = nn.Dropout(config.residual_dropout)
         hidden = config.ffn_hidden
         # Index 1 is a dropout of rate 0 in the official code: it holds no weights but gives 2 its name.
-        self.transition = nn.Sequential(SwiGLU(config.dim, hidden), nn.Identity(), nn.Linear(hidden, config.dim))
+        self.transition = nn.Sequential(
+            SwiGLU(config.dim, hidden), nn.Identity(), nn.Linear(hidden, config.dim)
+        )
 
     def forward(
         self,
@@ -330,10 +345,12 @@ class RiNALMo(nn.Module):
 
     @property
     def device(self) -> torch.device:
+        """Where the parameters are."""
         return self.embedding.weight.device
 
     @property
     def dtype(self) -> torch.dtype:
+        """Precision of the parameters."""
         return self.embedding.weight.dtype
 
     def packing(self, tokens: Tensor) -> Packing:
@@ -413,6 +430,4 @@ class RiNALMo(nn.Module):
             stacked = torch.stack(maps, dim=1)  # as wide as the longest sequence
             missing = width - stacked.shape[-1]
             stacked = F.pad(stacked, (0, missing, 0, missing))
-        return ModelOutput(
-            packing.pad(packed, width), packing.pad(self.lm_mask_head(packed), width), stacked
-        )
+        return ModelOutput(packing.pad(packed, width), packing.pad(self.lm_mask_head(packed), width), stacked)

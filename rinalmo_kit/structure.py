@@ -139,10 +139,7 @@ class Structure:
         return structure(self, ax=ax, **options)
 
     def write(self, path: str | os.PathLike) -> Path:
-        """Write to a file; the ending chooses the format: ``.dbn``, ``.ct``, ``.bpseq``, …
-
-        See :func:`rinalmo_kit.formats.write_structures`.
-        """
+        """Write to a file; the ending chooses the format (see :func:`rinalmo_kit.formats.write_structures`)."""
         from .formats import write_structures
 
         return write_structures([self], path)
@@ -256,11 +253,9 @@ def to_dot_bracket(pairs: ArrayLike, length: int, *, name: str = "structure") ->
     levels: list[list[tuple[int, int]]] = []  # outermost pair of every stem of a level
     for stem in sorted(stems, key=lambda stem: (-len(stem), stem[0])):
         i, j = stem[0]
-        for level, members in enumerate(levels):
-            if not any(a < i < b < j or i < a < j < b for a, b in members):
-                break
-        else:
-            level = len(levels)
+        free = (k for k, m in enumerate(levels) if not any(a < i < b < j or i < a < j < b for a, b in m))
+        level = next(free, len(levels))
+        if level == len(levels):
             if level == len(OPENING):
                 raise ValueError(f"{name!r}: pair {i + 1}-{j + 1} needs more than {level} bracket levels")
             levels.append([])

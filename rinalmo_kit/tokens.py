@@ -84,9 +84,7 @@ def clean(sequence: str, *, name: str = "sequence") -> str:
     return sequence.upper().replace("T", "U")
 
 
-def tokenize(
-    sequences: Sequences, *, pad_to: int | None = None, special_tokens: bool = True
-) -> torch.Tensor:
+def tokenize(sequences: Sequences, *, pad_to: int | None = None, special_tokens: bool = True) -> torch.Tensor:
     """Turn sequences into token ids: ``<cls>``, one id a nucleotide, ``<eos>``, then ``<pad>``.
 
     Parameters
@@ -134,13 +132,13 @@ def tokenize(
 
 
 def read_sequences(source: Sequences) -> list[tuple[str, str]]:
-    """Turn whatever a user has in hand into (name, sequence) records; nothing is validated yet.
+    r"""Turn whatever a user has in hand into (name, sequence) records; nothing is validated yet.
 
     Parameters
     ----------
     source : str, os.PathLike, iterable of str, or mapping
         A sequence; FASTA text (starts with ``>``); a path to a FASTA file, ``.gz`` or not (a string is a
-        path if it holds a ``.``, ``/`` or ``\\``, which no sequence does); several sequences;
+        path if it holds a ``.``, ``/`` or ``\``, which no sequence does); several sequences;
         or ``{name: sequence}``.
 
     Returns
@@ -152,7 +150,7 @@ def read_sequences(source: Sequences) -> list[tuple[str, str]]:
     --------
     >>> read_sequences({"a": "ACG"}), read_sequences(["AC", "GU"])
     ([('a', 'ACG')], [('sequence 1', 'AC'), ('sequence 2', 'GU')])
-    >>> read_sequences(">tRNA first try\\nGCG\\nUUU\\n")
+    >>> read_sequences(">tRNA first try\nGCG\nUUU\n")
     [('tRNA', 'GCGUUU')]
     """
     if isinstance(source, os.PathLike):
@@ -223,7 +221,9 @@ def read_fasta(source: str | os.PathLike | TextIO) -> Iterator[tuple[str, str]]:
             name, lines = (words[0] if words else f"record {count}"), []
         elif line and name is None:
             where = getattr(source, "name", "FASTA text")
-            raise ValueError(f"{where}, line {number}: expected a FASTA header ('>name'), found {line[:40]!r}")
+            raise ValueError(
+                f"{where}, line {number}: expected a FASTA header ('>name'), found {line[:40]!r}"
+            )
         elif line:
             lines.append(line)
     if name is not None:

@@ -105,7 +105,9 @@ class StructureTraining(lightning.LightningModule):
         self.tables: list[NDArray[np.float64]] = []
         self.tuned_at = -1  # step
 
-    def transfer_batch_to_device(self, batch: list[Structure], device: torch.device, _: int) -> list[Structure]:
+    def transfer_batch_to_device(
+        self, batch: list[Structure], device: torch.device, _: int
+    ) -> list[Structure]:
         return batch  # text until pair_logits makes tokens of it
 
     def logits(self, batch: list[Structure]) -> list[Tensor]:
@@ -161,7 +163,7 @@ class StructureTraining(lightning.LightningModule):
 
 
 def corrupt(tokens: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Choose 15 % of the nucleotides for prediction: 80 % of them masked, 10 % replaced, 10 % left (paper, "Pre-training").
+    """Choose 15 % of the nucleotides; mask 80 % of them, replace 10 % (paper, "Pre-training").
 
     Replacements are drawn from A, C, G, T and N ("Tokenization"; the section "Pre-training" says the whole
     vocabulary, and the official code for it is not public).
@@ -208,7 +210,9 @@ class LanguageHeadTraining(lightning.LightningModule):
         targets = tokens.to(self.device)[chosen]
         return F.cross_entropy(self.model.lm_mask_head(packed[wanted]), targets, reduction="none"), targets
 
-    def transfer_batch_to_device(self, batch: list[Structure], device: torch.device, _: int) -> list[Structure]:
+    def transfer_batch_to_device(
+        self, batch: list[Structure], device: torch.device, _: int
+    ) -> list[Structure]:
         return batch
 
     def training_step(self, batch: list[Structure], _: int) -> Tensor:
@@ -321,7 +325,12 @@ def finetune(
             "num_sanity_val_steps": 0,
             "logger": lightning.pytorch.loggers.CSVLogger(output, name="log"),
             "callbacks": [
-                ModelCheckpoint(output, filename="last", every_n_train_steps=checkpoint_every, enable_version_counter=False)
+                ModelCheckpoint(
+                    output,
+                    filename="last",
+                    every_n_train_steps=checkpoint_every,
+                    enable_version_counter=False,
+                )
             ],
             **trainer_options,
         }
@@ -329,9 +338,13 @@ def finetune(
     training_batches = DataLoader(train, batch_sampler=plan, collate_fn=list)
     validation_batches = DataLoader(sorted(validation, key=len), batch_size=4, collate_fn=list)
     last = output / "last.ckpt"
-    with warnings.catch_warnings():  # Lightning does not know that a BatchPlan starts where the run was stopped
+    with (
+        warnings.catch_warnings()
+    ):  # Lightning does not know that a BatchPlan starts where the run was stopped
         warnings.filterwarnings("ignore", ".*(your dataloader is not resumable|exists and is not empty).*")
-        trainer.fit(task, training_batches, validation_batches, ckpt_path=str(last) if last.exists() else None)
+        trainer.fit(
+            task, training_batches, validation_batches, ckpt_path=str(last) if last.exists() else None
+        )
         if task.tuned_at != trainer.global_step:  # the threshold has to belong to the last weights
             trainer.validate(task, validation_batches, verbose=False)
     if recipe.language_head_steps:

@@ -1,0 +1,59 @@
+"""Fixtures shared by all tests: the folder with golden data and tables, and fixed seeds."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+# The models of the tests are small: on a busy machine, threads that wait for each other cost ten times
+# what they bring. Set before torch is imported, and so that subprocesses have it too.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"].split(",")[0]))
+    config.addinivalue_line("markers", "slow: takes more than half a minute (leave out with -m 'not slow')")
+
+
+@pytest.fixture(autouse=True)
+def seeds() -> None:
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - the global generator is what is to be fixed
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder with ``golden/`` and ``data/``: $RINALMO_KIT_DATA or its parent, else ``../shared``."""
+    candidates = [ROOT.parent / "shared"]
+    if value := os.environ.get("RINALMO_KIT_DATA"):
+        path = Path(value).expanduser().resolve()
+        candidates = [path, path.parent, *candidates]
+    for folder in candidates:
+        if (folder / "golden").is_dir() or (folder / "data").is_dir():
+            return folder
+    pytest.skip("needs golden data: set RINALMO_KIT_DATA or put shared/ beside the project")
+
+
+@pytest.fixture(scope="session")
+def golden(shared: Path) -> Path:
+    """Folder with the outputs of the official code."""
+    if not (shared / "golden").is_dir():
+        pytest.skip(f"needs golden data: {shared / 'golden'} is absent; set RINALMO_KIT_DATA")
+    return shared / "golden"
+
+
+@pytest.fixture
+def data(shared: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folder with the tables of the experiments, which RINALMO_KIT_DATA names during the test."""
+    if not (shared / "data").is_dir():
+        pytest.skip(f"needs the tables of the experiments: {shared / 'data'} is absent; set RINALMO_KIT_DATA")
+    monkeypatch.setenv("RINALMO_KIT_DATA", str(shared))
+    return shared / "data"

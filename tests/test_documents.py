@@ -1,0 +1,53 @@
+"""Numbers in README and model card are those of data/measured, which the evaluation and benchmarks wrote."""
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def table(document, heading):
+    """Rows of the Markdown table whose header line starts with `heading`: first cell → the other cells."""
+    lines = (ROOT / document).read_text(encoding="utf-8").splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith(f"| {heading}"))
+    found = {}
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            break
+        first, *others = (cell.strip().strip("*` ") for cell in line.strip("|").split("|"))
+        found[first] = others
+    return found
+
+
+@pytest.mark.parametrize("document", ["README.md", "rinalmo_kit/weights/MODEL_CARD.md"])
+def test_scores_are_the_measured_and_published_ones(document):
+    measured = {r["model"]: r for r in rows(ROOT / "data/measured/structure.csv") if r["split"] == "TS0"}
+    published = {r["method"]: r for r in rows(ROOT / "data/published/fig3c_ts0.csv")}
+    shown = table(document, "TS0")
+    assert {"nano-ss", "viennarna", "most-pairs", "RiNALMo"} <= set(shown)
+    for name, cells in shown.items():
+        source = measured.get(name) or published[name]
+        assert cells[:3] == [f"{float(source[key]):.2f}" for key in ("precision", "recall", "f1")], name
+
+
+def test_speed_ratios_are_the_measured_ones():
+    measured = rows(ROOT / "data/measured/benchmarks.csv")
+    ratios = {f"{float(r['ratio']):.{0 if float(r['ratio']) >= 100 else 1}f}" for r in measured}
+    shown = table("README.md", "benchmark")
+    assert shown
+    for name, cells in shown.items():
+        assert re.fullmatch(r"([\d.]+)×", cells[-1]) and cells[-1][:-1] in ratios, (name, cells)
+
+
+def test_measured_files_say_where_they_come_from():
+    for path in (ROOT / "data/measured").glob("*.csv"):
+        for row in rows(path):
+            assert row["command"] and row["commit"] and row["date"], path
