@@ -11,7 +11,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from rinalmo_kit import plot
+from rinalmo_kit import layout, plot
 from rinalmo_kit.structure import Structure, pairs_from_dot_bracket
 
 TRNA = Structure.from_dot_bracket(
@@ -118,7 +118,7 @@ def test_layout_untangles_clashing_stems(monkeypatch: pytest.MonkeyPatch):
         return d[np.triu_indices(len(d), 2)].min()
 
     assert closest() > 0.89
-    monkeypatch.setattr(plot, "UNTANGLE_TRIES", 0)
+    monkeypatch.setattr(layout, "UNTANGLE_TRIES", 0)
     assert closest() < 0.89, "this structure no longer tests anything"
 
 

@@ -96,7 +96,7 @@ def test_golden_decode(golden: Path) -> None:
 
 
 options_of_decode = st.fixed_dictionaries(
-    {"canonical_only": st.booleans(), "min_loop": st.sampled_from([1, 2, 4])}
+    {"canonical_only": st.booleans(), "min_loop": st.sampled_from([0, 1, 2, 4])}
 )
 thresholds = st.sampled_from([0.0, 0.1, 0.12, 0.125, 0.3, 0.75])
 
