@@ -85,7 +85,7 @@ def test_layout_of_simple_structures(dot_bracket: str):
     neighbours = np.diagonal(d, 1)
     np.testing.assert_allclose(neighbours, 1, atol=1e-6)
     laid_out = [dot_bracket[i] == "(" and j - i > 1 for i, j in pairs]
-    np.testing.assert_allclose(d[tuple(pairs[laid_out].T)], plot.PAIR, atol=1e-6)
+    np.testing.assert_allclose(d[tuple(pairs[laid_out].T)], layout.PAIR, atol=1e-6)
     others = d[np.triu_indices(len(d), 2)]
     assert others.size == 0 or others.min() > 0.89, "nucleotides lie on each other"
 
