@@ -49,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.add_argument("-o", "--output", required=True, help="folder for checkpoints and logs")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--save", help="write the trained model to this .safetensors file")
+    command.add_argument("--half", action="store_true", help="write it in half precision")
     command.set_defaults(run=_finetune)
 
     command = commands.add_parser("evaluate", help="score a model or baseline on a test set")
@@ -81,11 +82,14 @@ def _check(_: argparse.Namespace) -> int:
 
 
 def _finetune(options: argparse.Namespace) -> int:
+    import torch
+
     from .hub import save
     from .training import finetune
 
     model = finetune(options.recipe, output=options.output, seed=options.seed)
-    print(save(model, options.save or Path(options.output) / "model.safetensors"))
+    path = options.save or Path(options.output) / "model.safetensors"
+    print(save(model, path, dtype=torch.float16 if options.half else None))
     return 0
 
 

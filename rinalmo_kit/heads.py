@@ -140,9 +140,12 @@ class StructureHead(nn.Module):
             if number == 0:
                 y = _normalised_outer_sum(*(F.linear(part, narrow[:, :, 0, 0]) for part in (rows, columns)))
             else:
-                y = _norm_relu(F.linear(x, narrow[:, :, 0, 0]))
-            y = _norm_relu(_convolve(y, wide))
-            y = _norm_relu(F.linear(y, narrow_out[:, :, 0, 0]))
+                y = F.linear(x, narrow[:, :, 0, 0])
+                y = _norm_relu(y)
+            y = _convolve(y, wide)  # a name lets go of its last map before the next is made
+            y = _norm_relu(y)
+            y = F.linear(y, narrow_out[:, :, 0, 0])
+            y = _norm_relu(y)
             x = x + y if torch.is_grad_enabled() else x.add_(y)
         logits = (_convolve(x, self.conv_out.weight).view(length, length) + self.conv_out.bias).triu(1)
         return logits + logits.T

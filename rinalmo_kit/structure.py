@@ -169,11 +169,12 @@ def as_pairs(
             f"{name!r}: pairs must be an (n, 2) array of integers, got {given.dtype} {given.shape}"
         )
     result = np.sort(given.astype(np.int64), axis=1)
-    result = result[np.lexsort((result[:, 1], result[:, 0]))]
+    result = np.unique(result, axis=0) if multiplets else result[np.lexsort((result[:, 1], result[:, 0]))]
     outside = (result[:, 0] < 0) | (result[:, 1] >= (np.inf if length is None else length))
     if outside.any():
         i, j = result[outside][0] + 1
-        raise ValueError(f"{name!r}: pair {i}-{j} lies outside the sequence of {length} nucleotides")
+        where = "a sequence" if length is None else f"the sequence of {length} nucleotides"
+        raise ValueError(f"{name!r}: pair {i}-{j} lies outside {where}")
     self_paired = result[:, 0] == result[:, 1]
     if self_paired.any():
         raise ValueError(f"{name!r}: nucleotide {result[self_paired][0, 0] + 1} is paired with itself")

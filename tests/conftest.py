@@ -13,8 +13,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+# The same examples in every run, however busy the machine.
+settings.register_profile("kit", derandomize=True, deadline=None, max_examples=60)
+settings.load_profile("kit")
 
 
 def pytest_configure(config: pytest.Config) -> None:

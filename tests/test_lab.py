@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 browser_test = needs_browser()
 
-# tRNA-Ala of E. coli without its CCA end
+# tRNA-Ala of E. coli without its CCA end, and its cloverleaf
 TRNA = "GGGGCUAUAGCUCAGCUGGGAGAGCGCCUGCUUUGCACGCAGGAGGUCUGCGGUUCGAUCCCGCAUAGCUCCA"
+KNOWN = "(((((((..((((........)))).(((((.......))))).....(((((.......))))))))))))."
 HAIRPIN = "GGGCGUAGCUCUUCGGAGCUACGCCC"
 HOSTILE = "x<img/src=x/onerror=window.live=1><script>window.live=1</script><svg/onload=window.live=1>"
 
@@ -55,6 +56,10 @@ def dot_bracket(form: Locator, length: int) -> str | None:
     return found and found.group()
 
 
+def pairs_of(text: str) -> set[tuple[int, int]]:
+    return {*map(tuple, pairs_from_dot_bracket(text).tolist())}
+
+
 def eventually(value: Callable[[], Any], *, seconds: float = 60) -> Any:
     """Return the value as soon as it is a true one."""
     deadline = time.monotonic() + seconds
@@ -80,14 +85,15 @@ def test_quickstart_runs_without_error_or_network(quickstart):
 def test_form_folds_what_is_typed_and_follows_the_slider(form):
     fold(form, TRNA)
     folded = eventually(lambda: dot_bracket(form, len(TRNA)))
-    pairs = pairs_from_dot_bracket(folded)
-    assert len(pairs) >= 10 and all(TRNA[i] + TRNA[j] in CANONICAL for i, j in pairs)
+    pairs, known = pairs_of(folded), pairs_of(KNOWN)
+    assert all(TRNA[i] + TRNA[j] in CANONICAL for i, j in pairs)
+    assert len(pairs & known) >= max(5, len(pairs) / 2)
 
     handle = form.locator(".noUi-handle").first
     handle.focus()
     handle.press("End")
     strict = eventually(lambda: (shown := dot_bracket(form, len(TRNA))) != folded and shown)
-    assert {*map(tuple, pairs_from_dot_bracket(strict))} < {*map(tuple, pairs)}
+    assert pairs_of(strict) < pairs
 
 
 @browser_test
