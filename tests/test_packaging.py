@@ -20,7 +20,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT, WHEEL = PYPROJECT["project"], PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
 EXTRAS = PROJECT["optional-dependencies"]
 MEGABYTE = 10**6
 
@@ -157,13 +158,16 @@ def test_wheel_holds_the_package_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         held = set(archive.namelist())
     inside = {name for name in held if ".dist-info/" not in name}
-    package = ROOT / "rinalmo_kit"
-    files = {
-        p.relative_to(ROOT).as_posix()
-        for p in package.rglob("*")
-        if p.is_file() and "__pycache__" not in p.parts
+    folders = {
+        "rinalmo_kit": "rinalmo_kit",
+        **WHEEL.get("force-include", {}),
+    }  # in the repository: in the wheel
+    assert inside == {
+        f"{target}/{path.relative_to(ROOT / folder).as_posix()}"
+        for folder, target in folders.items()
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
     }
-    assert inside == files
     assert "rinalmo_kit/py.typed" in inside
     assert any(re.fullmatch(r"rinalmo_kit/weights/[^/]+\.safetensors", name) for name in inside)
     assert any(name.endswith("LICENSE") for name in held - inside)
