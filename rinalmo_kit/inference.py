@@ -26,7 +26,7 @@ __all__ = ["embed", "fold", "fold_each", "pair_probabilities", "refold"]
 TRAINED_LENGTH = 1022
 """Longest sequence in pretraining, nucleotides (paper, "Pre-training")."""
 
-TOKEN_BUDGET = 2048
+TOKEN_BUDGET = 768
 """Tokens encoded at a time: enough to keep the matrix products efficient, few enough to stay in cache."""
 
 

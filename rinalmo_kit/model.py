@@ -154,6 +154,11 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotary positions, half-split ("NeoX") convention: x is (N, …, heads, d_head)."""
     cos, sin = cos.to(x.dtype), sin.to(x.dtype)  # autocast: x is in half precision, the angles are not
     x1, x2 = x.chunk(2, dim=-1)
+    if not torch.is_grad_enabled():  # in place: nothing else needs the unrotated halves
+        shifted = x1 * sin
+        x1.mul_(cos).addcmul_(x2, sin, value=-1)
+        x2.mul_(cos).add_(shifted)
+        return x
     return torch.cat((x1 * cos - x2 * sin, x2 * cos + x1 * sin), dim=-1)
 
 

@@ -1,0 +1,110 @@
+"""multimolecule's RiNALMo with our weights, at its best setting.
+
+multimolecule is AGPL-3.0 and no dependency of this project: install it in an environment of its own
+(README.md). Without it these lines are left out of the benchmark, and the run says so.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from rinalmo_kit import RiNALMo
+from rinalmo_kit.tokens import VOCABULARY
+
+PAD = 0  # in multimolecule's vocabulary
+
+
+class Setting(NamedTuple):
+    """One way to run multimolecule."""
+
+    attention: str  # "sdpa" or "eager"
+    batch: int
+    inference_mode: bool = True
+
+    def __str__(self) -> str:
+        mode = "inference_mode" if self.inference_mode else "no_grad"
+        return f"{self.attention}, sorted batches of {self.batch}, {mode}"
+
+
+SETTINGS = [
+    *(Setting("sdpa", batch) for batch in (1, 2, 4, 8, 16, 32, 64)),
+    *(Setting("eager", batch) for batch in (1, 4, 16)),
+    Setting("sdpa", 1, inference_mode=False),
+]
+
+
+def version() -> str | None:
+    """Version of multimolecule, None where it is not installed."""
+    try:
+        return importlib.metadata.version("multimolecule")
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+class Peer:
+    """multimolecule's ``RiNALMoModel`` with the weights of one of our models."""
+
+    def __init__(self, model: RiNALMo) -> None:
+        from multimolecule import RiNALMoConfig, RiNALMoModel, RnaTokenizer
+
+        config = RiNALMoConfig(
+            hidden_size=model.config.dim,
+            num_hidden_layers=model.config.blocks,
+            num_attention_heads=model.config.heads,
+            intermediate_size=4 * model.config.dim,  # it takes 2/3 of this itself
+        )
+        self.model = RiNALMoModel(config, add_pooling_layer=False).eval()
+        known = RnaTokenizer().get_vocab()
+        theirs = [known.get(symbol.replace("T", "U"), known["<unk>"]) for symbol in VOCABULARY]
+        self.ids = torch.tensor(theirs)  # our token id → theirs
+        self.model.load_state_dict(convert(model, self.model, theirs))
+
+    def encode(self, tokens: list[Tensor], setting: Setting) -> list[Tensor]:
+        """Encode our token ids (one tensor a sequence); results come in input order."""
+        self.model.config._attn_implementation = setting.attention  # read at every call
+        results: list[Tensor] = [torch.empty(0)] * len(tokens)
+        order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
+        with torch.inference_mode() if setting.inference_mode else torch.no_grad():
+            for start in range(0, len(order), setting.batch):
+                chosen = order[start : start + setting.batch]
+                ids = [self.ids[tokens[i]] for i in chosen]
+                padded = nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=PAD)
+                rows = self.model(padded, attention_mask=(padded != PAD).long()).last_hidden_state
+                for i, row in zip(chosen, rows, strict=True):
+                    results[i] = row[: len(tokens[i])].clone()
+        return results
+
+
+def convert(model: RiNALMo, peer: nn.Module, ids: list[int]) -> dict[str, Tensor]:
+    """Our state dict under multimolecule's names."""
+    ours, theirs = model.state_dict(), {}
+    theirs["embeddings.word_embeddings.weight"] = peer.state_dict()["embeddings.word_embeddings.weight"].clone()
+    theirs["embeddings.word_embeddings.weight"][ids] = ours["embedding.weight"]
+    names = {
+        "attention.layer_norm.weight": "attn_layer_norm.weight",
+        "attention.layer_norm.bias": "attn_layer_norm.bias",
+        "attention.output.dense.weight": "mh_attn.out_proj.weight",
+        "layer_norm.weight": "out_layer_norm.weight",
+        "layer_norm.bias": "out_layer_norm.bias",
+        "intermediate.bias": "transition.0.beta",
+        "intermediate.linear.weight": "transition.0.linear.weight",
+        "intermediate.linear.bias": "transition.0.linear.bias",
+        "intermediate.linear_gate.weight": "transition.0.linear_gate.weight",
+        "intermediate.linear_gate.bias": "transition.0.linear_gate.bias",
+        "output.dense.weight": "transition.2.weight",
+        "output.dense.bias": "transition.2.bias",
+    }
+    for block in range(model.config.blocks):
+        source, target = f"transformer.blocks.{block}.", f"encoder.layer.{block}."
+        for their_name, our_name in names.items():
+            theirs[target + their_name] = ours[source + our_name]
+        parts = ours[source + "mh_attn.Wqkv.weight"].chunk(3)
+        for name, part in zip(("query", "key", "value"), parts, strict=True):
+            theirs[f"{target}attention.self.{name}.weight"] = part
+    for name in ("weight", "bias"):
+        theirs[f"encoder.layer_norm.{name}"] = ours[f"transformer.final_layer_norm.{name}"]
+    return theirs

@@ -1,0 +1,344 @@
+"""Benchmarks against the official way of computing and against multimolecule; see README.md.
+
+    python benchmarks/run.py [encode|head|decode|all] [--quick]
+
+Every line first checks that both sides give the same numbers, then times them in turn and compares medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import datetime
+import os
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent), str(HERE)]
+
+import official  # noqa: E402
+import peers  # noqa: E402
+
+from rinalmo_kit import Config, RiNALMo, embed, tokenize  # noqa: E402
+from rinalmo_kit.heads import StructureHead  # noqa: E402
+from rinalmo_kit.metrics import THRESHOLDS, threshold_scores, tune_threshold  # noqa: E402
+from rinalmo_kit.structure import greedy_pairs  # noqa: E402
+
+OUTPUT = HERE.parent / "data" / "measured" / "benchmarks.csv"
+SEED = 0
+HEAD_DIM = 1280
+
+
+@dataclass
+class Line:
+    """One comparison; of a memory benchmark, the two amounts are MB and not seconds."""
+
+    benchmark: str
+    size: str
+    ours_s: float
+    reference: str
+    reference_s: float
+    ratio: float = field(init=False)
+    goal: str
+    repetitions: int
+
+    def __post_init__(self) -> None:
+        self.ratio = self.reference_s / self.ours_s
+
+
+def stamp(line: Line) -> dict[str, Any]:
+    """A line as it is written: with the machine, the command, the commit and the date."""
+    row = asdict(line)
+    for key in ("ours_s", "reference_s", "ratio"):
+        row[key] = f"{row[key]:.4g}"
+    return row | {
+        "threads": torch.get_num_threads(),
+        "machine cores": os.cpu_count(),
+        "torch version": torch.__version__,
+        "command": shlex.join(["python", "benchmarks/run.py", *sys.argv[1:]]),
+        "commit": commit(),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
+
+
+def commit() -> str:
+    """Short hash of the code that ran, ``+`` if files differ from it; empty outside a repository."""
+    git = ["git", "-C", str(HERE)]
+    head = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    changes = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True)
+    return head.stdout.strip() + "+" * bool(changes.stdout.strip()) if head.returncode == 0 else ""
+
+
+def write(lines: list[Line], path: Path) -> None:
+    """Write the lines; older lines about something else are kept."""
+    rows = {}
+    if path.exists():
+        with path.open(newline="") as stream:
+            rows = {(row["benchmark"], row["size"], row["reference"]): row for row in csv.DictReader(stream)}
+    rows |= {(line.benchmark, line.size, line.reference): stamp(line) for line in lines}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(stamp(lines[0])), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows.values())
+
+
+class Clock:
+    """Times functions in turn, so that a disturbance of the machine meets all of them."""
+
+    def __init__(self, *, cpu: bool) -> None:
+        self.now = time.process_time if cpu else time.perf_counter
+
+    def medians(self, functions: list[Callable[[], Any]], repetitions: int) -> list[float]:
+        times: list[list[float]] = [[] for _ in functions]
+        for _ in range(repetitions):
+            for function, taken in zip(functions, times, strict=True):
+                start = self.now()
+                function()
+                taken.append(self.now() - start)
+        return [statistics.median(taken) for taken in times]
+
+    def fastest(self, functions: dict[Any, Callable[[], Any]]) -> Any:
+        """Key of the function that takes the least time, of two runs each; prints all."""
+        taken = {}
+        for key, function in functions.items():
+            taken[key] = min(self.medians([function], 1)[0] for _ in range(2))
+            print(f"    {key}: {taken[key]:.2f} s", flush=True)
+        return min(taken, key=taken.get)
+
+
+def check(what: str, difference: float, tolerance: float) -> None:
+    if not difference <= tolerance:
+        raise SystemExit(f"{what}: the two sides differ by {difference:.1e}, more than {tolerance:.0e}")
+    print(f"  same numbers as {what}: largest difference {difference:.1e}", flush=True)
+
+
+def available_memory() -> float:
+    """Bytes that can be had; infinite where the system does not say."""
+    try:
+        text = Path("/proc/meminfo").read_text()
+    except OSError:
+        return float("inf")
+    return 1024 * float(text.split("MemAvailable:")[1].split()[0])
+
+
+# Encoding
+
+
+def random_model(size: str) -> RiNALMo:
+    """A model with weights far from their initial values: attention not uniform, no bias zero, no scale one."""
+    torch.manual_seed(SEED)
+    model = RiNALMo(getattr(Config, size)()).eval().requires_grad_(False)
+    for name, parameter in model.named_parameters():
+        if parameter.dim() == 1:
+            parameter.add_(0.1 * torch.randn_like(parameter))
+        elif "Wqkv" in name:
+            parameter.mul_(2)
+    return model
+
+
+def random_sequences(count: int, shortest: int = 30, longest: int = 500) -> list[str]:
+    random = np.random.default_rng(SEED)
+    return ["".join(random.choice(list("ACGU"), n)) for n in random.integers(shortest, longest + 1, count)]
+
+
+def encode(clock: Clock, *, quick: bool, repetitions: int, sizes: list[str]) -> Iterator[Line]:
+    """Ragged RNAs of 30–500 nt in input order, as ``embed`` takes them."""
+    sequences = random_sequences(64 if quick else 256)
+    tokens = [tokenize(sequence)[0] for sequence in sequences]
+    part = tokens[: 8 if quick else 24]  # to look for the best settings
+    for size in sizes:
+        name = f"{size}, {len(sequences)} RNAs"
+        print(f"\nencode: {name}, {sum(map(len, tokens))} tokens", flush=True)
+        model = random_model(size)
+        reference = official.Encoder(model.config.dim, model.config.blocks, model.config.heads).eval()
+        own = {k: v for k, v in model.state_dict().items() if not k.startswith("lm_mask_head.")}
+        reference.load_state_dict(own)
+        references: dict[str, Callable[[], list[torch.Tensor]]] = {}
+        print(f"  official, on {len(part)} RNAs:")
+        trials = {f"batch {b}": (lambda b=b: official.encode(reference, part, b)) for b in (1, 2, 4, 8, 16)}
+        best = int(clock.fastest(trials).split()[1])
+        references["official, batch 64"] = lambda: official.encode(reference, tokens, 64)
+        references[f"official at its best, batch {best}"] = lambda: official.encode(reference, tokens, best)
+        whole = 3.5 * 4 * len(tokens) * model.config.heads * max(map(len, tokens)) ** 2
+        if len(tokens) > 64 and whole < 0.8 * available_memory():
+            references["official, one batch"] = lambda: official.encode(reference, tokens, len(tokens))
+        elif len(tokens) > 64:
+            print(f"  official, one batch: left out, it needs about {whole / 1e9:.0f} GB")
+        if peers.version():
+            peer = peers.Peer(model)
+            print(f"  multimolecule {peers.version()}, on {len(part)} RNAs:")
+            setting = clock.fastest({s: (lambda s=s: peer.encode(part, s)) for s in peers.SETTINGS})
+            references[f"multimolecule {peers.version()}, {setting}"] = lambda: peer.encode(tokens, setting)
+        else:
+            print("  multimolecule is not installed here: its line is left out (README.md)")
+        expected = embed(sequences[: len(part)], model=model)
+        for what, function in [
+            ("official", lambda: official.encode(reference, part, 8)),
+            *([("multimolecule", lambda: peer.encode(part, setting))] if peers.version() else []),
+        ]:
+            pairs = zip(expected, function(), strict=True)
+            check(what, max(float(np.abs(a - b[1:-1].numpy()).max()) for a, b in pairs), 1e-4)
+        ours, *others = clock.medians([lambda: embed(sequences, model=model), *references.values()], repetitions)
+        for what, seconds in zip(references, others, strict=True):
+            goal = "5" if what == "official, batch 64" else "1.2" if what.startswith("multimolecule") else ""
+            yield Line("encode", name, ours, what, seconds, goal, repetitions)
+
+
+# Structure head
+
+
+def heads(length: int) -> tuple[StructureHead, official.PairHead, torch.Tensor]:
+    torch.manual_seed(SEED)
+    ours, reference = StructureHead(HEAD_DIM).eval(), official.PairHead(HEAD_DIM).eval()
+    reference.load_state_dict(ours.state_dict())
+    return ours, reference, torch.randn(length, HEAD_DIM)
+
+
+def apply_head(side: str, length: int) -> Callable[[], torch.Tensor]:
+    """A call of one side; ours as ``fold`` runs it, the reference as the official code does."""
+    ours, reference, representation = heads(length)
+    if side == "ours":
+        return torch.inference_mode()(lambda: ours(representation))
+    return torch.no_grad()(lambda: reference(representation[None])[0])
+
+
+def peak_memory(side: str, length: int) -> float:
+    """MB that one call adds, at its peak, to a fresh process."""
+    command = [sys.executable, __file__, "head", "--peak", side, str(length)]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def print_peak(side: str, length: int) -> None:
+    apply_head(side, 40)()  # what the first call of all allocates is not counted
+    call = apply_head(side, length)
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+
+    def status(key: str) -> float:
+        return float(Path("/proc/self/status").read_text().split(f"{key}:")[1].split()[0]) / 1024
+
+    before = status("VmRSS")
+    call()
+    print(status("VmHWM") - before)
+
+
+def head(clock: Clock, *, quick: bool, repetitions: int) -> Iterator[Line]:
+    """Structure head at the giant model's width."""
+    for length in (100, 200) if quick else (100, 200, 400, 800):
+        name = f"dim {HEAD_DIM}, L={length}"
+        print(f"\nhead: {name}", flush=True)
+        needed = 1.5 * 4 * 2 * HEAD_DIM * length**2
+        if needed > available_memory():
+            print(f"  left out: the reference needs about {needed / 1e9:.1f} GB")
+            continue
+        ours, reference = apply_head("ours", length), apply_head("reference", length)
+        check("official", float((ours() - reference()).abs().max()), 5e-4)
+        seconds = clock.medians([ours, reference], repetitions + 2 * (length <= 200))
+        yield Line("head", name, seconds[0], "official", seconds[1], "4.5", repetitions + 2 * (length <= 200))
+        if sys.platform == "linux":
+            goal = "10" if length == 800 else ""
+            yield Line("head, peak memory in MB", name, peak_memory("ours", length), "official",
+                       peak_memory("reference", length), goal, 1)  # fmt: skip
+
+
+# Decoding and threshold tuning
+
+
+def random_map(length: int, random: np.random.Generator) -> tuple[str, np.ndarray, np.ndarray]:
+    """Sequence, target matrix and a sharp probability matrix: stems, their blurred borders and false pairs."""
+    letters = random.choice(list("ACGU"), length)
+    partner = np.full(length, -1)
+    for _ in range(length // 12):
+        stem = int(random.integers(3, 9))
+        i = int(random.integers(0, max(1, length - 2 * stem - 4)))
+        j = min(length - 1, i + 2 * stem + 3 + int(random.exponential(length / 6)))
+        ends = [(i + n, j - n) for n in range(stem)]
+        if all(b - a > 3 and partner[a] < 0 and partner[b] < 0 for a, b in ends):
+            for a, b in ends:
+                partner[a], partner[b] = b, a
+                letters[a], letters[b] = ("GC", "CG", "AU", "UA", "GU")[random.integers(5)]
+    target = np.zeros((length, length), dtype=int)
+    paired = np.flatnonzero(partner >= 0)
+    target[paired, partner[paired]] = 1
+    signal = 4.0 * target + 1.5 * (official.relaxed(target) - target)
+    logits = np.triu(3.2 * signal - 10 + 1.9 * random.standard_normal((length, length)), 1)
+    probabilities = (1 / (1 + np.exp(-(logits + logits.T)))).astype(np.float32)
+    return "".join(letters), target, probabilities
+
+
+def tune(maps: list[tuple[str, np.ndarray, np.ndarray]]) -> tuple[float, np.ndarray]:
+    """Our way: one greedy pass and one table a structure. Targets come as pairs."""
+    tables = [
+        threshold_scores(target, *greedy_pairs(probabilities, sequence, threshold=THRESHOLDS[0]))
+        for sequence, target, probabilities in maps
+    ]
+    return tune_threshold(tables)[0], np.asarray(tables)
+
+
+def decode(clock: Clock, *, quick: bool, repetitions: int) -> Iterator[Line]:
+    """Decode at 29 thresholds, score each and choose the best."""
+    random = np.random.default_rng(SEED)
+    maps = [random_map(int(n), random) for n in np.linspace(50, 500, 4 if quick else 16)]
+    name = f"{len(maps)} maps, L=50–500"
+    above = [int((np.triu(p, 4) > 0.01).sum()) for _, _, p in maps]
+    print(f"\ndecode: {name}; {min(above)} to {max(above)} candidates above 0.01", flush=True)
+    own = [(sequence, np.argwhere(np.triu(target)), p) for sequence, target, p in maps]
+    threshold, table = tune(own)
+    expected_threshold, expected = official.tune(maps)
+    difference = np.abs(table[:, :, :3] - expected.transpose(1, 0, 2)).max()
+    check(f"official (best threshold {threshold})", float(difference + (threshold != expected_threshold)), 1e-12)
+    repeat = 20  # ours is too short for the clock
+    seconds = clock.medians([lambda: [tune(own) for _ in range(repeat)], lambda: official.tune(maps)], repetitions)
+    yield Line("decode and tune", name, seconds[0] / repeat, "official, 29 decodings", seconds[1], "500", repetitions)
+
+
+BENCHMARKS = {"encode": encode, "head": head, "decode": decode}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("which", nargs="?", default="all", choices=[*BENCHMARKS, "all"])
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter RNAs")
+    parser.add_argument("--sizes", nargs="+", default=["nano", "micro"], help="for encode; default: nano micro")
+    parser.add_argument("--repetitions", type=int, default=3, help="default: 3")
+    parser.add_argument("--threads", type=int, help="default: torch's, one a core")
+    parser.add_argument("--cpu-time", action="store_true", help="for a busy machine, with --threads 1")
+    parser.add_argument("--output", type=Path, default=OUTPUT)
+    parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    if options.peak:
+        print_peak(options.peak[0], int(options.peak[1]))
+        return
+    if options.cpu_time and torch.get_num_threads() != 1:
+        parser.error("--cpu-time adds up the threads' time: it needs --threads 1")
+    clock, lines = Clock(cpu=options.cpu_time), []
+    for name in BENCHMARKS if options.which == "all" else [options.which]:
+        settings: dict[str, Any] = {"quick": options.quick, "repetitions": options.repetitions}
+        if name == "encode":
+            settings["sizes"] = options.sizes
+        for line in BENCHMARKS[name](clock, **settings):
+            print(f"  {line.reference}: {line.ratio:.3g} × (ours {line.ours_s:.3g}, reference {line.reference_s:.3g})")
+            lines.append(line)
+            write(lines, options.output)
+    print(f"\n{'benchmark':<24} {'size':<20} {'ours':>8} {'reference':>10} {'ratio':>7} {'goal':>5}  reference")
+    for line in lines:
+        amounts = f"{line.ours_s:>8.3g} {line.reference_s:>10.3g} {line.ratio:>7.3g} {line.goal:>5}"
+        print(f"{line.benchmark:<24} {line.size:<20} {amounts}  {line.reference}")
+    print(f"written to {options.output}")
+
+
+if __name__ == "__main__":
+    main()
