@@ -189,7 +189,10 @@ def tune(maps: list[tuple[str, np.ndarray, np.ndarray]]) -> tuple[float, np.ndar
     """
     table = np.array(
         [
-            [scores(target, decode(probabilities, sequence, threshold)) for sequence, target, probabilities in maps]
+            [
+                scores(target, decode(probabilities, sequence, threshold))
+                for sequence, target, probabilities in maps
+            ]
             for threshold in THRESHOLDS
         ]
     )

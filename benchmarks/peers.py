@@ -82,7 +82,9 @@ class Peer:
 def convert(model: RiNALMo, peer: nn.Module, ids: list[int]) -> dict[str, Tensor]:
     """Our state dict under multimolecule's names."""
     ours, theirs = model.state_dict(), {}
-    theirs["embeddings.word_embeddings.weight"] = peer.state_dict()["embeddings.word_embeddings.weight"].clone()
+    theirs["embeddings.word_embeddings.weight"] = peer.state_dict()[
+        "embeddings.word_embeddings.weight"
+    ].clone()
     theirs["embeddings.word_embeddings.weight"][ids] = ours["embedding.weight"]
     names = {
         "attention.layer_norm.weight": "attn_layer_norm.weight",

@@ -190,7 +190,9 @@ def encode(clock: Clock, *, quick: bool, repetitions: int, sizes: list[str]) -> 
         ]:
             pairs = zip(expected, function(), strict=True)
             check(what, max(float(np.abs(a - b[1:-1].numpy()).max()) for a, b in pairs), 1e-4)
-        ours, *others = clock.medians([lambda: embed(sequences, model=model), *references.values()], repetitions)
+        ours, *others = clock.medians(
+            [lambda: embed(sequences, model=model), *references.values()], repetitions
+        )
         for what, seconds in zip(references, others, strict=True):
             goal = "5" if what == "official, batch 64" else "1.2" if what.startswith("multimolecule") else ""
             yield Line("encode", name, ours, what, seconds, goal, repetitions)
@@ -297,20 +299,30 @@ def decode(clock: Clock, *, quick: bool, repetitions: int) -> Iterator[Line]:
     threshold, table = tune(own)
     expected_threshold, expected = official.tune(maps)
     difference = np.abs(table[:, :, :3] - expected.transpose(1, 0, 2)).max()
-    check(f"official (best threshold {threshold})", float(difference + (threshold != expected_threshold)), 1e-12)
+    check(
+        f"official (best threshold {threshold})", float(difference + (threshold != expected_threshold)), 1e-12
+    )
     repeat = 20  # ours is too short for the clock
-    seconds = clock.medians([lambda: [tune(own) for _ in range(repeat)], lambda: official.tune(maps)], repetitions)
-    yield Line("decode and tune", name, seconds[0] / repeat, "official, 29 decodings", seconds[1], "500", repetitions)
+    seconds = clock.medians(
+        [lambda: [tune(own) for _ in range(repeat)], lambda: official.tune(maps)], repetitions
+    )
+    yield Line(
+        "decode and tune", name, seconds[0] / repeat, "official, 29 decodings", seconds[1], "500", repetitions
+    )
 
 
 BENCHMARKS = {"encode": encode, "head": head, "decode": decode}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("which", nargs="?", default="all", choices=[*BENCHMARKS, "all"])
     parser.add_argument("--quick", action="store_true", help="fewer and shorter RNAs")
-    parser.add_argument("--sizes", nargs="+", default=["nano", "micro"], help="for encode; default: nano micro")
+    parser.add_argument(
+        "--sizes", nargs="+", default=["nano", "micro"], help="for encode; default: nano micro"
+    )
     parser.add_argument("--repetitions", type=int, default=3, help="default: 3")
     parser.add_argument("--threads", type=int, help="default: torch's, one a core")
     parser.add_argument("--cpu-time", action="store_true", help="for a busy machine, with --threads 1")
@@ -330,10 +342,14 @@ def main() -> None:
         if name == "encode":
             settings["sizes"] = options.sizes
         for line in BENCHMARKS[name](clock, **settings):
-            print(f"  {line.reference}: {line.ratio:.3g} × (ours {line.ours_s:.3g}, reference {line.reference_s:.3g})")
+            print(
+                f"  {line.reference}: {line.ratio:.3g} × (ours {line.ours_s:.3g}, reference {line.reference_s:.3g})"
+            )
             lines.append(line)
             write(lines, options.output)
-    print(f"\n{'benchmark':<24} {'size':<20} {'ours':>8} {'reference':>10} {'ratio':>7} {'goal':>5}  reference")
+    print(
+        f"\n{'benchmark':<24} {'size':<20} {'ours':>8} {'reference':>10} {'ratio':>7} {'goal':>5}  reference"
+    )
     for line in lines:
         amounts = f"{line.ours_s:>8.3g} {line.reference_s:>10.3g} {line.ratio:>7.3g} {line.goal:>5}"
         print(f"{line.benchmark:<24} {line.size:<20} {amounts}  {line.reference}")
