@@ -69,8 +69,8 @@ class FoldForm(ipywidgets.VBox):
         controls = ipywidgets.HBox([self.button, self.threshold, self.record])
         super().__init__([self.text, controls, self.message, self.view])
         self.button.on_click(lambda _: self.fold())
-        self.threshold.observe(lambda _: self._show(), names="value")
-        self.record.observe(lambda _: self._show(), names="value")
+        self.threshold.observe(self._show, names="value")
+        self.record.observe(self._show, names="value")
 
     def fold(self) -> None:
         """Run the model on the text; what is wrong with it is shown below the button."""
@@ -86,17 +86,17 @@ class FoldForm(ipywidgets.VBox):
         finally:
             self.button.disabled = False
         self.record.layout.display = None if len(self._folded) > 1 else "none"
+        self.record.unobserve(self._show, names="value")
         self.record.options = [(structure.name, i) for i, structure in enumerate(self._folded)]
-        if self._folded:
-            self.record.index = 0  # shows it
-        else:
-            self._show()
+        self.record.index = 0 if self._folded else None
+        self.record.observe(self._show, names="value")
+        self._show()  # also where the menu looks as before, with one record of the same name
 
     def _say(self, text: str, *, wrong: bool = False) -> None:
         style = "color: var(--jp-error-color1, #b00020)" if wrong else ""
         self.message.value = f'<span style="{style}">{html.escape(text)}</span>'
 
-    def _show(self) -> None:
+    def _show(self, _: object = None) -> None:
         if not self._folded or self.record.value is None:
             self.structure, self.view.value = None, ""
             return

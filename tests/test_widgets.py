@@ -17,6 +17,14 @@ def test_fold_shows_the_structure():
     assert not form.button.disabled
 
 
+def test_a_second_sequence_without_a_name_replaces_the_first():
+    form = rk.widgets.FoldForm(TRNA)
+    form.fold()
+    form.text.value = "GGGGGGAAAACCCCCC"
+    form.fold()
+    assert form.structure.sequence == "GGGGGGAAAACCCCCC" and TRNA not in form.view.value
+
+
 def test_the_slider_decodes_without_running_the_model(monkeypatch):
     form = rk.widgets.FoldForm(TRNA)
     form.fold()
