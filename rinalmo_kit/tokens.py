@@ -159,6 +159,10 @@ def read_sequences(source: Sequences) -> list[tuple[str, str]]:
         if source.lstrip("\ufeff \t\r\n").startswith(">"):
             return list(read_fasta(io.StringIO(source.lstrip("\ufeff \t\r\n"))))
         if is_path(source):
+            if not Path(source).exists():
+                raise FileNotFoundError(
+                    f"no such file: {source} (a string with '.', '/' or '\\' is taken for a path; no sequence has one)"
+                )
             return list(read_fasta(source))
         return [("sequence", source)]
     if isinstance(source, Mapping):
