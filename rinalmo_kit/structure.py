@@ -287,7 +287,9 @@ def greedy_pairs(
         Not increasing, in the dtype of the input.
     """
     p = _as_symmetric(probabilities, sequence)
-    i, j = np.triu(p > p.dtype.type(threshold), k=max(1, min_loop)).nonzero()
+    i, j = np.divmod(np.flatnonzero(p > p.dtype.type(threshold)), len(p))
+    far = j - i >= max(1, min_loop)
+    i, j = i[far], j[far]
     if canonical_only:
         if any(c.islower() for c in sequence):
             warnings.warn(
