@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from .datasets import load_structures
-from .hub import load, whole_file
+from .files import whole_file
+from .hub import load
 from .inference import embed, fold
 from .model import attention_backends
 

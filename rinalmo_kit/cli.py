@@ -191,7 +191,7 @@ class _Writer:
             write_structures([structure], self.folder / f"{self._file_name(structure.name)}.{self.format}")
             return
         if self.folder is not None:
-            from .hub import whole_file
+            from .files import whole_file
 
             with whole_file(self.folder / f"{self._file_name(structure.name)}.json") as temporary:
                 temporary.write_text(text, encoding="utf-8")

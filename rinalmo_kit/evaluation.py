@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from .baselines import BASELINES
 from .datasets import load_structures
-from .hub import whole_file
+from .files import whole_file
 from .inference import fold_each, progress_bar
 from .metrics import mean_scores, structure_scores
 from .model import RiNALMo
@@ -113,5 +113,6 @@ def append_line(path: Path, line: dict[str, object]) -> None:
         keys = ["model", "dataset", "split"]
         same = (old[keys].astype(str) == table[keys].astype(str).iloc[0]).all(axis=1)
         table = pd.concat([old[~same], table])
+    path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as temporary:
         table.to_csv(temporary, index=False)

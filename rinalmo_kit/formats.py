@@ -9,7 +9,6 @@ from __future__ import annotations
 import gzip
 import os
 import re
-import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
+from .files import whole_file
 from .structure import CLOSING, OPENING, UNPAIRED, Structure
 from .tokens import VOCABULARY, clean, open_text
 
@@ -94,12 +94,9 @@ def write_structures(structures: Iterable[Structure], path: str | os.PathLike) -
     else:
         content = "".join(format_structure(s, ending) for s in structures).encode()
     content = gzip.compress(content, mtime=0) if path.suffix.lower() == ".gz" else content
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
+    with whole_file(path) as temporary:
         temporary.write_bytes(content)
-        return temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    return path
 
 
 def format_structure(structure: Structure, format: str) -> str:

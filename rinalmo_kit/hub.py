@@ -6,10 +6,8 @@ import hashlib
 import os
 import pickle
 import re
-import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from .files import whole_file
 from .heads import ClassificationHead, RibosomeLoadHead, StructureHead
 from .model import Config, RiNALMo
 
@@ -151,23 +150,10 @@ def save(model: RiNALMo, path: str | os.PathLike, *, dtype: torch.dtype | None =
         state["scaler._mean"], state["scaler._std"] = (
             torch.tensor([v], dtype=torch.float64) for v in model.scaler
         )
+    path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as temporary:
         save_file(state, temporary, metadata={"format": "pt", "heads": str(model.config.heads)})
     return path
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Give a temporary name to write to, and rename it to `path` at the end; nothing is left after an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        yield Path(name)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    finally:
-        Path(name).unlink(missing_ok=True)
 
 
 # --- reading checkpoints -----------------------------------------------------------------------------
