@@ -15,7 +15,7 @@ import importlib.util
 import math
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +24,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .tokens import MASK, PAD, VOCABULARY
 
-__all__ = ["Config", "ModelOutput", "RiNALMo", "attention_backends"]
+__all__ = ["Config", "Encoder", "ModelOutput", "RiNALMo", "attention_backends"]
 
 MASK_RATE = 0.15 * 0.8  # share of tokens replaced by <mask> in pretraining
 
@@ -306,13 +306,10 @@ class MaskedLMHead(nn.Module):
         return self.linear2(self.layer_norm(F.gelu(self.linear1(x))))
 
 
-class RiNALMo(nn.Module):
-    """The encoder with its language-model head and, in a fine-tuned model, a task head.
+class Encoder(nn.Module):
+    """What every encoder has, ours or an adapted one: a task head, and what was tuned or learned with it.
 
-    Parameters
-    ----------
-    config : Config
-        Size of the model.
+    A subclass provides ``config`` (with ``dim`` and ``blocks``), :meth:`encode` and :meth:`layers`.
 
     Attributes
     ----------
@@ -322,8 +319,69 @@ class RiNALMo(nn.Module):
         Pairing threshold tuned on the validation set, for a structure head.
     scaler : (float, float) or None
         Mean and standard deviation of the training targets, for a regression head.
+    labels : tuple of str or None
+        Names of the classes, for a classification head.
+    pad_to : int or None
+        Tokens every sequence is padded to, for a regression head, whose result depends on it (spec §3.4).
+    about : dict
+        What is known of its training: recipe, fold, data.
     attention : str
         ``"auto"`` or one of :func:`attention_backends`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head: nn.Module | None = None
+        self.threshold: float | None = None
+        self.scaler: tuple[float, float] | None = None
+        self.labels: tuple[str, ...] | None = None
+        self.pad_to: int | None = None
+        self.about: dict[str, Any] = {}
+        self.attention = "auto"
+        self.name = type(self).__name__
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the parameters."""
+        return next(self.parameters()).dtype
+
+    def packing(self, tokens: Tensor) -> Packing:
+        """Pack a (B, L) batch of tokens for the chosen attention backend."""
+        dtype = self.dtype
+        if torch.is_autocast_enabled(tokens.device.type):
+            dtype = torch.get_autocast_dtype(tokens.device.type)
+        available = attention_backends(tokens.device, dtype)
+        backend = available[0] if self.attention == "auto" else self.attention
+        if backend not in available:
+            raise ValueError(
+                f"attention={backend!r} cannot run on {tokens.device} with {dtype}; available: {available}"
+            )
+        return Packing.of(tokens, backend)
+
+    def encode(self, tokens: Tensor, packing: Packing) -> Tensor:
+        """Return the representation of every token that is not ``<pad>``, packed: (N, dim)."""
+        raise NotImplementedError
+
+    def layers(self) -> tuple[nn.Module, list[nn.Module], nn.Module | None]:
+        """Parts from bottom to top: what embeds tokens, the blocks, and the last normalisation if there is one."""
+        raise NotImplementedError
+
+
+class RiNALMo(Encoder):
+    """The encoder with its language-model head and, in a fine-tuned model, a task head.
+
+    Parameters
+    ----------
+    config : Config
+        Size of the model.
+
+    Attributes
+    ----------
     gradient_checkpointing : bool
         Recompute each block in the backward pass: less memory, one more forward pass.
 
@@ -341,35 +399,11 @@ class RiNALMo(nn.Module):
         self.embedding = nn.Embedding(len(VOCABULARY), config.dim, padding_idx=PAD)
         self.transformer = Transformer(config)
         self.lm_mask_head = MaskedLMHead(config.dim)
-        self.head: nn.Module | None = None
-        self.threshold: float | None = None
-        self.scaler: tuple[float, float] | None = None
-        self.attention = "auto"
         self.gradient_checkpointing = False
-        self.name = "RiNALMo"
 
-    @property
-    def device(self) -> torch.device:
-        """Where the parameters are."""
-        return self.embedding.weight.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Precision of the parameters."""
-        return self.embedding.weight.dtype
-
-    def packing(self, tokens: Tensor) -> Packing:
-        """Pack a (B, L) batch of tokens for the chosen attention backend."""
-        dtype = self.dtype
-        if torch.is_autocast_enabled(tokens.device.type):
-            dtype = torch.get_autocast_dtype(tokens.device.type)
-        available = attention_backends(tokens.device, dtype)
-        backend = available[0] if self.attention == "auto" else self.attention
-        if backend not in available:
-            raise ValueError(
-                f"attention={backend!r} cannot run on {tokens.device} with {dtype}; available: {available}"
-            )
-        return Packing.of(tokens, backend)
+    def layers(self) -> tuple[nn.Module, list[nn.Module], nn.Module | None]:
+        """Parts from bottom to top: the embedding, the blocks, the last LayerNorm."""
+        return self.embedding, list(self.transformer.blocks), self.transformer.final_layer_norm
 
     def encode(self, tokens: Tensor, packing: Packing, *, maps: list[Tensor] | None = None) -> Tensor:
         """Return the representation of every token that is not ``<pad>``, packed: (N, dim).
