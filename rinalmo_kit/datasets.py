@@ -6,30 +6,51 @@ The tables are found through the environment variable ``RINALMO_KIT_DATA``.
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .formats import read_structures
 from .structure import Structure
+from .tables import SCHEMAS, check_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["EXAMPLES", "TABLES", "data_dir", "load_structures", "read_numbers"]
+__all__ = [
+    "EXAMPLES",
+    "TABLES",
+    "cache_dir",
+    "data_dir",
+    "find_table",
+    "load_structures",
+    "load_table",
+    "read_numbers",
+]
 
 EXAMPLES = Path(__file__).parent / "examples.dbn"
 """37 well-known RNAs of six families that come with the package."""
 
 TABLES = {
     "bprna": "ss_bprna/bprna_tr0_vl0_ts0.parquet",
-    "archiveII": "ss_archiveII/archiveII.parquet",
     "rivas": "ss_rivas/rivas.parquet",
+    "archiveII": "ss_archiveII/archiveII.parquet",
+    "splice": "splice/splice_h_at_400.parquet",
+    "rfam88": "ncrna_rfam88/rfam88.parquet",
+    "mrl": "mrl/mrl.parquet",
+    "te_el": "te_el/te_el.parquet",
+    "nrc13": "ncrna_nrc13/nrc13.parquet",
+    "newfam": "ss_newfam/bprna_nf15.parquet",
+    "pseudobase": "ss_pseudobase/pseudobase.parquet",
+    "rnastralign": "ss_rnastralign/rnastralign_subset.parquet",
+    "rfam14_9_seed": "rfam14_9_seed/rfam_seed.parquet",
+    "pretrain_ncrna": "pretrain_ncrna/pretrain_ncrna.parquet",
 }
-"""Name of a dataset → its table under the data folder."""
+"""Name of a dataset → its ready table under the data folder."""
 
 
 def data_dir() -> Path:
-    """Folder with the tables: ``$RINALMO_KIT_DATA``, or its subfolder ``data``.
+    """Folder with the ready tables: ``$RINALMO_KIT_DATA``, or its subfolder ``data``.
 
     Raises
     ------
@@ -45,15 +66,143 @@ def data_dir() -> Path:
     return root / "data" if (root / "data").is_dir() else root
 
 
-def load_structures(dataset: str, split: str | None = None) -> list[Structure]:
-    """Read the structures of a dataset.
+def cache_dir() -> Path:
+    """Folder with the tables that ``rinalmo-kit data get`` makes: ``data`` in ``$RINALMO_KIT_CACHE``."""
+    import pooch
+
+    return Path(os.environ.get("RINALMO_KIT_CACHE") or pooch.os_cache("rinalmo_kit")).expanduser() / "data"
+
+
+def find_table(name: str) -> Path:
+    """Path of the table at hand: the ready one under ``$RINALMO_KIT_DATA``, else the one made in the cache.
+
+    Raises
+    ------
+    ValueError
+        For an unknown dataset.
+    FileNotFoundError
+        If there is neither; says how to get one.
+    """
+    if name not in TABLES:
+        raise ValueError(f"unknown dataset {name!r}; known: {', '.join(TABLES)}")
+    made = cache_dir() / f"{name}.parquet"
+    try:
+        ready = data_dir() / TABLES[name]
+    except FileNotFoundError as error:
+        if os.environ.get("RINALMO_KIT_DATA"):  # a folder that is not there is never passed over
+            raise
+        if made.exists():
+            return made
+        raise FileNotFoundError(
+            f"dataset {name!r} is not at hand: {error}, or run rinalmo-kit data get {name}"
+        ) from None
+    if ready.exists() or not made.exists():
+        if not ready.exists():
+            raise FileNotFoundError(
+                f"dataset {name!r} is not under RINALMO_KIT_DATA: {ready} is missing; "
+                f"rinalmo-kit data get {name} makes it from the original files"
+            )
+        return ready
+    return made
+
+
+def load_table(name: str) -> pd.DataFrame:
+    """Load the tidy table of a dataset, every row checked.
+
+    Parameters
+    ----------
+    name : str
+        A key of :data:`TABLES`. The columns are those of :data:`rinalmo_kit.tables.SCHEMAS`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Sequences in upper-case RNA. A copy: change it as you like.
+
+    Raises
+    ------
+    ValueError
+        For an unknown dataset, or a row that cannot be right (file, row, id, column, what was expected).
+    FileNotFoundError
+        If there is no table; says how to get one.
+    """
+    path = find_table(name)
+    return _load_table(name, path, path.stat().st_mtime_ns).copy()
+
+
+@lru_cache(maxsize=16)
+def _load_table(name: str, path: Path, _changed: int) -> pd.DataFrame:
+    import pandas as pd
+
+    table = pd.read_parquet(path)
+    if path.name == f"{name}.parquet" and path.parent == cache_dir():
+        return check_table(table, name, source=str(path))
+    return check_table(_TIDY.get(name, lambda table: table)(table), name, source=str(path))
+
+
+def _tidy_archive(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["in_paper_lengthcut"]]
+
+
+def _tidy_rivas(table: pd.DataFrame) -> pd.DataFrame:
+    """Write the unknown nucleotide of these files, X, as N: the vocabulary has no X."""
+    return table.assign(sequence=table["sequence"].str.replace("X", "N"))
+
+
+def _tidy_splice(table: pd.DataFrame) -> pd.DataFrame:
+    """Train on human; test on human and on Arabidopsis, whose training rows are left out."""
+    table = table[(table["species"] == "human") | (table["split"] == "test")]
+    return table.assign(fold=splice_folds(table))
+
+
+def splice_folds(table: pd.DataFrame) -> pd.Series:
+    """Fold of every row, 0 to 9: stratified by label over the training rows of each site; −1 for test rows.
+
+    Drawn as for GS_1 (spec §5, splice): ``StratifiedKFold(10, shuffle=True, random_state=2020)``.
+    """
+    import pandas as pd
+    from sklearn.model_selection import StratifiedKFold
+
+    folds = pd.Series(-1, index=table.index, dtype="int64")
+    for _, rows in table[table["split"] == "train"].groupby("site"):
+        splitter = StratifiedKFold(10, shuffle=True, random_state=2020)
+        for fold, (_, chosen) in enumerate(splitter.split(rows, rows["label"])):
+            folds[rows.index[chosen]] = fold
+    return folds
+
+
+def _tidy_mrl(table: pd.DataFrame) -> pd.DataFrame:
+    """Keep the two test sets and, as training rows, the library whose chemistry is closest to the paper's."""
+    splits = {"egfp_unmod1_n50_top20k": "train", "random7600": "random7600", "human7600": "human7600"}
+    table = table[table["source"].isin(list(splits))]
+    return table.assign(split=table["source"].map(splits), target=table["mrl"])
+
+
+def _tidy_te_el(table: pd.DataFrame) -> pd.DataFrame:
+    return table[~table["sequence_doubtful"]]
+
+
+_TIDY = {
+    "archiveII": _tidy_archive,
+    "rivas": _tidy_rivas,
+    "splice": _tidy_splice,
+    "mrl": _tidy_mrl,
+    "te_el": _tidy_te_el,
+}
+
+
+def load_structures(dataset: str, split: str | None = None, *, family: str | None = None) -> list[Structure]:
+    """Load the structures of a dataset.
 
     Parameters
     ----------
     dataset : str
-        ``"examples"``, which needs no files (names are ``family/accession``), or a name in :data:`TABLES`.
+        ``"examples"``, which needs no files (names are ``family/accession``), or a dataset of structures
+        in :data:`TABLES`.
     split : str, optional
         A value of the table's ``split`` column, such as ``"TR0"``; all rows by default.
+    family : str, optional
+        A value of the ``family`` column, such as ``"5s"``; all families by default.
 
     Returns
     -------
@@ -64,7 +213,7 @@ def load_structures(dataset: str, split: str | None = None) -> list[Structure]:
     FileNotFoundError
         If the tables are not at hand.
     ValueError
-        For an unknown dataset or split, or a row that is no structure (with its id).
+        For an unknown dataset, split or family, or a row that is no structure (with its id).
 
     Examples
     --------
@@ -72,21 +221,24 @@ def load_structures(dataset: str, split: str | None = None) -> list[Structure]:
     >tRNA/yeast-Phe
     GCGGAUUUAGCUCAGUUGGGAGAGCGCCAGACUGAAGAUCUGGAGGUCCUGUGUUCGAUCCACAGAAUUCGCACCA
     (((((((..((((........)))).((((.........)))).....(((((.......))))))))))))....
+    >>> len(load_structures("examples", family="tRNA"))
+    7
     """
     if dataset == "examples" and split is None:
-        return read_structures(EXAMPLES)
-    import pandas as pd
-
-    if dataset not in TABLES:
-        raise ValueError(f"unknown dataset {dataset!r}; known: examples, {', '.join(TABLES)}")
-    path = data_dir() / TABLES[dataset]
-    if not path.exists():
-        raise FileNotFoundError(f"dataset {dataset!r} is not under RINALMO_KIT_DATA: {path} is missing")
-    table = pd.read_parquet(path)
-    if split is not None:
-        if split not in set(table["split"]):
-            raise ValueError(f"{dataset!r} has no split {split!r}; it has {sorted(set(table['split']))}")
-        table = table[table["split"] == split]
+        structures = read_structures(EXAMPLES)
+        return [s for s in structures if family is None or s.name.startswith(f"{family}/")]
+    if dataset not in TABLES or "dot_bracket" not in SCHEMAS[dataset]:
+        known = [name for name in TABLES if "dot_bracket" in SCHEMAS[name]]
+        raise ValueError(f"unknown dataset of structures {dataset!r}; known: examples, {', '.join(known)}")
+    table = load_table(dataset)
+    for column, wanted in (("split", split), ("family", family)):
+        if wanted is None:
+            continue
+        values = sorted(set(table[column])) if column in table else []
+        if wanted not in values:
+            shown = ", ".join(map(repr, values[:20])) + (" …" if len(values) > 20 else "")
+            raise ValueError(f"{dataset!r} has no {column} {wanted!r}; it has {shown or 'none'}")
+        table = table[table[column] == wanted]
     rows = zip(table["id"], table["sequence"], table["dot_bracket"], strict=True)
     return [Structure.from_dot_bracket(sequence, pairs, name=name) for name, sequence, pairs in rows]
 
