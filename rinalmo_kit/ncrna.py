@@ -88,9 +88,12 @@ def resample(table: pd.DataFrame) -> pd.DataFrame:
     if sizes.empty:
         raise ValueError("there are no training rows to balance")
     target, parts = 3 * int(sizes.min()), []
+    groups = dict(iter(table.groupby(["split", "label"])))
     for split in ("train", "val", "test"):
         for label in sizes.index:
-            rows = table[(table["split"] == split) & (table["label"] == label)]
+            rows = groups.get((split, label))
+            if rows is None:
+                continue
             if split == "train":
                 rows = rows.sample(n=target, replace=True, random_state=SEED)
             elif split == "val" and len(rows) >= target:
