@@ -60,6 +60,8 @@ class Dataset:
         Rows that the paper states, with `counts_source`.
     ready_counts : mapping of str to int
         Rows of the ready table where it is known to be something else, which `standin` says in words.
+    partial : bool
+        The ready table holds rows of the paper's set and no others; a complete one would be the paper's.
     resampled : bool
         The counts are those after :func:`rinalmo_kit.ncrna.resample`.
     """
@@ -79,6 +81,7 @@ class Dataset:
     ready_counts: Mapping[str, int] = field(default_factory=dict)
     standin: str = ""
     note: str = ""
+    partial: bool = False
     resampled: bool = False
 
 

@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .catalogue import CATALOGUE, count_rows, data_folders
 from .formats import read_structures
 from .structure import Structure
 from .tables import SCHEMAS, check_table
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "CATALOGUE",
     "EXAMPLES",
     "TABLES",
     "cache_dir",
@@ -26,26 +28,13 @@ __all__ = [
     "load_structures",
     "load_table",
     "read_numbers",
+    "standin",
 ]
 
 EXAMPLES = Path(__file__).parent / "examples.dbn"
 """37 well-known RNAs of six families that come with the package."""
 
-TABLES = {
-    "bprna": "ss_bprna/bprna_tr0_vl0_ts0.parquet",
-    "rivas": "ss_rivas/rivas.parquet",
-    "archiveII": "ss_archiveII/archiveII.parquet",
-    "splice": "splice/splice_h_at_400.parquet",
-    "rfam88": "ncrna_rfam88/rfam88.parquet",
-    "mrl": "mrl/mrl.parquet",
-    "te_el": "te_el/te_el.parquet",
-    "nrc13": "ncrna_nrc13/nrc13.parquet",
-    "newfam": "ss_newfam/bprna_nf15.parquet",
-    "pseudobase": "ss_pseudobase/pseudobase.parquet",
-    "rnastralign": "ss_rnastralign/rnastralign_subset.parquet",
-    "rfam14_9_seed": "rfam14_9_seed/rfam_seed.parquet",
-    "pretrain_ncrna": "pretrain_ncrna/pretrain_ncrna.parquet",
-}
+TABLES = {name: entry.table for name, entry in CATALOGUE.items() if entry.table}
 """Name of a dataset → its ready table under the data folder."""
 
 
@@ -93,17 +82,14 @@ def find_table(name: str) -> Path:
             raise
         if made.exists():
             return made
-        raise FileNotFoundError(
-            f"dataset {name!r} is not at hand: {error}, or run rinalmo-kit data get {name}"
-        ) from None
-    if ready.exists() or not made.exists():
-        if not ready.exists():
-            raise FileNotFoundError(
-                f"dataset {name!r} is not under RINALMO_KIT_DATA: {ready} is missing; "
-                f"rinalmo-kit data get {name} makes it from the original files"
-            )
+        hint = f", or run rinalmo-kit data get {name}" if CATALOGUE[name].files else ""
+        raise FileNotFoundError(f"dataset {name!r} is not at hand: {error}{hint}") from None
+    if ready.exists():
         return ready
-    return made
+    if made.exists():
+        return made
+    hint = f"; rinalmo-kit data get {name} makes it from the original files" if CATALOGUE[name].files else ""
+    raise FileNotFoundError(f"dataset {name!r} is not under RINALMO_KIT_DATA: {ready} is missing{hint}")
 
 
 def load_table(name: str) -> pd.DataFrame:
@@ -135,9 +121,46 @@ def _load_table(name: str, path: Path, _changed: int) -> pd.DataFrame:
     import pandas as pd
 
     table = pd.read_parquet(path)
-    if path.name == f"{name}.parquet" and path.parent == cache_dir():
-        return check_table(table, name, source=str(path))
-    return check_table(_TIDY.get(name, lambda table: table)(table), name, source=str(path))
+    if not is_made(path):
+        table = _TIDY.get(name, lambda table: table)(table)
+    return check_table(table, name, source=str(path))
+
+
+def is_made(path: Path) -> bool:
+    """Tell a table made from the original files from a ready one."""
+    return path.parent == cache_dir()
+
+
+def standin(name: str) -> str | None:
+    """Say what the table at hand is instead of the paper's data; None if it is the paper's.
+
+    Results are to carry this sentence wherever they are written.
+
+    Parameters
+    ----------
+    name : str
+        A key of :data:`TABLES`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no table.
+    """
+    path, entry = find_table(name), CATALOGUE[name]
+    if not entry.paper:
+        return "an extra set, not one of the paper's"
+    found = count_rows(load_table(name), entry)
+    missing = [
+        f"{key} {found.get(key, 0):,} of {n:,}" for key, n in entry.counts.items() if found.get(key) != n
+    ]
+    if is_made(path):
+        return f"made from the original files, but rows differ: {', '.join(missing)}" if missing else None
+    if entry.partial and not missing:
+        return None
+    if len(missing) > 4:
+        here = sum(found.get(key, 0) for key in entry.ready_counts or entry.counts)
+        missing = [f"{here:,} of {sum(entry.counts.values()):,}"]
+    return f"{entry.standin} ({', '.join(missing)} rows)"
 
 
 def _tidy_archive(table: pd.DataFrame) -> pd.DataFrame:
@@ -151,24 +174,10 @@ def _tidy_rivas(table: pd.DataFrame) -> pd.DataFrame:
 
 def _tidy_splice(table: pd.DataFrame) -> pd.DataFrame:
     """Train on human; test on human and on Arabidopsis, whose training rows are left out."""
+    from .spliceator import splice_folds
+
     table = table[(table["species"] == "human") | (table["split"] == "test")]
     return table.assign(fold=splice_folds(table))
-
-
-def splice_folds(table: pd.DataFrame) -> pd.Series:
-    """Fold of every row, 0 to 9: stratified by label over the training rows of each site; −1 for test rows.
-
-    Drawn as for GS_1 (spec §5, splice): ``StratifiedKFold(10, shuffle=True, random_state=2020)``.
-    """
-    import pandas as pd
-    from sklearn.model_selection import StratifiedKFold
-
-    folds = pd.Series(-1, index=table.index, dtype="int64")
-    for _, rows in table[table["split"] == "train"].groupby("site"):
-        splitter = StratifiedKFold(10, shuffle=True, random_state=2020)
-        for fold, (_, chosen) in enumerate(splitter.split(rows, rows["label"])):
-            folds[rows.index[chosen]] = fold
-    return folds
 
 
 def _tidy_mrl(table: pd.DataFrame) -> pd.DataFrame:
@@ -254,8 +263,7 @@ def read_numbers(name: str) -> pd.DataFrame:
     """
     import pandas as pd
 
-    package = Path(__file__).parent
-    folders = [package / "data", package.parent / "data"]  # in an installed wheel; in a clone
+    folders = data_folders()
     path = next((f / f"{name}.csv" for f in folders if (f / f"{name}.csv").exists()), None)
     if path is None:
         known = sorted(f"{p.parent.name}/{p.stem}" for f in folders for p in f.glob("*/*.csv"))

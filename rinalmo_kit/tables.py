@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .structure import pairs_from_dot_bracket
+from .structure import CLOSING, OPENING, UNPAIRED, pairs_from_dot_bracket
 from .tokens import clean
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ __all__ = ["FAMILIES", "SCHEMAS", "check_table"]
 FAMILIES = ("5s", "16s", "23s", "grp1", "srp", "telomerase", "RNaseP", "tmRNA", "tRNA")
 """The nine families of ArchiveII in the paper (Fig. 4)."""
 
+_SYMBOLS = set(OPENING + CLOSING + UNPAIRED)
 _PLAIN_RNA = re.compile("[ACGUIRYKMSWBDHVN-]+")
 
 
@@ -42,7 +43,18 @@ def _sequence(value: Any) -> str:
 
 
 def _dot_bracket(value: Any) -> str:
-    pairs_from_dot_bracket(_text(value), name="dot_bracket")
+    """Return a balanced string; the way to pairs, which says what is wrong, is ten times as long."""
+    symbols = set(_text(value))
+    balanced = symbols <= _SYMBOLS
+    for opening, closing in zip(OPENING, CLOSING, strict=True):
+        if opening not in symbols and closing not in symbols:
+            continue
+        rest = "".join(symbol for symbol in value if symbol in (opening, closing))
+        while opening + closing in rest:
+            rest = rest.replace(opening + closing, "")
+        balanced = balanced and not rest
+    if not balanced:
+        pairs_from_dot_bracket(value, name="dot_bracket")
     return value
 
 
