@@ -31,7 +31,7 @@ lab: $(VENV)/.installed-$(EXTRAS) ## open JupyterLab on the first notebook (PORT
 		--ServerApp.use_redirect_file=False --log-level=WARN $$flags $(LAB_ARGS)
 
 test: $(VENV)/.installed-dev ## run all tests; what is skipped is named at the end (ARGS="-k fold" goes to pytest)
-	@.ci/chromium
+	@.ci/tools
 	$(VENV)/bin/python -m pytest -rs $(ARGS)
 
 lint: $(VENV)/.installed-dev ## check style

@@ -26,6 +26,7 @@ __all__ = [
     "RiNALMo",
     "Structure",
     "check",
+    "corpus",
     "datasets",
     "embed",
     "evaluate",
@@ -47,6 +48,7 @@ __all__ = [
 ]
 
 _LAZY = {  # what needs an extra, or is slow to import
+    "corpus": "rinalmo_kit.corpus",
     "plot": "rinalmo_kit.plot",
     "widgets": "rinalmo_kit.widgets",
     "finetune": "rinalmo_kit.training",

@@ -59,6 +59,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.add_argument("-o", "--output", help="add the means to this CSV")
     command.set_defaults(run=_evaluate)
 
+    command = commands.add_parser("corpus", help="make a pretraining corpus")
+    actions = command.add_subparsers(dest="action", required=True)
+    command = actions.add_parser(
+        "build",
+        help="FASTA files to LMDB: filter, seqkit rmdup, mmseqs easy-linclust; goes on where it was stopped",
+    )
+    command.add_argument("input", nargs="+", help="FASTA files (.gz too), or one table: .parquet, .csv")
+    command.add_argument("-o", "--output", required=True, help="folder for the corpus")
+    command.add_argument("--min-length", type=int, default=16, help="nucleotides (default: 16)")
+    command.add_argument("--max-length", type=int, default=8192, help="nucleotides (default: 8192)")
+    command.add_argument("--min-identity", type=float, default=0.7, help="of mmseqs (default: 0.7)")
+    command.add_argument("--coverage", type=float, default=0.8, help="of mmseqs (default: 0.8)")
+    command.add_argument("--no-clusters", action="store_true", help="each sequence is a cluster")
+    command.add_argument(
+        "--holdout", type=float, help="fraction of clusters (default: 0.01; of a table: its column split)"
+    )
+    command.add_argument("--seed", type=int, default=0, help="of the hold-out")
+    command.add_argument("--threads", type=int, help="default: as many as there are")
+    command.add_argument("-q", "--quiet", action="store_true", help="no progress bars")
+    command.set_defaults(run=_corpus_build)
+
     options = parser.parse_args(arguments)
     warnings.showwarning = lambda message, *_: print(f"rinalmo-kit: note: {message}", file=sys.stderr)
     try:
@@ -99,6 +120,34 @@ def _evaluate(options: argparse.Namespace) -> int:
     table = evaluate(options.model, options.dataset, options.split, output=options.output, progress=True)
     print(table.describe().loc[["count", "mean", "50%"]].round(3).to_string())
     return 0
+
+
+def _corpus_build(options: argparse.Namespace) -> int:
+    from .corpus import build_corpus, build_corpus_from_table
+
+    shared = {
+        "min_length": options.min_length,
+        "max_length": options.max_length,
+        "seed": options.seed,
+        "progress": not options.quiet,
+    }
+    if len(options.input) == 1 and options.input[0].endswith((".parquet", ".csv")):
+        corpus = build_corpus_from_table(options.input[0], options.output, holdout=options.holdout, **shared)
+    else:
+        corpus = build_corpus(
+            options.input,
+            options.output,
+            min_identity=None if options.no_clusters else options.min_identity,
+            coverage=options.coverage,
+            holdout=0.01 if options.holdout is None else options.holdout,
+            threads=options.threads,
+            **shared,
+        )
+    print(corpus, *(f"{name} {number:,}" for name, number in corpus.meta["counts"].items()), sep="\n")
+    if refused := corpus.meta["counts"]["refused"]:
+        table = Path(options.output) / "refused.tsv"
+        print(f"rinalmo-kit: {refused} records refused, see {table}", file=sys.stderr)
+    return 1 if refused else 0
 
 
 def _fold(options: argparse.Namespace) -> int:
