@@ -28,6 +28,7 @@ MEGABYTE = 10**6
 # What the user asked for by name, flash-attn apart: it needs a GPU and a compiler.
 ASKED_FOR = "torch jupyterlab ipywidgets matplotlib seaborn scikit-learn openTSNE forgi pandas".split()
 HEAVY = "pandas sklearn lightning IPython ipywidgets matplotlib forgi openTSNE flash_attn seaborn pyarrow RNA".split()
+HEAVY += ["multimolecule", "transformers"]
 
 
 def requirements(*extras: str) -> list[Requirement]:
@@ -92,8 +93,15 @@ def test_no_torchvision():
     )
 
 
-def test_all_is_all_but_flash():
-    assert names(requirements("all")) == names(requirements(*(set(EXTRAS) - {"all", "dev", "flash"})))
+def test_all_is_all_but_flash_and_peers():
+    assert names(requirements("all")) == names(
+        requirements(*(set(EXTRAS) - {"all", "dev", "flash", "peers"}))
+    )
+
+
+def test_agpl_is_in_no_extra_for_users_but_its_own():
+    holding = {extra for extra in EXTRAS if "multimolecule" in names(requirements(extra))}
+    assert holding == {"peers", "dev"}
 
 
 def test_python_versions_agree():
