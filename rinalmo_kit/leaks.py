@@ -207,12 +207,12 @@ def warn(
             f"{len(rows)} of {len(table)} test rows are in the data that {model} was trained on: {counts}. "
             f"First: {first}. A score on them says nothing about new RNAs; leave them out, or use another model"
         )
-        warnings.warn(LeakWarning(message, rows), stacklevel=stacklevel + 1)
+        warnings.warn(LeakWarning(message, rows), stacklevel=stacklevel)
     elif dataset is not None and (unchecked := rows.attrs["unchecked"]):
         message = (
             f"whether {model} was trained on some of these test rows cannot be told: {'; '.join(unchecked)}"
         )
-        warnings.warn(LeakWarning(message, rows), stacklevel=stacklevel + 1)
+        warnings.warn(LeakWarning(message, rows), stacklevel=stacklevel)
     return rows
 
 
@@ -225,11 +225,16 @@ def trained_on(model: Any) -> tuple[TrainedOn, ...]:
     >>> [str(what) for what in trained_on(load("nano-ss", device="cpu"))]
     ['bprna TR0', 'bprna VL0']
     """
-    about = getattr(model, "about", None) or {}
-    if about.get("dataset") in TABLES and about.get("rows"):
-        own = (TrainedOn(about["dataset"], rows=about["rows"], fold=int(about.get("fold", 0))),)
-        return own + OFFICIAL.get(str(about.get("start")), ())
-    return OFFICIAL.get(str(getattr(model, "name", model)), ())
+    about: dict[str, Any] | None = getattr(model, "about", None)
+    if not about:
+        return OFFICIAL.get(str(getattr(model, "name", model)), ())
+    found: tuple[TrainedOn, ...] = ()
+    while about:  # from the last training to the first
+        if about.get("dataset") in TABLES and about.get("rows"):
+            found += (TrainedOn(about["dataset"], rows=about["rows"], fold=int(about.get("fold", 0))),)
+        found += OFFICIAL.get(str(about.get("start")), ())
+        about = about.get("earlier")
+    return found
 
 
 def warn_if_trained_on(model: Any, recipe: Recipe, examples: Sequence[Example]) -> pd.DataFrame:

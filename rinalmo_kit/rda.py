@@ -23,6 +23,18 @@ __all__ = ["read_dna_sets"]
 
 _NULL = {254, 253, 252, 251, 247, 242, 241}  # NULL, the special environments, a missing argument
 _MAGIC = {b"\x1f\x8b": gzip.decompress, b"BZ": bz2.decompress, b"\xfd7": lzma.decompress}
+_DAMAGE = (
+    EOFError,
+    struct.error,
+    KeyError,
+    IndexError,
+    AttributeError,
+    TypeError,
+    RecursionError,
+    OSError,
+    lzma.LZMAError,
+    zlib.error,
+)
 _DNA = str.maketrans(dict(zip(map(chr, [*range(1, 17), 32, 64]), "ACMGRSVTWYHKDBN-+.", strict=True)))
 
 
@@ -44,16 +56,7 @@ def read_dna_sets(path: Path) -> dict[str, list[tuple[str, str]]]:
         content = _MAGIC.get(content[:2], bytes)(content)
         variables = _Reader(content).variables()
         return {name: _dna(value) for name, value in variables.items() if _is_dna(value)}
-    except (
-        EOFError,
-        struct.error,
-        KeyError,
-        IndexError,
-        AttributeError,
-        OSError,
-        lzma.LZMAError,
-        zlib.error,
-    ) as error:
+    except _DAMAGE as error:
         raise ValueError(f"{path}: not an .RDa file of DNAStringSets, or damaged ({error!r})") from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
