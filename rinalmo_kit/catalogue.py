@@ -122,4 +122,6 @@ def count_rows(table: pd.DataFrame, dataset: Dataset) -> dict[str, int]:
     if not dataset.count_by:
         return {}
     sizes = table.groupby(list(dataset.count_by), observed=True).size()
-    return {" ".join(map(str, key)) if isinstance(key, tuple) else str(key): int(n) for key, n in sizes.items()}
+    return {
+        " ".join(map(str, key)) if isinstance(key, tuple) else str(key): int(n) for key, n in sizes.items()
+    }
