@@ -80,6 +80,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.add_argument("-q", "--quiet", action="store_true", help="no progress bars")
     command.set_defaults(run=_corpus_build)
 
+    command = commands.add_parser("data", help="the datasets of the paper: what is here, get, check")
+    actions = command.add_subparsers(dest="action", required=True)
+    action = actions.add_parser("list", help="what there is and what is here; or all about one dataset")
+    action.add_argument("name", nargs="?")
+    action.set_defaults(run=_data_list)
+    action = actions.add_parser(
+        "get", help="make a table from the original files; goes on where it was stopped"
+    )
+    action.add_argument("name")
+    action.add_argument(
+        "--from", dest="source", metavar="FOLDER", help="take the originals from there; nothing is downloaded"
+    )
+    action.set_defaults(run=_data_get)
+    action = actions.add_parser("verify", help="check rows, checksums and counts of what is here")
+    action.add_argument("name", nargs="?")
+    action.set_defaults(run=_data_verify)
+
     options = parser.parse_args(arguments)
     warnings.showwarning = lambda message, *_: print(f"rinalmo-kit: note: {message}", file=sys.stderr)
     try:
@@ -100,6 +117,50 @@ def _check(_: argparse.Namespace) -> int:
     report = check()
     print(report)
     return 0 if report.ok else 1
+
+
+def _data_list(options: argparse.Namespace) -> int:
+    from .originals import describe, overview
+
+    if options.name:
+        print(describe(options.name))
+        return 0
+    table = overview()
+    line = "{:<15} {:<43} {:>8} {:>8}  {:<9} {}"
+    print(line.format("name", "task", "rows", "paper", "data", "licence"))
+    for row in table.fillna({"rows": 0, "paper_rows": 0}).itertuples():
+        counts = [f"{count:,}" if count else "–" for count in (row.rows, row.paper_rows)]
+        print(line.format(row.name, row.task, *counts, row.data, row.licence))
+    for row in table[table["table"] != ""].itertuples():
+        print(f"\n{row.name}: {row.table}" + (f"\n  {row.standin}" if row.standin else ""))
+    return 0
+
+
+def _data_get(options: argparse.Namespace) -> int:
+    from .originals import get, verify
+
+    print(get(options.name, source=Path(options.source).expanduser() if options.source else None))
+    report = verify(options.name)
+    print(report)
+    return 0 if report.ok else 1
+
+
+def _data_verify(options: argparse.Namespace) -> int:
+    from .datasets import TABLES
+    from .originals import verify
+
+    wrong = 0
+    for name in [options.name] if options.name else TABLES:
+        try:
+            report = verify(name)
+        except FileNotFoundError:
+            if options.name:
+                raise
+            print(f"{name}: not here")
+            continue
+        print(report)
+        wrong += not report.ok
+    return 1 if wrong else 0
 
 
 def _finetune(options: argparse.Namespace) -> int:
