@@ -136,7 +136,7 @@ def deduplicate(source: Path, result: Path, threads: int, *, kept: int, progress
             left = -1
         if removed is None or left + int(removed[1]) != kept:
             raise OSError(
-                f"seqkit did not write all of {kept} records: is the disk full? It said:\n{said[-500:]}"
+                f"seqkit did not write all of {kept} records: is the disk full? {said[-500:].strip()}"
             )
         bar.update(kept)
 
