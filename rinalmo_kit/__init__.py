@@ -12,7 +12,7 @@ from . import datasets, formats, hub, metrics, structure, tokens
 from .checks import check
 from .formats import read_structures, write_structures
 from .hub import load, save
-from .inference import embed, fold, refold
+from .inference import embed, fold, predict, refold
 from .model import Config, ModelOutput, RiNALMo
 from .structure import Structure
 from .tokens import VOCABULARY, tokenize
@@ -25,6 +25,7 @@ __all__ = [
     "ModelOutput",
     "RiNALMo",
     "Structure",
+    "adapt",
     "check",
     "corpus",
     "datasets",
@@ -36,7 +37,10 @@ __all__ = [
     "hub",
     "load",
     "metrics",
+    "plan",
     "plot",
+    "predict",
+    "pretrain",
     "read_structures",
     "refold",
     "save",
@@ -48,10 +52,13 @@ __all__ = [
 ]
 
 _LAZY = {  # what needs an extra, or is slow to import
+    "adapt": "rinalmo_kit.adapters",
     "corpus": "rinalmo_kit.corpus",
+    "plan": "rinalmo_kit.planner",
     "plot": "rinalmo_kit.plot",
+    "pretrain": "rinalmo_kit.pretraining",
     "widgets": "rinalmo_kit.widgets",
-    "finetune": "rinalmo_kit.training",
+    "finetune": "rinalmo_kit.finetuning",
     "evaluate": "rinalmo_kit.evaluation",
 }
 

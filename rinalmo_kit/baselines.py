@@ -1,14 +1,16 @@
-"""What a prediction is compared with: a trivial fold and ViennaRNA."""
+"""What a prediction is compared with: trivial answers, and ViennaRNA."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from .structure import CANONICAL, Structure, pairs_from_dot_bracket
 
-__all__ = ["BASELINES", "most_pairs", "viennarna"]
+__all__ = ["BASELINES", "most_pairs", "trivial", "viennarna"]
 
 
 def most_pairs(sequence: str, *, min_loop: int = 4, name: str = "sequence") -> Structure:
@@ -60,3 +62,16 @@ def viennarna(sequence: str, *, name: str = "sequence") -> Structure:
 
 
 BASELINES: dict[str, Callable[..., Structure]] = {"most-pairs": most_pairs, "viennarna": viennarna}
+
+
+def trivial(task: str, targets: Sequence[Any]) -> Any:
+    """Return the best answer that does not look at the sequence: the most frequent class, or the mean.
+
+    Examples
+    --------
+    >>> trivial("multiclass", ["tRNA", "5S", "tRNA"]), trivial("regression", [1.0, 3.0])
+    ('tRNA', 2.0)
+    """
+    if task == "regression":
+        return float(np.mean(targets))
+    return Counter(targets).most_common(1)[0][0]

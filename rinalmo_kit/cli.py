@@ -44,19 +44,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = commands.add_parser("check", help="is my set-up right?")
     command.set_defaults(run=_check)
 
-    command = commands.add_parser("finetune", help="train by a recipe; goes on where a stopped run was")
-    command.add_argument("recipe")
-    command.add_argument("-o", "--output", required=True, help="folder for checkpoints and logs")
+    command = commands.add_parser("predict", help="FASTA in, table of classes or numbers out")
+    command.add_argument("input", help="FASTA file (.gz too)")
+    command.add_argument("-m", "--model", required=True, help="name or checkpoint file")
+    command.add_argument("-o", "--output", help="CSV file; default: standard output")
+    command.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+    command.set_defaults(run=_predict)
+
+    command = commands.add_parser("recipes", help="list the experiments of the paper, or tell one in full")
+    command.add_argument("recipe", nargs="?")
+    command.set_defaults(run=_recipes)
+
+    command = commands.add_parser(
+        "finetune", help="train by a recipe or on a table of yours; goes on where a stopped run was"
+    )
+    command.add_argument(
+        "recipe", help="name (see rinalmo-kit recipes), or a table: .csv, .tsv, .parquet, or structures"
+    )
+    command.add_argument("-o", "--output", required=True, help="folder for checkpoints, logs and the model")
+    command.add_argument(
+        "-m", "--model", help="start from this name or checkpoint file (default: the recipe's)"
+    )
+    command.add_argument("--task", choices=["classification", "regression", "structure"], help="of a table")
+    command.add_argument("--target", help="column of a table that is learned")
+    command.add_argument("--mode", choices=["full", "lora", "frozen"], default="full", help="default: full")
+    command.add_argument("--fold", default="0", help="number, or all: one after the other (default: 0)")
     command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--save", help="write the trained model to this .safetensors file")
-    command.add_argument("--half", action="store_true", help="write it in half precision")
+    command.add_argument("--limit", type=int, help="train on at most this many rows")
+    command.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help="change the recipe: epochs=3"
+    )
+    command.add_argument(
+        "--trainer", action="append", default=[], metavar="OPTION=VALUE", help="for Lightning: devices=2"
+    )
+    command.add_argument("--half", action="store_true", help="store the model in half precision")
     command.set_defaults(run=_finetune)
 
-    command = commands.add_parser("evaluate", help="score a model or baseline on a test set")
-    command.add_argument("model", help="name, checkpoint file, or a baseline: viennarna, most-pairs")
-    command.add_argument("dataset")
-    command.add_argument("split", nargs="?")
-    command.add_argument("-o", "--output", help="add the means to this CSV")
+    command = commands.add_parser("evaluate", help="score a model or baseline on the test rows of a recipe")
+    command.add_argument("model", help="name, checkpoint file, folder with folds; trivial, viennarna")
+    command.add_argument("recipe", help="name, or a table of yours as for finetune")
+    command.add_argument("--task", choices=["classification", "regression", "structure"], help="of a table")
+    command.add_argument("--target", help="column of a table")
+    command.add_argument("--fold", type=int, help="this fold alone")
+    command.add_argument("-o", "--output", help="add the scores to this CSV")
+    command.add_argument("--samples", help="write the scores of each sequence to this CSV")
     command.set_defaults(run=_evaluate)
 
     command = commands.add_parser("corpus", help="make a pretraining corpus")
@@ -97,6 +128,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
     action.add_argument("name", nargs="?")
     action.set_defaults(run=_data_verify)
 
+    command = commands.add_parser("pretrain", help="predict masked nucleotides; goes on where a stopped run was")
+    command.add_argument("corpus", help="folder of corpus build, FASTA, .parquet or .csv")
+    command.add_argument("-o", "--output", required=True, help="folder for checkpoints, logs and the model")
+    start = command.add_mutually_exclusive_group()
+    start.add_argument(
+        "--size", choices=["nano", "micro", "mega", "giga"], default="nano", help="from random weights"
+    )
+    start.add_argument("-m", "--model", help="go on from this name or checkpoint file")
+    command.add_argument("--steps", type=int, help="length of the run in batches")
+    command.add_argument("--epochs", type=int, help="one sequence of each cluster is an epoch")
+    command.add_argument("--tokens-per-batch", type=float, default=16384, help="of all processes together")
+    command.add_argument("--max-tokens", type=int, default=1024, help="crop to (default: 1024)")
+    command.add_argument("--lr", type=float, help="peak (default: the paper's)")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--freeze-encoder", action="store_true", help="train the language-model head alone")
+    command.add_argument("--checkpointing", action="store_true", help="less memory, a third more time")
+    command.add_argument("--validate-every", type=int, default=1000, help="in batches (default: 1000)")
+    command.add_argument("--checkpoint-every", type=int, default=200, help="in batches (default: 200)")
+    command.add_argument("--workers", type=int, default=0, help="processes that load data")
+    command.add_argument(
+        "--trainer", action="append", default=[], metavar="OPTION=VALUE", help="for Lightning: devices=2"
+    )
+    command.set_defaults(run=_pretrain)
+
+    command = commands.add_parser("plan", help="steps, days and memory that pretraining will take")
+    command.add_argument("corpus", nargs="?", help="as for pretrain; or --tokens")
+    command.add_argument("--tokens", type=float, help="tokens of an epoch")
+    command.add_argument("--size", choices=["nano", "micro", "mega", "giga"], default="nano")
+    command.add_argument("--gpu", default="a100-80gb", help="default: a100-80gb; an unknown one lists all")
+    command.add_argument("--n", type=int, default=1, help="number of GPUs (default: 1)")
+    command.add_argument("--steps", type=int)
+    command.add_argument("--epochs", type=float)
+    command.add_argument("--tokens-per-batch", type=float, default=16384, help="on all GPUs together")
+    command.add_argument("--max-tokens", type=int, default=1024)
+    command.add_argument("--strategy", choices=["ddp", "fsdp"], default="ddp")
+    command.add_argument("--checkpointing", action="store_true", help="of gradients")
+    command.add_argument("--mfu", type=float, default=0.4, help="share of the peak reached (default: 0.4)")
+    command.set_defaults(run=_plan)
+
     options = parser.parse_args(arguments)
     warnings.showwarning = lambda message, *_: print(f"rinalmo-kit: note: {message}", file=sys.stderr)
     try:
@@ -104,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, FloatingPointError) as error:
         print(f"rinalmo-kit: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -163,23 +233,110 @@ def _data_verify(options: argparse.Namespace) -> int:
     return 1 if wrong else 0
 
 
+def _predict(options: argparse.Namespace) -> int:
+    from .files import whole_file
+    from .inference import predict
+
+    table = predict(Path(options.input), model=options.model, progress=not options.quiet)
+    if options.output is None:
+        table.to_csv(sys.stdout, index=False, float_format="%.6g")
+    else:
+        with whole_file(Path(options.output)) as temporary:
+            table.to_csv(temporary, index=False, float_format="%.6g")
+    return 0
+
+
+def _recipes(options: argparse.Namespace) -> int:
+    from .recipes import RECIPES, recipe_named
+
+    if options.recipe:
+        print(recipe_named(options.recipe).describe())
+        return 0
+    for recipe in RECIPES.values():
+        print(f"{recipe.name:<24} {recipe.task:<11} {recipe.dataset:<10} {recipe.metric}")
+    return 0
+
+
 def _finetune(options: argparse.Namespace) -> int:
     import torch
 
+    from .finetuning import finetune
     from .hub import save
-    from .training import finetune
+    from .recipes import RECIPES, recipe_named
+    from .splits import read_table
 
-    model = finetune(options.recipe, output=options.output, seed=options.seed)
-    path = options.save or Path(options.output) / "model.safetensors"
-    print(save(model, path, dtype=torch.float16 if options.half else None))
+    recipe = options.recipe
+    if options.task or ("." in recipe and recipe not in RECIPES):
+        if options.task is None:
+            raise ValueError("--task: say what is to be learned: classification, regression or structure")
+        recipe, folds = read_table(Path(recipe), task=options.task), 1
+    else:
+        folds = recipe_named(recipe).folds
+    numbers = range(folds) if options.fold == "all" else [int(options.fold)]
+    for fold in numbers:
+        output = Path(options.output) / f"fold-{fold}" if options.fold == "all" else Path(options.output)
+        model = finetune(
+            recipe,
+            output=output,
+            model=options.model,
+            task=options.task,
+            target=options.target,
+            mode=options.mode,
+            fold=fold,
+            seed=options.seed,
+            limit=options.limit,
+            changes=_settings(options.set),
+            **_settings(options.trainer),
+        )
+        path = output / "model.safetensors"
+        if options.half:
+            save(model, path, dtype=torch.float16)
+        print(path)
     return 0
+
+
+def _settings(texts: list[str]) -> dict[str, object]:
+    """``["epochs=3", "accelerator=cpu"]`` → values, read as Python literals where they are, else as text."""
+    import ast
+
+    found: dict[str, object] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"{text!r}: expected NAME=VALUE")
+        try:
+            found[key] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            found[key] = value
+    return found
 
 
 def _evaluate(options: argparse.Namespace) -> int:
     from .evaluation import evaluate
+    from .files import whole_file
+    from .recipes import RECIPES
+    from .splits import read_table
 
-    table = evaluate(options.model, options.dataset, options.split, output=options.output, progress=True)
-    print(table.describe().loc[["count", "mean", "50%"]].round(3).to_string())
+    on = options.recipe
+    if options.task or ("." in on and on not in RECIPES):
+        on = read_table(Path(on), task=options.task or "structure")
+    result = evaluate(
+        options.model,
+        on,
+        task=options.task,
+        target=options.target,
+        fold=options.fold,
+        output=options.output,
+        progress=True,
+    )
+    if options.samples:
+        with whole_file(Path(options.samples)) as temporary:
+            result.samples.to_csv(temporary, index=False)
+    columns = ["group", "fold", "metric", "value", "low", "high", "n"]
+    print(result.scores[columns].to_string(index=False, float_format="%.4f"))
+    note = result.scores["data"].iloc[0]
+    if note:
+        print(f"data: {note}")
     return 0
 
 
@@ -209,6 +366,54 @@ def _corpus_build(options: argparse.Namespace) -> int:
         table = Path(options.output) / "refused.tsv"
         print(f"rinalmo-kit: {refused} records refused, see {table}", file=sys.stderr)
     return 1 if refused else 0
+
+
+def _pretrain(options: argparse.Namespace) -> int:
+    from .planner import size
+    from .pretraining import pretrain
+
+    pretrain(
+        options.corpus,
+        output=options.output,
+        model=options.model or size(options.size),
+        steps=options.steps,
+        epochs=options.epochs,
+        tokens_per_batch=int(options.tokens_per_batch),
+        max_tokens=options.max_tokens,
+        lr=options.lr,
+        seed=options.seed,
+        freeze_encoder=options.freeze_encoder,
+        gradient_checkpointing=options.checkpointing,
+        validate_every=options.validate_every,
+        checkpoint_every=options.checkpoint_every,
+        workers=options.workers,
+        **_settings(options.trainer),
+    )
+    print(Path(options.output) / "model.safetensors")
+    return 0
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from .planner import plan
+
+    if (options.corpus is None) == (options.tokens is None):
+        raise ValueError("give a corpus or --tokens, one of the two")
+    print(
+        plan(
+            options.corpus or options.tokens,
+            model=options.size,
+            gpu=options.gpu,
+            n_gpus=options.n,
+            steps=options.steps,
+            epochs=options.epochs,
+            tokens_per_batch=int(options.tokens_per_batch),
+            max_tokens=options.max_tokens,
+            strategy=options.strategy,
+            gradient_checkpointing=options.checkpointing,
+            mfu=options.mfu,
+        )
+    )
+    return 0
 
 
 def _fold(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Scores of a model or a baseline on a test set, one row a structure."""
+"""Scores on test sets, one call a recipe, averaged as in the paper and with confidence intervals."""
 
 from __future__ import annotations
 
@@ -6,88 +6,329 @@ import datetime
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .baselines import BASELINES
-from .datasets import load_structures
+import numpy as np
+import torch
+
+from .baselines import BASELINES, trivial
 from .files import whole_file
-from .inference import fold_each, progress_bar
-from .metrics import mean_scores, structure_scores
-from .model import RiNALMo
+from .inference import fold_each, predict, progress_bar, ready_model
+from .metrics import (
+    StructureScores,
+    binary_scores,
+    bootstrap_intervals,
+    multiclass_scores,
+    regression_scores,
+    structure_scores,
+)
+from .model import Encoder
+from .recipes import RECIPES, Recipe, recipe_named
+from .splits import Example, Splits, own_recipe, own_table, splits_of
 from .structure import Structure
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
-__all__ = ["evaluate", "provenance"]
+__all__ = ["Evaluation", "average_scores", "evaluate", "provenance"]
+
+STRUCTURE_COLUMNS = (*StructureScores._fields, "f1_strict")
+KEYS = ["model", "recipe", "group", "fold", "metric"]
+"""What tells the lines of a file of scores apart."""
+
+
+class Evaluation(NamedTuple):
+    """What :func:`evaluate` returns.
+
+    Attributes
+    ----------
+    samples : pandas.DataFrame
+        One row a test sequence: name, group, fold, length; for structures precision, recall, f1, inf (tolerant to
+        ±1) and f1_strict; else target and prediction.
+    scores : pandas.DataFrame
+        One row a score: model, recipe, group ("all", or a family, species, test set), fold ("all", or a number),
+        metric, value, low, high (95 % bootstrap interval over the sequences), n, data (what the rows are, if they
+        are not the paper's).
+    """
+
+    samples: pd.DataFrame
+    scores: pd.DataFrame
+
+    def __getitem__(self, key: Any) -> Any:
+        """``evaluation["f1"]`` is that score over all test rows; a number indexes the pair itself."""
+        if not isinstance(key, str):
+            return tuple.__getitem__(self, key)
+        table = self.scores.query("group == 'all' and fold == 'all' and metric == @key")
+        if table.empty:
+            raise KeyError(f"{key!r}: there are {', '.join(sorted(set(self.scores['metric'])))}")
+        return float(table["value"].iloc[0])
 
 
 def evaluate(
-    model: RiNALMo | str | os.PathLike = "nano-ss",
-    targets: str | Sequence[Structure] = "bprna",
-    split: str | None = "TS0",
+    model: Encoder | str | os.PathLike | Sequence[Any] = "nano-ss",
+    on: str | Recipe | pd.DataFrame | Sequence[Structure] = "ss-bprna",
     *,
+    task: str | None = None,
+    target: str | None = None,
+    fold: int | None = None,
+    limit: int | None = None,
     output: str | os.PathLike | None = None,
+    draws: int = 1000,
     progress: bool = False,
-) -> pd.DataFrame:
-    """Fold the sequences of a test set and score them against their known structures.
+) -> Evaluation:
+    """Score a model, or a baseline, on the test rows of a recipe or on data of your own.
+
+    Structures: the mean over structures of precision, recall, F1 and INF. Splice sites, families: the rates over all
+    rows. MRL: R² in the unit of the target, predictions below 0 raised to 0. Recipes with folds: the mean over the
+    folds' scores, each fold's model on its own test rows (paper, Methods; spec §4.2, §5).
 
     Parameters
     ----------
-    model : RiNALMo, name, path, or a baseline
-        ``"viennarna"`` and ``"most-pairs"`` are the baselines.
-    targets : str or sequence of Structure
-        A dataset of :mod:`rinalmo_kit.datasets`, or structures.
-    split : str, optional
-        Split of the dataset.
+    model : Encoder, name, path, folder, list of these, or a baseline
+        For a recipe with folds, as TE and EL: the models in the order of the folds, or the folder with ``fold-0``,
+        ``fold-1``, … that ``rinalmo-kit finetune --fold all`` makes. ``"trivial"`` is the fold with the most pairs, the
+        most frequent class or the mean of the training targets; ``"viennarna"`` folds by free energy.
+    on : str, Recipe, DataFrame or sequence of Structure
+        Name of a recipe, or your own data as for :func:`rinalmo_kit.finetune`, whose rows marked ``test`` are taken,
+        or all if there is no column ``split``.
+    task, target : str, optional
+        For your own data.
+    fold : int, optional
+        Evaluate this fold alone.
+    limit : int, optional
+        Score at most this many test rows, the same ones every time; the scores say so.
     output : path, optional
-        Append the means as one line to this CSV, with command, commit and date.
+        Add the scores to this CSV, with command, commit and date; older lines for the same give way.
+    draws : int
+        Bootstrap samples for the intervals; 0 for none.
     progress : bool
         Show a progress bar.
 
     Returns
     -------
-    pandas.DataFrame
-        Columns name, length, precision, recall, f1, inf (tolerant to ±1), f1_strict.
+    Evaluation
+        ``evaluation.samples``, ``evaluation.scores``, and ``evaluation["f1"]``.
+
+    Warns
+    -----
+    LeakWarning
+        If the model was trained on test rows, or on the family that is tested (:mod:`rinalmo_kit.leaks`).
+
+    Examples
+    --------
+    >>> from rinalmo_kit.datasets import load_structures
+    >>> result = evaluate("trivial", load_structures("examples", family="tRNA"), draws=0)
+    >>> len(result.samples), 0 < result["f1"] < 1
+    (7, True)
     """
     import pandas as pd
 
-    structures = load_structures(targets, split) if isinstance(targets, str) else list(targets)
-    if not structures:
-        raise ValueError("there are no structures to evaluate on")
-    records = [(s.name, s.sequence) for s in structures]
-    rows = []
-    with progress_bar(len(structures), "evaluate", shown=progress) as bar:
-        for target, predicted in zip(structures, _predict(model, records), strict=True):
-            scores = structure_scores(target, predicted)._asdict()
-            strict = structure_scores(target, predicted, shift=0).f1
-            rows.append({"name": target.name, "length": len(target), **scores, "f1_strict": strict})
-            bar.update()
-    table = pd.DataFrame(rows)
+    recipe, table = _recipe_and_table(on, task, target)
+    folds = _folds(recipe, fold)
+    models = _models(model, len(folds))
+    parts, labels = [], None
+    for number, one in zip(folds, models, strict=True):
+        learned = (
+            isinstance(one, str) and recipe.task != "structure"
+        )  # the trivial answers come from train rows
+        wanted = ("train", "test") if learned else ("test",)
+        splits = splits_of(recipe, table, fold=number, test_limit=limit, wanted=wanted)
+        labels = splits.labels
+        _warn_of_leaks(one, recipe, splits)
+        rows = _sample_rows(one, recipe, splits, progress=progress)
+        parts.append(pd.DataFrame(rows).assign(fold=number))
+    samples = pd.concat(parts, ignore_index=True)
+    scores = pd.DataFrame(list(_scores(recipe, samples, labels, draws=draws)))
+    scores.insert(0, "model", _name(model))
+    scores.insert(1, "recipe", recipe.name)
+    scores["data"] = _data_note(recipe, limit)
     if output is not None:
-        columns = ["precision", "recall", "f1", "inf"]
-        means = mean_scores(table[columns].itertuples(index=False))
-        weighted = mean_scores(table[columns].itertuples(index=False), lengths=table["length"])
-        line = {
-            "model": getattr(model, "name", str(model)),
-            "dataset": targets if isinstance(targets, str) else "structures",
-            "split": split,
-            "n": len(table),
-            **{key: round(value, 4) for key, value in means._asdict().items()},
-            "f1_strict": round(float(table["f1_strict"].mean()), 4),
-            "f1_length_weighted": round(weighted.f1, 4),
-            **provenance(),
-        }
-        append_line(Path(output), line)
-    return table
+        add_lines(Path(output), scores.assign(**provenance()))
+    return Evaluation(samples, scores)
 
 
-def _predict(model: RiNALMo | str | os.PathLike, records: list[tuple[str, str]]) -> Iterable[Structure]:
-    if isinstance(model, str) and model in BASELINES:
-        return (BASELINES[model](sequence, name=name) for name, sequence in records)
+def _recipe_and_table(on: Any, task: str | None, target: str | None) -> tuple[Recipe, pd.DataFrame | None]:
+    if isinstance(on, Recipe):
+        return on, None
+    if isinstance(on, str):
+        return recipe_named(on), None
+    table = own_table(on, task=task or "structure", target=target)
+    if "split" not in getattr(on, "columns", ()):
+        table["split"] = "test"
+    return own_recipe(table, task=task or "structure"), table
+
+
+def _folds(recipe: Recipe, fold: int | None) -> list[int]:
+    """Folds to evaluate: all, if each has its own test rows, else one, since all have the same."""
+    if fold is not None:
+        return [fold]
+    return list(range(recipe.folds)) if "@fold" in recipe.test else [0]
+
+
+def _models(model: Any, number: int) -> list[Any]:
+    if isinstance(model, str | os.PathLike) and (Path(model) / "fold-0").is_dir():
+        model = [Path(model) / f"fold-{i}" / "model.safetensors" for i in range(number)]
+    if isinstance(model, str) and model in ("trivial", *BASELINES):
+        return [model] * number
+    models = list(model) if isinstance(model, list | tuple) else [model]
+    if len(models) != number:
+        raise ValueError(
+            f"this recipe has {number} folds with test rows of their own, and {len(models)} model was given: give one "
+            "model a fold, a folder with fold-0, fold-1, …, or fold=… for one of them"
+        )
+    return [ready_model(one) for one in models]
+
+
+def _name(model: Any) -> str:
+    if isinstance(model, list | tuple):
+        return _name(model[0])
+    return getattr(model, "name", str(model))
+
+
+def _data_note(recipe: Recipe, limit: int | None) -> str:
+    from .datasets import TABLES, standin
+
+    note = (standin(recipe.dataset) or "") if recipe.dataset in TABLES else recipe.dataset
+    return note if limit is None else f"a sample of {limit} test rows. {note}".strip()
+
+
+def _warn_of_leaks(model: Any, recipe: Recipe, splits: Splits) -> None:
+    from . import leaks
+
+    if isinstance(model, Encoder):
+        leaks.warn_if_trained_on(model, recipe, splits.test)
+
+
+def _sample_rows(model: Any, recipe: Recipe, splits: Splits, *, progress: bool) -> list[dict[str, Any]]:
+    """Predict the test rows and put target and prediction, or scores, side by side."""
+    base = [{"name": e.name, "group": e.group, "length": len(e)} for e in splits.test]
+    if recipe.task == "structure":
+        with progress_bar(len(base), "evaluate", shown=progress) as bar:
+            for row, example, predicted in zip(base, splits.test, _folded(model, splits.test), strict=True):
+                row.update(structure_scores(example.target, predicted)._asdict())
+                row["f1_strict"] = structure_scores(example.target, predicted, shift=0).f1
+                bar.update()
+        return base
+    predicted = _predicted(model, recipe, splits, progress=progress)
+    for row, example, value in zip(base, splits.test, predicted, strict=True):
+        row.update(target=example.target, prediction=value)
+    return base
+
+
+def _folded(model: Any, examples: list[Example]) -> Any:
+    records = [(example.name, example.sequence) for example in examples]
+    if isinstance(model, str):
+        baseline = BASELINES["most-pairs" if model == "trivial" else model]
+        return (baseline(sequence, name=name) for name, sequence in records)
     return fold_each(records, model=model)
+
+
+def _predicted(model: Any, recipe: Recipe, splits: Splits, *, progress: bool) -> Sequence[Any]:
+    if isinstance(model, str):
+        if model != "trivial":
+            raise ValueError(f"{model!r} folds; it has no prediction for {recipe.name}")
+        return [trivial(recipe.task, [e.target for e in splits.train])] * len(splits.test)
+    if recipe.task != "regression" and model.labels and set(model.labels) != set(splits.labels):
+        raise ValueError(
+            f"{model.name} was trained for other classes than those of {recipe.name}: "
+            f"{', '.join(model.labels[:3])}, … and {', '.join(splits.labels[:3])}, …"
+        )
+    with torch.inference_mode():
+        table = predict([e.sequence for e in splits.test], model=model, progress=progress)
+    if recipe.task == "regression":
+        values = table["prediction"].to_numpy()
+        return np.maximum(values, recipe.lowest) if recipe.lowest is not None else values
+    return table["label"].tolist()
+
+
+def _scores(recipe: Recipe, samples: pd.DataFrame, labels: Any, *, draws: int) -> Iterator[dict[str, Any]]:
+    """Yield the lines of the table of scores: of all rows, of each group, of each fold."""
+    parts = [("all", "all", samples)]
+    groups, folds = sorted(set(samples["group"])), sorted(set(samples["fold"]))
+    if len(groups) > 1:
+        parts += [(group, "all", samples[samples["group"] == group]) for group in groups]
+    if len(folds) > 1:
+        parts += [("all", str(fold), samples[samples["fold"] == fold]) for fold in folds]
+    for group, fold, part in parts:
+        score = _score(recipe, part, labels)
+        values = score(np.arange(len(part)))
+        intervals = bootstrap_intervals(len(part), score, draws=draws)
+        for metric, value in values.items():
+            low, high = intervals.get(metric, (None, None))
+            line = {"group": group, "fold": fold, "metric": metric, "value": value, "low": low, "high": high}
+            yield {**line, "n": len(part)}
+
+
+def _score(
+    recipe: Recipe, part: pd.DataFrame, labels: Sequence[str]
+) -> Callable[[NDArray[np.int64]], dict[str, float]]:
+    """Return a function from indices of rows to their scores; of several folds, to the mean of each fold's."""
+    folds = part["fold"].to_numpy()
+    if len(set(folds)) > 1:
+        pieces = {fold: _score(recipe, part[folds == fold], labels) for fold in sorted(set(folds))}
+        position = np.zeros(len(part), dtype=np.int64)
+        for fold in pieces:
+            position[folds == fold] = np.arange((folds == fold).sum())
+
+        def mean_of_folds(chosen: NDArray[np.int64]) -> dict[str, float]:
+            here = [(pieces[fold], position[chosen[folds[chosen] == fold]]) for fold in pieces]
+            found = [score(rows) for score, rows in here if len(rows)]
+            return {metric: float(np.mean([one[metric] for one in found])) for metric in found[0]}
+
+        return mean_of_folds
+    if recipe.task == "structure":
+        values, lengths = part[list(STRUCTURE_COLUMNS)].to_numpy(), part["length"].to_numpy()
+
+        def means(chosen: NDArray[np.int64]) -> dict[str, float]:
+            mean = dict(zip(STRUCTURE_COLUMNS, values[chosen].mean(axis=0).tolist(), strict=True))
+            weighted = np.average(values[chosen, STRUCTURE_COLUMNS.index("f1")], weights=lengths[chosen])
+            return {**mean, "f1_length_weighted": float(weighted)}
+
+        return means
+    targets, predicted = part["target"].to_numpy(), part["prediction"].to_numpy()
+    if recipe.task == "regression":
+        function = regression_scores
+    elif recipe.task == "binary":
+        function, targets, predicted = binary_scores, targets == labels[1], predicted == labels[1]
+    else:
+        function = multiclass_scores
+        codes = np.unique(np.concatenate((targets, predicted)).astype(str), return_inverse=True)[1]
+        targets, predicted = np.split(codes, 2)
+    return lambda chosen: function(targets[chosen], predicted[chosen])
+
+
+def average_scores(scores: pd.DataFrame) -> pd.DataFrame:
+    """Average the scores of recipes that the paper reports as one: donor and acceptor, cell lines, noise levels.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        ``Evaluation.scores`` of one model a recipe, put together by :func:`pandas.concat`.
+
+    Returns
+    -------
+    DataFrame
+        Columns experiment, group, metric, value and recipes (how many were averaged). Experiments of which a
+        recipe is missing are left out.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> one = {"group": "all", "fold": "all", "metric": "f1"}
+    >>> scores = pd.DataFrame([{"recipe": "splice-donor", "value": 0.9, **one},
+    ...                        {"recipe": "splice-acceptor", "value": 0.8, **one}])
+    >>> average_scores(scores)[["experiment", "metric", "value"]].values.tolist()
+    [['splice', 'f1', 0.8500000000000001]]
+    """
+    table = scores[scores["fold"].astype(str) == "all"]
+    table = table.assign(experiment=[RECIPES[r].experiment if r in RECIPES else "" for r in table["recipe"]])
+    averaged = table[table["experiment"] != ""].groupby(["experiment", "group", "metric"], as_index=False)
+    averaged = averaged.agg(value=("value", "mean"), recipes=("recipe", "nunique"))
+    wanted = [sum(r.experiment == name for r in RECIPES.values()) for name in averaged["experiment"]]
+    return averaged[averaged["recipes"] == wanted].reset_index(drop=True)
 
 
 def provenance() -> dict[str, str]:
@@ -103,16 +344,16 @@ def provenance() -> dict[str, str]:
     return {"command": command, "commit": commit + changed, "date": datetime.date.today().isoformat()}
 
 
-def append_line(path: Path, line: dict[str, object]) -> None:
-    """Add a line to a CSV; an older line with the same model, dataset and split gives way."""
+def add_lines(path: Path, lines: pd.DataFrame) -> None:
+    """Add lines to a CSV of scores; older lines for the same model, recipe, group, fold and metric give way."""
     import pandas as pd
 
-    table = pd.DataFrame([line])
+    lines = lines.astype({"fold": str})
     if path.exists():
-        old = pd.read_csv(path)
-        keys = ["model", "dataset", "split"]
-        same = (old[keys].astype(str) == table[keys].astype(str).iloc[0]).all(axis=1)
-        table = pd.concat([old[~same], table])
+        old = pd.read_csv(path, dtype={"fold": str})
+        given = set(lines[KEYS].itertuples(index=False, name=None))
+        kept = [row not in given for row in old[KEYS].itertuples(index=False, name=None)]
+        lines = pd.concat([old[kept], lines]) if any(kept) else lines
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as temporary:
-        table.to_csv(temporary, index=False)
+        lines.to_csv(temporary, index=False, float_format="%.6g")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import pickle
 import re
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from .files import whole_file
 from .heads import ClassificationHead, RibosomeLoadHead, StructureHead
-from .model import Config, RiNALMo
+from .model import Config, Encoder, RiNALMo
 
 __all__ = ["EMBEDDED", "OFFICIAL", "load", "save"]
 
@@ -56,6 +57,13 @@ OFFICIAL: dict[str, tuple[str, str | None]] = {
 }
 """Official models (CC BY 4.0) → file of the public record, and its SHA-256 where one is published (spec §2.1)."""
 
+OFFICIAL_FACTS: dict[str, dict[str, Any]] = {
+    "giga-splice-donor": {"labels": ("no donor site", "donor site")},
+    "giga-splice-acceptor": {"labels": ("no acceptor site", "acceptor site")},
+    "giga-mrl": {"pad_to": 102},
+}
+"""What predictions need to know and the official files do not say (spec §3.4, §5)."""
+
 
 def load(
     name_or_path: str | os.PathLike = "nano-ss",
@@ -63,7 +71,7 @@ def load(
     config: Config | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
-) -> RiNALMo:
+) -> Encoder:
     """Load a model by name or from a file; every parameter must be there, none may be left over.
 
     Parameters
@@ -84,7 +92,8 @@ def load(
     Returns
     -------
     RiNALMo
-        In eval mode, with ``head``, ``threshold`` and ``scaler`` where the file has them.
+        In eval mode, with ``head``, ``threshold``, ``scaler`` and ``labels`` where the file has them; an adapted
+        encoder (:mod:`rinalmo_kit.adapters`) if the file was saved from one.
 
     Raises
     ------
@@ -116,6 +125,8 @@ def load(
     if name == "nano":
         model.head = model.threshold = None
     model.name = name if name in EMBEDDED or name in OFFICIAL else path.name
+    for fact, value in OFFICIAL_FACTS.get(name, {}).items():
+        setattr(model, fact, value)
     if device is None:
         device = (
             "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -123,14 +134,14 @@ def load(
     return model.to(device=device, dtype=dtype or torch.float32).eval()
 
 
-def save(model: RiNALMo, path: str | os.PathLike, *, dtype: torch.dtype | None = None) -> Path:
+def save(model: Encoder, path: str | os.PathLike, *, dtype: torch.dtype | None = None) -> Path:
     """Write a model as safetensors that :func:`load` reads: the released layout, head and threshold included.
 
     The file appears complete or not at all.
 
     Parameters
     ----------
-    model : RiNALMo
+    model : Encoder
     path : path
         Ends in ``.safetensors``.
     dtype : torch.dtype, optional
@@ -151,8 +162,16 @@ def save(model: RiNALMo, path: str | os.PathLike, *, dtype: torch.dtype | None =
             torch.tensor([v], dtype=torch.float64) for v in model.scaler
         )
     path.parent.mkdir(parents=True, exist_ok=True)
+    facts = {"labels": model.labels, "pad_to": model.pad_to, "about": model.about}
+    metadata = {"format": "pt", "rinalmo_kit": json.dumps({k: v for k, v in facts.items() if v})}
+    if isinstance(model, RiNALMo):
+        metadata["heads"] = str(model.config.heads)
+    else:
+        from .adapters import describe
+
+        metadata["encoder"] = json.dumps(describe(model))
     with whole_file(path) as temporary:
-        save_file(state, temporary, metadata={"format": "pt", "heads": str(model.config.heads)})
+        save_file(state, temporary, metadata=metadata)
     return path
 
 
@@ -195,23 +214,34 @@ def model_from_state(
     *,
     config: Config | None = None,
     source: str = "checkpoint",
-) -> RiNALMo:
+) -> Encoder:
     """Build the model that a state dict describes and fill it, strictly."""
     threshold = state.pop("threshold", beside.get("threshold"))
     scaler = [state.pop(f"scaler.{key}", None) for key in ("_mean", "_std")]
-    state, heads = released_layout(state)
-    if "heads" in beside:
-        heads = int(beside["heads"])
-    lm = {key: value for key, value in state.items() if not key.startswith("head.")}
+    if "encoder" in beside:
+        from .adapters import rebuild
+
+        model = rebuild(json.loads(beside["encoder"]))
+        state = {re.sub(r"^pred_head\.", "head.", key.removeprefix("lm.")): v for key, v in state.items()}
+    else:
+        state, heads = released_layout(state)
+        if "heads" in beside:
+            heads = int(beside["heads"])
+        lm = {key: value for key, value in state.items() if not key.startswith("head.")}
+        config = config_of(lm, heads=heads, config=config, source=source)
+        with torch.device("meta"):
+            model = RiNALMo(config)
     head = {key.removeprefix("head."): value for key, value in state.items() if key.startswith("head.")}
-    config = config_of(lm, heads=heads, config=config, source=source)
-    with torch.device("meta"):
-        model = RiNALMo(config)
-        model.head = head_of(head, config.dim, source) if head else None
+    if head:
+        with torch.device("meta"):
+            model.head = head_of(head, model.config.dim, source)
     fill(model, state, source)
     model.threshold = None if threshold is None else float(threshold)
     if all(value is not None for value in scaler):
         model.scaler = (float(scaler[0]), float(scaler[1]))
+    facts = json.loads(beside.get("rinalmo_kit", "{}"))
+    model.labels = tuple(facts["labels"]) if "labels" in facts else None
+    model.pad_to, model.about = facts.get("pad_to"), facts.get("about", {})
     return model
 
 

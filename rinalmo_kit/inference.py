@@ -1,4 +1,4 @@
-"""Embedding and folding of sequences as users have them: text, lists, FASTA."""
+"""Embedding, folding and prediction for sequences as users have them: text, lists, FASTA."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from .heads import StructureHead
+from .heads import ClassificationHead, RibosomeLoadHead, StructureHead
 from .hub import load
-from .model import RiNALMo
+from .model import Encoder
 from .structure import Structure, greedy_pairs
 from .tokens import Sequences, clean, is_path, read_sequences, tokenize
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["embed", "fold", "fold_each", "pair_probabilities", "refold"]
+__all__ = ["embed", "fold", "fold_each", "pair_probabilities", "predict", "refold"]
 
 TRAINED_LENGTH = 1022
 """Longest sequence in pretraining, nucleotides (paper, "Pre-training")."""
@@ -31,13 +33,13 @@ TOKEN_BUDGET = 768
 
 
 @lru_cache(maxsize=2)
-def _load_once(name: str) -> RiNALMo:
+def _load_once(name: str) -> Encoder:
     return load(name)
 
 
-def ready_model(model: RiNALMo | str | os.PathLike) -> RiNALMo:
+def ready_model(model: Encoder | str | os.PathLike) -> Encoder:
     """Return a model as it is, or load it by name or path; the last two loaded by name are kept."""
-    if isinstance(model, RiNALMo):
+    if isinstance(model, Encoder):
         if model.training:
             raise ValueError(
                 "the model is in training mode, where dropout makes results random: call model.eval()"
@@ -46,7 +48,7 @@ def ready_model(model: RiNALMo | str | os.PathLike) -> RiNALMo:
     return load(model) if isinstance(model, os.PathLike) or is_path(model) else _load_once(model)
 
 
-def folding_model(model: RiNALMo | str | os.PathLike) -> RiNALMo:
+def folding_model(model: Encoder | str | os.PathLike) -> Encoder:
     """Return a ready model that has a structure head."""
     model = ready_model(model)
     if not isinstance(model.head, StructureHead):
@@ -85,7 +87,7 @@ def notice(name: str, sequence: str, *, gaps: bool = False) -> None:
 def embed(
     sequences: Sequences,
     *,
-    model: RiNALMo | str | os.PathLike = "nano",
+    model: Encoder | str | os.PathLike = "nano",
     pool: Literal["cls", "mean"] | None = None,
     progress: bool = False,
 ) -> list[NDArray[np.float32]] | NDArray[np.float32]:
@@ -95,7 +97,7 @@ def embed(
     ----------
     sequences : str, list of str, {name: sequence}, or path to FASTA
         A single string is treated as a list of one.
-    model : RiNALMo, name or path
+    model : Encoder, name or path
         See :func:`rinalmo_kit.load`.
     pool : {None, "cls", "mean"}
         None gives one row a nucleotide; ``"cls"`` the row of ``<cls>``, which the paper uses for maps and
@@ -163,7 +165,7 @@ def batches_by_length(lengths: list[int], budget: int = TOKEN_BUDGET) -> Iterato
 def fold(
     sequences: Sequences,
     *,
-    model: RiNALMo | str | os.PathLike = "nano-ss",
+    model: Encoder | str | os.PathLike = "nano-ss",
     threshold: float | None = None,
     canonical_only: bool = True,
     min_loop: int = 4,
@@ -175,7 +177,7 @@ def fold(
     ----------
     sequences : str, list of str, {name: sequence}, or path to FASTA
         T counts as U, lower case as upper case, white space is ignored.
-    model : RiNALMo, name or path
+    model : Encoder, name or path
         A model with a structure head; see :func:`rinalmo_kit.load`.
     threshold : float, optional
         Least pairing probability; default: the value tuned with the model.
@@ -216,7 +218,7 @@ def fold(
 
 
 def fold_each(
-    records: Iterable[tuple[str, str]], *, model: RiNALMo | str | os.PathLike = "nano-ss", **options: Any
+    records: Iterable[tuple[str, str]], *, model: Encoder | str | os.PathLike = "nano-ss", **options: Any
 ) -> Iterator[Structure]:
     """Fold (name, sequence) records one at a time, as they come; the options are those of :func:`fold`.
 
@@ -237,7 +239,7 @@ def fold_each(
 def refold(
     structure: Structure,
     *,
-    model: RiNALMo | None = None,
+    model: Encoder | None = None,
     threshold: float | None = None,
     canonical_only: bool = True,
     min_loop: int = 4,
@@ -266,7 +268,7 @@ def refold(
 
 @torch.inference_mode()
 def pair_probabilities(
-    sequence: str, *, model: RiNALMo | str | os.PathLike = "nano-ss"
+    sequence: str, *, model: Encoder | str | os.PathLike = "nano-ss"
 ) -> NDArray[np.float32]:
     """Pairing probability of every two nucleotides of one sequence: float32 (L, L), symmetric, zero diagonal."""
     model = folding_model(model)
@@ -277,11 +279,129 @@ def pair_probabilities(
     return probabilities.fill_diagonal_(0.0).cpu().numpy().copy()
 
 
-def pair_logits(model: RiNALMo, sequences: list[str]) -> list[Tensor]:
+def pair_logits(model: Encoder, sequences: list[str]) -> list[Tensor]:
     """(L, L) pairing logits of each sequence; the encoder sees all of them as one packed batch."""
+    return head_outputs(model, represent(model, sequences))
+
+
+def represent(model: Encoder, sequences: list[str]) -> list[Tensor]:
+    """Representation of each sequence, (L + 2, dim) with ``<cls>`` and ``<eos>``, from one packed batch."""
     tokens = tokenize(sequences).to(model.device)
     packing = model.packing(tokens)
-    return [model.head(rows[1:-1]) for rows in model.encode(tokens, packing).split(packing.lengths)]
+    return list(model.encode(tokens, packing).split(packing.lengths))
+
+
+def head_outputs(model: Encoder, rows: list[Tensor]) -> list[Tensor] | Tensor:
+    """Apply the task head to sequences that :func:`represent` has encoded.
+
+    Returns
+    -------
+    list of Tensor
+        (L, L) pairing logits of each, from a structure head.
+    Tensor
+        (B, classes) logits, or (B,) predictions in the scale of the training targets.
+    """
+    if isinstance(model.head, StructureHead):
+        return [model.head(one[1:-1]) for one in rows]
+    if isinstance(model.head, ClassificationHead):
+        return model.head(torch.stack([one[0] for one in rows]))
+    lengths = torch.tensor([len(one) for one in rows])
+    # A sequence beyond pad_to is padded to nothing; it is alone in its batch, see predict
+    width = max(model.pad_to or 0, int(lengths.max()))
+    padded = torch.stack([F.pad(one, (0, 0, 0, width - len(one))) for one in rows])
+    valid = torch.arange(width) < lengths[:, None]
+    return model.head(padded, valid.to(padded.device))
+
+
+@torch.inference_mode()
+def predict(
+    sequences: Sequences, *, model: Encoder | str | os.PathLike, progress: bool = False
+) -> pd.DataFrame:
+    """Classify sequences, or predict a number for each, with a fine-tuned model.
+
+    Parameters
+    ----------
+    sequences : str, list of str, {name: sequence}, or path to FASTA
+    model : Encoder, name or path
+        With a classification or regression head, such as the official ``"giga-splice-donor"`` and ``"giga-mrl"``, or
+        a file that :func:`rinalmo_kit.finetune` wrote. For structures use :func:`fold`.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a sequence, in the order of the input. Columns ``name`` and, from a classifier, ``label`` and
+        ``probability`` of that label, and the probability of each class, ``P(class)``; from a regression
+        ``prediction``, in the unit of the training targets. What a sequence gets does not depend on the others.
+
+    Raises
+    ------
+    ValueError
+        Names the sequence that is empty or has a letter outside the vocabulary; or the model has no such head.
+
+    Examples
+    --------
+    >>> from rinalmo_kit.heads import ClassificationHead
+    >>> encoder = load("nano", device="cpu")
+    >>> encoder.head, encoder.labels = ClassificationHead(320, 16, 2), ("tRNA", "other")
+    >>> list(predict(["ACGUACGU", "GGCC"], model=encoder).columns)
+    ['name', 'label', 'probability', 'P(tRNA)', 'P(other)']
+    """
+    import pandas as pd
+
+    records = [(name, ready_sequence(name, sequence)) for name, sequence in read_sequences(sequences)]
+    for record in records:
+        notice(*record)
+    model = ready_model(model)
+    if not isinstance(model.head, ClassificationHead | RibosomeLoadHead):
+        kind = "no task head" if model.head is None else f"a {type(model.head).__name__} (use rk.fold)"
+        raise ValueError(
+            f"{model.name} cannot predict: it has {kind}; expected a classification or regression head"
+        )
+    found: list[Any] = [None] * len(records)
+    texts = [text for _, text in records]
+    with progress_bar(len(texts), "predict", shown=progress) as bar:
+        for batch in batches_for(model, [len(text) for text in texts]):
+            outputs = head_outputs(model, represent(model, [texts[i] for i in batch])).float().cpu()
+            for i, output in zip(batch, outputs, strict=True):
+                found[i] = output.numpy()
+            bar.update(len(batch))
+    names = [name for name, _ in records]
+    return pd.DataFrame({"name": names, **as_columns(model, np.array(found, dtype=np.float64))})
+
+
+def batches_for(model: Encoder, lengths: list[int]) -> Iterator[list[int]]:
+    """Yield batches in which no sequence changes what another one gets: a regression head sees the padding."""
+    if not isinstance(model.head, RibosomeLoadHead):
+        yield from batches_by_length(lengths)
+        return
+    fits = [i for i, length in enumerate(lengths) if length + 2 <= (model.pad_to or 0)]
+    for batch in batches_by_length([lengths[i] for i in fits]):
+        yield [fits[i] for i in batch]
+    yield from ([i] for i, length in enumerate(lengths) if length + 2 > (model.pad_to or 0))
+
+
+def as_columns(model: Encoder, outputs: NDArray[np.float64]) -> dict[str, Any]:
+    """Columns of :func:`predict` from the outputs of the head, (n, classes) or (n,)."""
+    if isinstance(model.head, RibosomeLoadHead):
+        mean, std = model.scaler or (0.0, 1.0)
+        return {"prediction": outputs.reshape(-1) * std + mean}
+    classes = model.head.classifier[2].out_features
+    outputs = outputs.reshape(-1, classes)
+    if classes == 1:  # one logit for yes or no
+        yes = 1 / (1 + np.exp(-np.clip(outputs, -500, 500)))
+        probabilities = np.concatenate((1 - yes, yes), axis=1)
+    else:
+        shifted = np.exp(outputs - outputs.max(axis=1, keepdims=True, initial=-np.inf))
+        probabilities = shifted / shifted.sum(axis=1, keepdims=True)
+    labels = np.array(model.labels or [f"class {i}" for i in range(probabilities.shape[1])], dtype=object)
+    best = probabilities.argmax(axis=1)
+    return {
+        "label": labels[best],
+        "probability": probabilities.max(axis=1, initial=0.0),
+        **{f"P({label})": probabilities[:, i] for i, label in enumerate(labels)},
+    }
 
 
 def progress_bar(total: int, what: str, *, shown: bool) -> Any:

@@ -1,354 +1,291 @@
-"""Training on Lightning. So far: a structure model from pairs of sequence and structure."""
+"""What every training run shares: a plan of its batches, a seed a step, resuming, and Lightning's trainer.
+
+A run is one long Lightning "epoch" over a plan of batches. Whatever happens at a step depends on the seed and the
+number of the step alone, so a run that was killed goes on from its last checkpoint and ends with the weights
+that it would have had.
+"""
 
 from __future__ import annotations
 
-import math
-import os
+import itertools
+import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from .datasets import load_structures
-from .heads import StructureHead
-from .inference import pair_logits
-from .metrics import THRESHOLDS, threshold_scores, tune_threshold
-from .model import Config, RiNALMo
-from .recipes import RECIPES, Recipe
-from .structure import Structure, greedy_pairs
-from .tokens import MASK, VOCABULARY, tokenize
+from .files import whole_file
+from .model import Encoder
+from .recipes import Schedule
 
 try:
     import lightning
     from lightning.pytorch.callbacks import ModelCheckpoint
+    from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+    from .checkpoints import WholeCheckpoints
 except ImportError as error:  # pragma: no cover
     raise ImportError("training needs Lightning: pip install 'rinalmo-kit[training]'") from error
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-__all__ = ["BatchPlan", "StructureTraining", "finetune", "structure_loss"]
-
-
-REPLACEMENTS = [VOCABULARY.index(letter) for letter in "ACGTN"]
+__all__ = ["BatchPlan", "Run", "claim", "fit", "shuffled_batches"]
 
 
 class BatchPlan:
-    """Every batch of a run, epoch after epoch, fixed by the seed; iteration starts at batch `start`.
+    """Every batch of a run, epoch after epoch, as a function of the epoch's number alone.
 
-    A run is one long pass over this plan, so that resuming means starting later in it and a resumed run
-    sees exactly the batches that an uninterrupted one would have seen.
+    Parameters
+    ----------
+    epoch : callable
+        Number of an epoch, from 0 → its batches, each a list of what the dataset is asked for.
+    epochs : int, optional
+        Length of the run.
+    steps : int, optional
+        Length of the run in batches; the last epoch may be cut. At least one of the two is needed.
+
+    Attributes
+    ----------
+    start : int
+        Number of the batch at which iteration begins; a resumed run starts later.
+    rank, world : int
+        Of several processes each takes its share of every batch.
 
     Examples
     --------
-    >>> plan = BatchPlan([30, 80, 40], max_lengths=(50, None), batch_size=2, seed=0)
-    >>> [sorted(batch) for batch in plan.batches[:1]], len(plan)
-    ([[0, 2]], 3)
+    >>> plan = BatchPlan(lambda epoch: [[0, 1], [2]], epochs=2)
+    >>> len(plan), list(plan), plan.epoch_at(2)
+    (4, [[0, 1], [2], [0, 1], [2]], 1)
     """
 
     def __init__(
         self,
-        lengths: Sequence[int],
+        epoch: Callable[[int], list[list[Any]]],
         *,
-        max_lengths: Sequence[int | None],
-        batch_size: int,
-        seed: int,
+        epochs: int | None = None,
         steps: int | None = None,
     ) -> None:
-        lengths = np.asarray(lengths)
-        rng = np.random.default_rng(seed)
-        self.start = 0
-        self.batches: list[list[int]] = []
-        for longest in max_lengths:
-            rows = rng.permutation(np.flatnonzero(lengths <= (longest or lengths.max())))
-            self.batches += [rows[i : i + batch_size].tolist() for i in range(0, len(rows), batch_size)]
-        self.batches = self.batches[:steps]
+        self.epoch = epoch
+        self.start, self.rank, self.world = 0, 0, 1
+        self.first = [0]  # number of the first batch of each epoch seen so far
+        if epochs is not None:
+            for number in range(epochs):
+                self._batches(number)
+            steps = self.first[-1] if steps is None else min(steps, self.first[-1])
+        if steps is None:
+            raise ValueError("a plan needs a number of epochs or of steps")
+        self.steps = steps
+
+    def _batches(self, number: int) -> list[list[Any]]:
+        batches = self.epoch(number)
+        if not batches:
+            raise ValueError(f"epoch {number} has no batch: there is nothing to train on")
+        if number + 1 == len(self.first):
+            self.first.append(self.first[-1] + len(batches))
+        return batches
+
+    def epoch_at(self, position: int) -> int:
+        """Epoch to which the batch with this number belongs."""
+        while self.first[-1] <= position:
+            self._batches(len(self.first) - 1)
+        return int(np.searchsorted(self.first, position, side="right")) - 1
 
     def __len__(self) -> int:
-        return len(self.batches)
+        return self.steps
 
-    def __iter__(self) -> Iterator[list[int]]:
-        return iter(self.batches[self.start :])
+    def __iter__(self) -> Iterator[list[Any]]:
+        if self.start >= self.steps:
+            return
+        first = self.epoch_at(self.start)
+        position = self.first[first]
+        for number in itertools.count(first):
+            for batch in self._batches(number):
+                if position >= self.start:
+                    yield batch[self.rank :: self.world] or batch[:1]
+                position += 1
+                if position == self.steps:
+                    return
 
 
-def structure_loss(logits: Tensor, pairs: NDArray[np.int64]) -> Tensor:
-    """Binary cross-entropy over the pairs i < j, summed and divided by the length.
+def shuffled_batches(
+    lengths: Sequence[int], *, batch_size: int, seed: tuple[int, ...], longest: int | None = None
+) -> list[list[int]]:
+    """Shuffle the indices of sequences into batches; those longer than `longest` are left out.
 
-    The paper takes the mean over the L(L − 1)/2 pairs, which makes the loss of a long RNA, and the
-    gradient of its few pairs, vanish as 1/L. Divided by L, every nucleotide counts the same.
+    Examples
+    --------
+    >>> sorted(sum(shuffled_batches([30, 80, 40], batch_size=2, seed=(0, 0), longest=50), []))
+    [0, 2]
+    """
+    rows = np.arange(len(lengths))
+    if longest is not None:
+        rows = np.flatnonzero(np.asarray(lengths) <= longest)
+    rows = np.random.default_rng(seed).permutation(rows)
+    return [rows[i : i + batch_size].tolist() for i in range(0, len(rows), batch_size)]
+
+
+class Run(lightning.LightningModule):
+    """A training run over a plan of batches; subclasses add the loss, the validation and :meth:`groups`.
+
+    Batches stay as they come from the plan until the subclass makes tensors of them.
 
     Parameters
     ----------
-    logits : Tensor
-        (L, L), symmetric.
-    pairs : ndarray of int64, shape (n, 2)
+    model : Encoder
+    plan : BatchPlan
+    seed : int
+        Random numbers of a step, such as those of dropout, follow from it, the step and the process.
     """
-    length = len(logits)
-    i, j = torch.from_numpy(pairs).to(logits.device).unbind(1)
-    logits = logits.float()
-    upper = torch.triu(F.softplus(logits), diagonal=1).sum()
-    return (upper - logits[i, j].sum()) / length
 
-
-class StructureTraining(lightning.LightningModule):
-    """Optimises a model with a structure head and tunes its threshold on the validation set."""
-
-    def __init__(self, model: RiNALMo, recipe: Recipe, plan: BatchPlan) -> None:
+    def __init__(self, model: Encoder, plan: BatchPlan, *, seed: int = 0) -> None:
         super().__init__()
-        self.model, self.recipe, self.plan = model, recipe, plan
-        self.tables: list[NDArray[np.float64]] = []
-        self.tuned_at = -1  # step
+        self.model, self.plan, self.seed = model, plan, seed
+        self.position = 0  # batches taken so far
 
-    def transfer_batch_to_device(
-        self, batch: list[Structure], device: torch.device, _: int
-    ) -> list[Structure]:
-        return batch  # text until pair_logits makes tokens of it
+    def groups(self) -> tuple[list[dict[str, Any]], str, Schedule]:
+        """Parameter groups with their peak rates, the name of the optimizer, and the schedule."""
+        raise NotImplementedError
 
-    def logits(self, batch: list[Structure]) -> list[Tensor]:
-        return pair_logits(self.model, [structure.sequence for structure in batch])
+    def setup(self, stage: str) -> None:
+        self.plan.rank, self.plan.world = self.global_rank, self.trainer.world_size
 
-    def training_step(self, batch: list[Structure], _: int) -> Tensor:
-        losses = [
-            structure_loss(logits, structure.pairs)
-            for structure, logits in zip(batch, self.logits(batch), strict=True)
-        ]
-        loss = torch.stack(losses).mean()
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, _: int) -> Any:
+        return batch
+
+    def on_train_batch_start(self, batch: Any, _: int) -> None:
+        torch.manual_seed(hash((self.seed, self.position, self.global_rank)) % 2**63)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.position += 1
+
+    def checked(self, loss: Tensor, names: Callable[[], Sequence[str]]) -> Tensor:
+        """Log a loss and the learning rate; stop at a loss that is no number, with the names of the batch."""
         if not torch.isfinite(loss):
-            raise FloatingPointError(
-                f"loss is {loss.item()} at step {self.global_step} on {[s.name for s in batch]}"
-            )
-        self.log("train_loss", loss, prog_bar=True, batch_size=len(batch))
+            raise FloatingPointError(f"loss is {loss.item()} at step {self.position} on {list(names())}")
+        self.log("train_loss", loss, prog_bar=True, batch_size=1)
         self.log("lr", self.lr_schedulers().get_last_lr()[0])
         return loss
 
-    def validation_step(self, batch: list[Structure], _: int) -> None:
-        for structure, logits in zip(batch, self.logits(batch), strict=True):
-            probabilities = logits.float().sigmoid().cpu().numpy()
-            found = greedy_pairs(probabilities, structure.sequence, threshold=THRESHOLDS[0])
-            self.tables.append(threshold_scores(structure, *found))
-
-    def on_validation_epoch_end(self) -> None:
-        self.model.threshold, means = tune_threshold(self.tables)
-        self.tables.clear()
-        self.tuned_at = self.global_step
-        precision, recall, f1, _ = means[THRESHOLDS.index(self.model.threshold)]
-        scores = {"precision": precision, "recall": recall, "f1": f1, "threshold": self.model.threshold}
-        self.log_dict({f"val_{name}": float(value) for name, value in scores.items()}, prog_bar=True)
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # Lightning saves between training_step and on_train_batch_end
+        checkpoint["position"] = self.trainer.global_step * self.trainer.accumulate_grad_batches
         checkpoint["threshold"] = self.model.threshold
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.position = self.plan.start = checkpoint["position"]
         self.model.threshold = checkpoint["threshold"]
-        self.plan.start = checkpoint["global_step"]
 
     def configure_optimizers(self) -> dict[str, Any]:
-        recipe, total = self.recipe, len(self.plan)
-        optimizer = torch.optim.AdamW(self.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
-
-        def factor(step: int) -> float:
-            if step < recipe.warmup_steps:
-                return (step + 1) / recipe.warmup_steps
-            progress = (step - recipe.warmup_steps) / max(1, total - recipe.warmup_steps)
-            return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        groups, name, schedule = self.groups()
+        make = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name]
+        optimizer = make(groups)
+        total = -(-len(self.plan) // self.trainer.accumulate_grad_batches)
+        factor = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule.factor(step, total=total))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": factor, "interval": "step"}}
 
 
-def corrupt(tokens: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Choose 15 % of the nucleotides; mask 80 % of them, replace 10 % (paper, "Pre-training").
-
-    Replacements are drawn from A, C, G, T and N ("Tokenization"; the section "Pre-training" says the whole
-    vocabulary, and the official code for it is not public).
-
-    Parameters
-    ----------
-    tokens : Tensor
-        int64, (B, L).
-    generator : torch.Generator
-        On the CPU, as the tokens.
-
-    Returns
-    -------
-    corrupted : Tensor
-        int64, (B, L).
-    chosen : Tensor
-        bool, (B, L); never ``<cls>``, ``<eos>`` or ``<pad>``.
-    """
-    draw = torch.rand(tokens.shape, generator=generator)
-    fate = torch.rand(tokens.shape, generator=generator)
-    random = torch.tensor(REPLACEMENTS)[torch.randint(len(REPLACEMENTS), tokens.shape, generator=generator)]
-    chosen = (draw < 0.15) & (tokens > MASK)
-    corrupted = torch.where(chosen & (fate < 0.8), MASK, tokens)
-    return torch.where(chosen & (fate >= 0.9), random, corrupted), chosen
-
-
-class LanguageHeadTraining(lightning.LightningModule):
-    """Fits the language-model head to an encoder that stays as it is, by masked-nucleotide prediction."""
-
-    def __init__(self, model: RiNALMo, *, steps: int, lr: float) -> None:
-        super().__init__()
-        self.model, self.steps, self.lr = model, steps, lr
-        self.generator = torch.Generator().manual_seed(0)
-        self.sums = torch.zeros(3, dtype=torch.float64)  # NLL, NLL of the unigram model, number
-
-    def losses(self, batch: list[Structure]) -> tuple[Tensor, Tensor]:
-        tokens = tokenize([structure.sequence for structure in batch])
-        corrupted, chosen = corrupt(tokens, generator=self.generator)
-        corrupted, chosen = corrupted.to(self.device), chosen.to(self.device)
-        packing = self.model.packing(corrupted)
-        with torch.no_grad():
-            packed = self.model.encode(corrupted, packing)
-        wanted = chosen[packing.rows, packing.positions]
-        targets = tokens.to(self.device)[chosen]
-        return F.cross_entropy(self.model.lm_mask_head(packed[wanted]), targets, reduction="none"), targets
-
-    def transfer_batch_to_device(
-        self, batch: list[Structure], device: torch.device, _: int
-    ) -> list[Structure]:
-        return batch
-
-    def training_step(self, batch: list[Structure], _: int) -> Tensor:
-        return self.losses(batch)[0].mean()
-
-    def validation_step(self, batch: list[Structure], _: int) -> None:
-        losses, targets = self.losses(batch)
-        unigram = targets.bincount(minlength=len(VOCABULARY)).double().cpu()
-        entropy = -(unigram * (unigram / unigram.sum()).clamp(min=1e-12).log()).sum()
-        self.sums += torch.stack((losses.double().sum().cpu(), entropy, unigram.sum()))
-
-    def on_validation_epoch_end(self) -> None:
-        nll, unigram, number = self.sums.tolist()
-        self.sums.zero_()
-        self.log_dict(
-            {"val_perplexity": math.exp(nll / number), "val_perplexity_unigram": math.exp(unigram / number)}
-        )
-
-    def configure_optimizers(self) -> dict[str, Any]:
-        optimizer = torch.optim.AdamW(self.model.lm_mask_head.parameters(), lr=self.lr)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.lr, total_steps=self.steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-def fit_language_head(
-    model: RiNALMo,
-    train: Sequence[Structure],
-    validation: Sequence[Structure],
+def fit(
+    run: Run,
+    train: DataLoader,
+    validation: DataLoader,
     *,
-    steps: int,
     output: Path,
-    **trainer_options: Any,
-) -> None:
-    """Fit the language-model head to the encoder as it is; perplexities go to ``output/language_head``."""
-    plan = BatchPlan([len(s) for s in train], max_lengths=(None,) * 99, batch_size=16, seed=0, steps=steps)
-    trainer = lightning.Trainer(
-        **{
-            "max_epochs": 1,
-            "num_sanity_val_steps": 0,
-            "enable_checkpointing": False,
-            "logger": lightning.pytorch.loggers.CSVLogger(output, name="language_head"),
-            **trainer_options,
-        }
-    )
-    trainer.fit(
-        LanguageHeadTraining(model.eval(), steps=len(plan), lr=2e-3),
-        DataLoader(train, batch_sampler=plan, collate_fn=list),
-        DataLoader(sorted(validation, key=len), batch_size=16, collate_fn=list),
-    )
-
-
-def finetune(
-    recipe: str | Recipe,
-    *,
-    model: RiNALMo | None = None,
-    output: str | os.PathLike,
-    seed: int = 0,
-    train: Sequence[Structure] | None = None,
-    validation: Sequence[Structure] | None = None,
-    validate_every: int = 1000,
+    best: str | None = None,
+    lower_is_better: bool = False,
+    validate_every: int | None = None,
     checkpoint_every: int = 200,
+    clip: float | None = None,
+    callbacks: Sequence[Any] = (),
     **trainer_options: Any,
-) -> RiNALMo:
-    """Train an encoder with a structure head by a recipe; a run that was stopped goes on where it was.
+) -> lightning.Trainer:
+    """Train with Lightning; a run that was stopped goes on from ``output/last.ckpt``.
 
     Parameters
     ----------
-    recipe : str or Recipe
-        Name in :data:`rinalmo_kit.recipes.RECIPES`, or a recipe of your own.
-    model : RiNALMo, optional
-        Start from this model; a structure head is added if it has none. Default: nano, random weights.
+    run : Run
+    train, validation : DataLoader
     output : path
-        Folder for checkpoints and logs (CSV). If it holds a checkpoint, training resumes from it.
-    seed : int
-        Fixes the initial weights and the order of the data.
-    train, validation : sequence of Structure, optional
-        Default: the recipe's splits of its dataset.
+        Folder for checkpoints and logs (CSV and, where it is installed, TensorBoard).
+    best : str, optional
+        Validation score; the weights that had the best are kept in ``output/best.ckpt`` too.
+    lower_is_better : bool
+        Whether the best is the lowest.
     validate_every, checkpoint_every : int
-        In steps.
+        In batches; validation by default once, at the end.
+    clip : float, optional
+        Norm to which gradients are clipped.
+    callbacks : sequence
+        More callbacks for Lightning.
     **trainer_options
-        Passed to :class:`lightning.Trainer` (``accelerator``, ``devices``, ``precision``, …).
-
-    Returns
-    -------
-    RiNALMo
-        In eval mode, with its tuned ``threshold``; :func:`rinalmo_kit.save` writes it to a file.
+        Passed to :class:`lightning.Trainer`: ``accelerator``, ``devices``, ``strategy``, ``precision``, …
     """
-    recipe = RECIPES[recipe] if isinstance(recipe, str) else recipe
-    output = Path(output)
-    lightning.seed_everything(seed, verbose=False)
-    if model is None:
-        model = RiNALMo(Config(320, 6, attention_dropout=0.0, residual_dropout=0.0))
-    if model.head is None:
-        model.head = StructureHead(model.config.dim)
-    train = load_structures(recipe.dataset, recipe.train) if train is None else train
-    validation = load_structures(recipe.dataset, recipe.validation) if validation is None else validation
-    plan = BatchPlan(
-        [len(s) for s in train],
-        max_lengths=recipe.max_lengths,
-        batch_size=recipe.batch_size,
-        seed=seed,
-        steps=recipe.steps,
-    )
-    task = StructureTraining(model.train(), recipe, plan)
-    trainer = lightning.Trainer(
-        **{
-            "max_epochs": 1,
-            "gradient_clip_val": recipe.gradient_clip,
-            "val_check_interval": min(validate_every, len(plan)),
-            "num_sanity_val_steps": 0,
-            "logger": lightning.pytorch.loggers.CSVLogger(output, name="log"),
-            "callbacks": [
-                ModelCheckpoint(
-                    output,
-                    filename="last",
-                    every_n_train_steps=checkpoint_every,
-                    enable_version_counter=False,
-                )
-            ],
-            **trainer_options,
-        }
-    )
-    training_batches = DataLoader(train, batch_sampler=plan, collate_fn=list)
-    validation_batches = DataLoader(sorted(validation, key=len), batch_size=4, collate_fn=list)
     last = output / "last.ckpt"
+    saving = {"dirpath": output, "enable_version_counter": False}
+    keepers = [ModelCheckpoint(filename="last", every_n_train_steps=checkpoint_every, **saving)]
+    if best is not None:
+        mode = "min" if lower_is_better else "max"
+        keepers.append(ModelCheckpoint(filename="best", monitor=best, mode=mode, **saving))
+    options = {
+        "max_epochs": 1,
+        "gradient_clip_val": clip,
+        "val_check_interval": min(validate_every or len(run.plan), len(run.plan)),
+        "num_sanity_val_steps": 0,
+        "use_distributed_sampler": False,  # the plan shares its batches out itself
+        "precision": default_precision(trainer_options.get("accelerator", "auto")),
+        "logger": loggers(output),
+        "plugins": [WholeCheckpoints()],
+        "callbacks": [*keepers, *callbacks],
+        **trainer_options,
+    }
+    trainer = lightning.Trainer(**options)
     with (
         warnings.catch_warnings()
     ):  # Lightning does not know that a BatchPlan starts where the run was stopped
-        warnings.filterwarnings("ignore", ".*(your dataloader is not resumable|exists and is not empty).*")
-        trainer.fit(
-            task, training_batches, validation_batches, ckpt_path=str(last) if last.exists() else None
+        warnings.filterwarnings("ignore", ".*(dataloader is not resumable|exists and is not empty).*")
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        trainer.fit(run, train, validation, ckpt_path=str(last) if last.exists() else None)
+    return trainer
+
+
+def claim(output: Path, facts: dict[str, Any]) -> None:
+    """Note in ``output/run.json`` what is run there; refuse a folder that holds another run.
+
+    Raises
+    ------
+    ValueError
+        Lists what differs.
+    """
+    path = output / "run.json"
+    facts = json.loads(json.dumps(facts, default=str))
+    if not path.exists():
+        output.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as temporary:
+            temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        return
+    old = json.loads(path.read_text(encoding="utf-8"))
+    differs = [key for key in sorted(old.keys() | facts.keys()) if old.get(key) != facts.get(key)]
+    if differs:
+        lines = "\n".join(f"  {key}: {old.get(key)!r} there, {facts.get(key)!r} asked for" for key in differs)
+        raise ValueError(
+            f"{output} holds another run; choose another folder, or delete it to start anew\n{lines}"
         )
-        if task.tuned_at != trainer.global_step:  # the threshold has to belong to the last weights
-            trainer.validate(task, validation_batches, verbose=False)
-    if recipe.language_head_steps:
-        fit_language_head(
-            model, train, validation, steps=recipe.language_head_steps, output=output, **trainer_options
-        )
-    return model.eval()
+
+
+def default_precision(accelerator: str = "auto") -> str:
+    """Precision that a device is good at: bf16 on a recent GPU, fp16 on an older one, else float32."""
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+    return "32-true"
+
+
+def loggers(output: Path) -> list[Any]:
+    """CSV always; TensorBoard where it is installed."""
+    import importlib.util
+
+    found: list[Any] = [CSVLogger(output, name="log")]
+    if importlib.util.find_spec("tensorboard"):
+        found.append(TensorBoardLogger(output, name="tensorboard"))
+    return found

@@ -1,0 +1,408 @@
+"""Fine-tuning: carry out a recipe, or train on a table of one's own."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from . import hub
+from .heads import ClassificationHead, RibosomeLoadHead, StructureHead
+from .inference import as_columns, batches_by_length, head_outputs, progress_bar, represent
+from .metrics import THRESHOLDS, task_scores, threshold_scores, tune_threshold
+from .model import Config, Encoder, RiNALMo
+from .recipes import Recipe, Schedule, recipe_named
+from .splits import Example, Splits, own_recipe, own_table, splits_of
+from .structure import Structure, greedy_pairs
+from .training import BatchPlan, Run, claim, fit, shuffled_batches
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+__all__ = ["finetune", "loss_of", "structure_loss"]
+
+Mode = Literal["full", "lora", "frozen"]
+
+
+def structure_loss(logits: Tensor, pairs: NDArray[np.int64], *, by_length: bool = False) -> Tensor:
+    """Binary cross-entropy over the pairs i < j: their mean (paper), or their sum divided by the length.
+
+    With the mean, the loss of a long RNA, and the gradient of its few pairs, vanish as 1/L. Divided by L, every
+    nucleotide counts the same.
+
+    Parameters
+    ----------
+    logits : Tensor
+        (L, L), symmetric.
+    pairs : ndarray of int64, shape (n, 2)
+    """
+    length = len(logits)
+    i, j = torch.from_numpy(pairs).to(logits.device).unbind(1)
+    logits = logits.float()
+    total = torch.triu(F.softplus(logits), diagonal=1).sum() - logits[i, j].sum()
+    return total / (length if by_length else length * (length - 1) / 2)
+
+
+def loss_of(kind: str, outputs: list[Tensor] | Tensor, targets: Sequence[Any]) -> Tensor:
+    """Loss of a batch.
+
+    Parameters
+    ----------
+    kind : str
+        ``"pairs"`` and ``"pairs-by-length"`` (:func:`structure_loss`), ``"binary"`` (cross-entropy of one logit),
+        ``"classes"`` (cross-entropy), ``"mse"``, ``"huber"`` (delta 1); all are means over the batch.
+    outputs
+        From :func:`rinalmo_kit.inference.head_outputs`.
+    targets
+        Structures, indices of classes, or numbers in the scale of the outputs.
+    """
+    if kind in ("pairs", "pairs-by-length"):
+        by_length = kind == "pairs-by-length"
+        losses = [
+            structure_loss(one, s.pairs, by_length=by_length) for one, s in zip(outputs, targets, strict=True)
+        ]
+        return torch.stack(losses).mean()
+    outputs = outputs.float()
+    if kind == "classes":
+        return F.cross_entropy(outputs, torch.tensor(targets, device=outputs.device))
+    wanted = torch.tensor(targets, dtype=torch.float32, device=outputs.device)
+    if kind == "binary":
+        return F.binary_cross_entropy_with_logits(outputs.squeeze(1), wanted)
+    return {"mse": F.mse_loss, "huber": F.huber_loss}[kind](outputs, wanted)
+
+
+def new_head(recipe: Recipe, dim: int, labels: Sequence[str] | None) -> nn.Module:
+    """Make the paper's head for a task, with random weights (spec §3)."""
+    if recipe.task == "structure":
+        return StructureHead(dim)
+    if recipe.task == "binary":
+        return ClassificationHead(dim, 128, 1)
+    if recipe.task == "multiclass":
+        return ClassificationHead(dim, 256, len(labels))
+    return RibosomeLoadHead(dim)
+
+
+def stages(model: Encoder, recipe: Recipe) -> list[tuple[int, list[nn.Parameter]]]:
+    """Parameters of the encoder that a recipe trains, with the epoch from which on it does.
+
+    Shares of blocks are rounded to whole blocks, one at least, counted from the top.
+    """
+    embedding, blocks, norm = model.layers()
+    found, thawed = [], 0
+    for epoch, share in recipe.unfreeze:
+        wanted = max(1, round(share * len(blocks)))
+        modules = blocks[len(blocks) - wanted : len(blocks) - thawed]
+        if not thawed:
+            modules = [*modules, *([norm] if norm is not None else [])]
+            modules += [embedding] if recipe.train_embedding else []
+        thawed = max(thawed, wanted)
+        parameters = [
+            parameter
+            for module in modules
+            for name, parameter in module.named_parameters()
+            if recipe.train_beta or not name.endswith("beta")
+        ]
+        found.append((epoch, parameters))
+    return found
+
+
+class FineTuning(Run):
+    """Trains the head, and the encoder as the recipe thaws it; tunes what is tuned on the validation set."""
+
+    def __init__(
+        self, model: Encoder, recipe: Recipe, plan: BatchPlan, *, seed: int, mode: Mode = "full"
+    ) -> None:
+        super().__init__(model, plan, seed=seed)
+        self.recipe = recipe
+        self.index = {label: i for i, label in enumerate(model.labels or ())}
+        self.found: list[tuple[Any, Any]] = []  # targets and predictions of the validation under way
+        self.validated_at = -1
+        self.stages = stages(model, recipe) if mode == "full" else []
+        if mode == "lora":
+            from .lora import add_lora
+
+            add_lora(model)
+            head = {id(p) for p in model.head.parameters()}
+            lora = [p for p in model.parameters() if p.requires_grad and id(p) not in head]
+            self.stages = [(0, lora)]
+        self.thawed = -1
+
+    def groups(self) -> tuple[list[dict[str, Any]], str, Schedule]:
+        recipe = self.recipe
+        rates = [(list(self.model.head.parameters()), recipe.lr)]
+        rates += [(parameters, recipe.lr * recipe.encoder_lr) for _, parameters in self.stages]
+        groups = [{"params": p, "lr": lr, "weight_decay": recipe.weight_decay} for p, lr in rates if p]
+        return groups, recipe.optimizer, recipe.schedule
+
+    def thaw(self, epoch: int) -> None:
+        """Let gradients reach the parameters that are trained in this epoch, and no others."""
+        if epoch == self.thawed:
+            return
+        self.thawed = epoch
+        self.model.requires_grad_(False)
+        self.model.head.requires_grad_(True)
+        for start, parameters in self.stages:
+            for parameter in parameters if epoch >= start else ():
+                parameter.requires_grad_(True)
+
+    def on_train_batch_start(self, batch: list[Example], _: int) -> None:
+        super().on_train_batch_start(batch, _)
+        self.thaw(self.plan.epoch_at(self.position))
+
+    def outputs(self, batch: list[Example]) -> list[Tensor] | Tensor:
+        if batch[0].rows is not None:
+            return head_outputs(self.model, [example.rows.to(self.device) for example in batch])
+        return head_outputs(self.model, represent(self.model, [example.sequence for example in batch]))
+
+    def targets(self, batch: list[Example]) -> list[Any]:
+        """Targets in the scale of the outputs."""
+        if self.index:
+            return [self.index[example.target] for example in batch]
+        if self.recipe.task == "regression":
+            mean, std = self.model.scaler or (0.0, 1.0)
+            return [(example.target - mean) / std for example in batch]
+        return [example.target for example in batch]
+
+    def training_step(self, batch: list[Example], _: int) -> Tensor:
+        loss = loss_of(self.recipe.loss, self.outputs(batch), self.targets(batch))
+        return self.checked(loss, lambda: [example.name for example in batch])
+
+    def validation_step(self, batch: list[Example], _: int) -> None:
+        outputs = self.outputs(batch)
+        if self.recipe.task == "structure":
+            for example, logits in zip(batch, outputs, strict=True):
+                probabilities = logits.float().sigmoid().cpu().numpy()
+                pairs = greedy_pairs(probabilities, example.sequence, threshold=THRESHOLDS[0])
+                self.found.append((example.target, threshold_scores(example.target, *pairs)))
+        else:
+            columns = as_columns(self.model, outputs.double().cpu().numpy())
+            predicted = columns.get("label", columns.get("prediction"))
+            self.found += zip((example.target for example in batch), predicted, strict=True)
+
+    def on_validation_epoch_end(self) -> None:
+        targets, predicted = zip(*self.found, strict=True)
+        self.found.clear()
+        self.validated_at = self.position
+        if self.recipe.task == "structure":
+            self.model.threshold, means = tune_threshold(predicted)
+            best = means[THRESHOLDS.index(self.model.threshold)]
+            scores = dict(zip(("precision", "recall", "f1"), best.tolist(), strict=False))
+            scores["threshold"] = self.model.threshold
+        else:
+            scores = task_scores(self.recipe.task, targets, predicted, labels=self.model.labels)
+        self.log_dict({f"val_{name}": value for name, value in scores.items()}, prog_bar=True)
+
+
+def finetune(
+    recipe: str | Recipe | pd.DataFrame | Sequence[Structure],
+    *,
+    output: str | os.PathLike,
+    model: Encoder | str | os.PathLike | Config | None = None,
+    task: Literal["classification", "regression", "structure"] | None = None,
+    target: str | None = None,
+    mode: Mode = "full",
+    fold: int = 0,
+    seed: int = 0,
+    limit: int | None = None,
+    changes: Mapping[str, Any] | None = None,
+    validate_every: int | None = None,
+    checkpoint_every: int = 200,
+    **trainer_options: Any,
+) -> Encoder:
+    """Fine-tune an encoder by a recipe of the paper, or on data of your own; a stopped run goes on where it was.
+
+    Parameters
+    ----------
+    recipe : str, Recipe, DataFrame or sequence of Structure
+        Name in :data:`rinalmo_kit.recipes.RECIPES`, a recipe, or your own data: a table as in
+        :func:`rinalmo_kit.splits.own_table`, or structures.
+    output : path
+        Folder for checkpoints, logs and, at the end, ``model.safetensors``, which :func:`rinalmo_kit.fold` and
+        :func:`rinalmo_kit.predict` take by its path. If it holds an unfinished run of the same kind, that goes on.
+    model : Encoder, name, path or Config, optional
+        Start from this; a Config means random weights, and an encoder of another kind comes from
+        :func:`rinalmo_kit.adapters.adapt`. Default: the recipe's ``start``, the embedded ``"nano"`` (the paper's model
+        is ``"giga"``). It is changed in place. A head that fits the task is kept, else a new one is made.
+    task, target : str, optional
+        For your own data: what is learned, and the column it stands in.
+    mode : {"full", "lora", "frozen"}
+        Train the encoder as the recipe says; or low-rank additions to its weights, which are merged at the end; or
+        the head alone on representations that are computed once (fast, and small in memory).
+    fold : int
+        For recipes with folds.
+    seed : int
+        Fixes the new head's weights, the order of the data, and dropout.
+    limit : int, optional
+        Train on at most this many rows, and validate on as many.
+    changes : mapping, optional
+        Other values for the recipe's fields, such as ``{"epochs": 3, "lr": 3e-4}``.
+    validate_every, checkpoint_every : int
+        In batches; validation by default once an epoch.
+    **trainer_options
+        Passed to :class:`lightning.Trainer` (``accelerator``, ``devices``, ``precision``, …). With several devices use
+        ``strategy="ddp_find_unused_parameters_true"``: frozen blocks have no gradients.
+
+    Returns
+    -------
+    Encoder
+        In eval mode, with what was tuned (``threshold``, ``scaler``) and the names of the classes (``labels``).
+
+    Raises
+    ------
+    ValueError
+        For data that cannot be trained on (which row, and why), or an output folder with another run.
+    FloatingPointError
+        If the loss is no number; names the batch.
+
+    Examples
+    --------
+    Train a small classifier on four sequences (a real table has thousands):
+
+    >>> import pandas as pd, tempfile, rinalmo_kit as rk
+    >>> table = pd.DataFrame({"sequence": ["ACGUACGU", "GGGGCCCC", "ACGAACGA", "GGGGGCCC"], "label": list("abab"),
+    ...                       "split": ["train", "train", "validation", "validation"]})
+    >>> table = pd.concat([table, table[:2].assign(split="test")])
+    >>> options = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False, "logger": False}
+    >>> model = finetune(table, task="classification", model=rk.Config(32, 1, heads=2), output=tempfile.mkdtemp(),
+    ...                  changes={"epochs": 1}, **options)
+    >>> model.labels
+    ('a', 'b')
+    """
+    if mode not in ("full", "lora", "frozen"):
+        raise ValueError(f"mode={mode!r}: expected 'full', 'lora' or 'frozen'")
+    output = Path(output)
+    recipe, splits = prepare(recipe, task=task, target=target, fold=fold, limit=limit, changes=changes)
+    torch.manual_seed(seed)
+    model = starting_model(recipe.start if model is None else model)
+    start = model.name
+    facts = {"recipe": asdict(recipe), "fold": fold, "seed": seed, "mode": mode, "start": start}
+    facts["data"] = zlib.crc32(
+        "".join(e.name + e.sequence for e in splits.train + splits.validation).encode()
+    )
+    claim(output, facts)
+    ready(model, recipe, splits)
+    if mode == "frozen":
+        represent_once(model, splits.train + splits.validation)
+    plan = plan_of(recipe, [len(example) for example in splits.train], seed=seed)
+    run = FineTuning(model.train(), recipe, plan, seed=seed, mode=mode)
+    epoch = plan.first[1]
+    validation = DataLoader(sorted(splits.validation, key=len), batch_size=16, collate_fn=list)
+    trainer = fit(
+        run,
+        DataLoader(splits.train, batch_sampler=plan, collate_fn=list),
+        validation,
+        output=output,
+        best=recipe.best and f"val_{recipe.best}",
+        validate_every=validate_every or epoch,
+        checkpoint_every=checkpoint_every,
+        clip=recipe.gradient_clip,
+        **trainer_options,
+    )
+    if recipe.best is not None and (output / "best.ckpt").exists():
+        restore(run, output / "best.ckpt")
+    elif run.validated_at != run.position:  # the threshold has to belong to the last weights
+        trainer.validate(run, validation, verbose=False)
+    if mode == "lora":
+        from .lora import merge_lora
+
+        merge_lora(model)
+    model.requires_grad_(True).eval()
+    model.about = about(recipe, fold=fold, limit=limit, start=start, earlier=model.about)
+    if trainer.is_global_zero:
+        hub.save(model, output / "model.safetensors")
+    return model
+
+
+def prepare(
+    recipe: Any, *, task: str | None, target: str | None, fold: int, limit: int | None, changes: Any
+) -> tuple[Recipe, Splits]:
+    """Find the recipe and its examples, from a name or from a user's own data."""
+    table = None
+    if isinstance(recipe, str):
+        recipe = recipe_named(recipe)
+    elif not isinstance(recipe, Recipe):
+        if task is None:
+            raise ValueError("task: say what is to be learned: 'classification', 'regression' or 'structure'")
+        table = own_table(recipe, task=task, target=target)
+        recipe = own_recipe(table, task=task)
+    recipe = replace(recipe, **(changes or {}))
+    return recipe, splits_of(recipe, table, fold=fold, limit=limit)
+
+
+def starting_model(model: Encoder | str | os.PathLike | Config) -> Encoder:
+    """Return the model that training starts from."""
+    if isinstance(model, Config):
+        return RiNALMo(model)
+    return model if isinstance(model, Encoder) else hub.load(model, device="cpu")
+
+
+def ready(model: Encoder, recipe: Recipe, splits: Splits) -> None:
+    """Give a model the head, labels and scaler of a task; a head that fits is kept."""
+    head = new_head(recipe, model.config.dim, splits.labels)
+    shapes = {key: value.shape for key, value in head.state_dict().items()}
+    old = {key: value.shape for key, value in model.head.state_dict().items()} if model.head else None
+    if old != shapes or model.labels != splits.labels:
+        model.head = head.to(model.device)
+    model.labels, model.pad_to = splits.labels, recipe.pad_to
+    model.threshold = model.scaler = None
+    if recipe.loss == "mse":
+        targets = np.array([example.target for example in splits.train])
+        model.scaler = (float(targets.mean()), float(targets.std()) or 1.0)
+
+
+@torch.no_grad()
+def represent_once(model: Encoder, examples: list[Example]) -> None:
+    """Compute the representations that a frozen encoder would give in every epoch; for a classifier <cls> alone."""
+    model.eval()
+    only_cls = isinstance(model.head, ClassificationHead)
+    with progress_bar(len(examples), "represent", shown=len(examples) > 2000) as bar:
+        for batch in batches_by_length([len(example) for example in examples]):
+            found = represent(model, [examples[i].sequence for i in batch])
+            for i, rows in zip(batch, found, strict=True):
+                examples[i].rows = (rows[:1] if only_cls else rows).cpu().clone()
+            bar.update(len(batch))
+
+
+def plan_of(recipe: Recipe, lengths: list[int], *, seed: int) -> BatchPlan:
+    """Batches of a recipe's run."""
+
+    def epoch(number: int) -> list[list[int]]:
+        longest = recipe.max_lengths[number] if recipe.max_lengths else None
+        return shuffled_batches(lengths, batch_size=recipe.batch_size, seed=(seed, number), longest=longest)
+
+    return BatchPlan(epoch, epochs=recipe.epochs, steps=recipe.steps)
+
+
+def restore(run: FineTuning, path: Path) -> None:
+    """Put the weights and the threshold of a checkpoint into a run's model."""
+    checkpoint = torch.load(path, map_location=run.model.device, weights_only=True)
+    run.load_state_dict(checkpoint["state_dict"])
+    run.model.threshold = checkpoint["threshold"]
+
+
+def about(
+    recipe: Recipe, *, fold: int, limit: int | None, start: str, earlier: dict[str, Any]
+) -> dict[str, Any]:
+    """Say what a model was trained on, for the file it is saved in and for :mod:`rinalmo_kit.leaks`."""
+    from .datasets import TABLES, standin
+
+    return {
+        "recipe": recipe.name,
+        "fold": fold,
+        "dataset": recipe.dataset,
+        "rows": f"({recipe.train}) or ({recipe.validation})",
+        "limit": limit,
+        "standin": standin(recipe.dataset) if recipe.dataset in TABLES else None,
+        "start": start,
+        "earlier": earlier,
+    }
