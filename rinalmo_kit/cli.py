@@ -128,7 +128,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     action.add_argument("name", nargs="?")
     action.set_defaults(run=_data_verify)
 
-    command = commands.add_parser("pretrain", help="predict masked nucleotides; goes on where a stopped run was")
+    command = commands.add_parser(
+        "pretrain", help="predict masked nucleotides; goes on where a stopped run was"
+    )
     command.add_argument("corpus", help="folder of corpus build, FASTA, .parquet or .csv")
     command.add_argument("-o", "--output", required=True, help="folder for checkpoints, logs and the model")
     start = command.add_mutually_exclusive_group()
