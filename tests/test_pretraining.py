@@ -285,3 +285,19 @@ def test_command_line(tmp_path, capsys):
     assert rk.load(path).about["pretraining"]["start"] == "nano"
     assert main([*command[:-4], "--steps", "2"]) == 2
     assert "holds another run" in capsys.readouterr().err
+
+
+def test_trains_from_a_corpus_on_disk_with_workers(tmp_path):
+    pytest.importorskip("lmdb")
+    table = pd.DataFrame(
+        {
+            "id": [f"r{i}" for i in range(40)],
+            "sequence": sorted(set(repeats(40)) | {"ACGU" * (4 + i) for i in range(40)})[:40],
+        }
+    )
+    corpus = rk.corpus.build_corpus_from_table(table, tmp_path / "corpus", holdout=0.1, progress=False)
+    options = {**SHORT, **QUIET, "steps": 4, "model": tiny(0.1)}
+    one = pretrain(tmp_path / "corpus", output=tmp_path / "one", workers=2, **options)
+    other = pretrain(corpus, output=tmp_path / "other", **options)
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+    assert log_of(tmp_path / "one")["val_perplexity"].notna().any()
