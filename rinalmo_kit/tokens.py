@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TextIO
@@ -41,6 +42,7 @@ _IDS = {symbol: i for i, symbol in enumerate(VOCABULARY) if len(symbol) == 1} | 
 _BYTE_TO_ID = np.full(256, UNK, dtype=np.int64)
 for _symbol, _id in _IDS.items():
     _BYTE_TO_ID[[ord(_symbol), ord(_symbol.lower())]] = _id
+_ALLOWED = re.compile("[ACGTUIRYKMSWBDHVN-]*", re.IGNORECASE | re.ASCII).fullmatch
 _WHITESPACE = {ord(c): None for c in " \t\r\n\v\f\ufeff"}
 
 
@@ -75,13 +77,19 @@ def clean(sequence: str, *, name: str = "sequence") -> str:
     if not isinstance(sequence, str):
         raise TypeError(f"{name!r}: a sequence must be a str, not {type(sequence).__name__}")
     sequence = sequence.translate(_WHITESPACE)
+    if not _ALLOWED(sequence):
+        _refuse(sequence, name)
+    return sequence.upper().replace("T", "U")
+
+
+def _refuse(sequence: str, name: str) -> None:
+    """Name the first character that is no nucleotide code, and its place."""
     for position, letter in enumerate(sequence, 1):
         if letter.upper() not in _IDS or not letter.isascii():
             raise ValueError(
                 f"{name!r}, position {position}: {letter!r} is not a nucleotide code; "
                 "allowed are A C G U T I R Y K M S W B D H V N and -"
             )
-    return sequence.upper().replace("T", "U")
 
 
 def tokenize(sequences: Sequences, *, pad_to: int | None = None, special_tokens: bool = True) -> torch.Tensor:
