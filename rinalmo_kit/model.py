@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from . import kernels
 from .tokens import MASK, PAD, VOCABULARY
 
 __all__ = ["Config", "Encoder", "ModelOutput", "RiNALMo", "attention_backends"]
@@ -199,6 +200,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, packing: Packing, dropout: float) ->
         mask = packing.valid[:, None, None, :]
         out = F.scaled_dot_product_attention(*padded, attn_mask=mask, dropout_p=dropout)
         return out.transpose(1, 2)[packing.rows, packing.positions]
+    if dropout and kernels.serve(q):  # torch's own is slow as soon as there is dropout
+        return kernels.attention(q, k, v, packing.lengths, dropout)
     pieces, start, row = [], 0, 0
     while row < len(packing.lengths):  # neighbours of one length go together
         length, first = packing.lengths[row], row
@@ -253,6 +256,8 @@ class SwiGLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         a, gate = self.linear(x), self.linear_gate(x)
+        if self.training and kernels.serve(a):
+            return kernels.gated(a, gate, self.beta)
         if torch.is_grad_enabled():
             return a * torch.sigmoid(self.beta * a) * gate
         return (a * self.beta).sigmoid_().mul_(a).mul_(gate)
@@ -282,8 +287,14 @@ class Block(nn.Module):
     ) -> Tensor:
         y = self.attn_layer_norm(x)
         # The residual starts from y, not x: an oversight its authors kept, the released weights need it.
-        x = y + self.residual_dropout(self.mh_attn(y, packing, rotations, maps))
-        return x + self.residual_dropout(self.transition(self.out_layer_norm(x)))
+        x = self.add(y, self.mh_attn(y, packing, rotations, maps))
+        return self.add(x, self.transition(self.out_layer_norm(x)))
+
+    def add(self, x: Tensor, branch: Tensor) -> Tensor:
+        """Residual connection, with dropout of the branch in training."""
+        if self.training and kernels.serve(branch):
+            return kernels.add_dropped(x, branch, self.residual_dropout.p)
+        return x + self.residual_dropout(branch)
 
 
 class Transformer(nn.Module):
