@@ -127,6 +127,8 @@ def evaluate(
     import pandas as pd
 
     recipe, table = _recipe_and_table(on, task, target)
+    if isinstance(model, str) and model in BASELINES and recipe.task != "structure":
+        raise ValueError(f"{model!r} folds; it has no prediction for {recipe.name}")
     folds = _folds(recipe, fold)
     models = _models(model, len(folds))
     parts, labels = [], None
@@ -228,8 +230,6 @@ def _folded(model: Any, examples: list[Example]) -> Any:
 
 def _predicted(model: Any, recipe: Recipe, splits: Splits, *, progress: bool) -> Sequence[Any]:
     if isinstance(model, str):
-        if model != "trivial":
-            raise ValueError(f"{model!r} folds; it has no prediction for {recipe.name}")
         return [trivial(recipe.task, [e.target for e in splits.train])] * len(splits.test)
     if recipe.task != "regression" and model.labels and set(model.labels) != set(splits.labels):
         raise ValueError(
