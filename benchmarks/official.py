@@ -16,6 +16,7 @@ import math
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 PAD, MASK = 1, 4
 CANONICAL = {"AU", "UA", "GC", "CG", "GU", "UG"}
@@ -79,10 +80,14 @@ class EncoderBlock(nn.Module):
 
 
 class Encoder(nn.Module):
-    """(batch, length) token ids → (batch, length, dim) representation; meaningless at padding."""
+    """(batch, length) token ids → (batch, length, dim) representation; meaningless at padding.
 
-    def __init__(self, dim: int, blocks: int, heads: int) -> None:
+    With gradients, each block runs under non-reentrant activation checkpointing, as the official code always has it.
+    """
+
+    def __init__(self, dim: int, blocks: int, heads: int, *, checkpointing: bool = True) -> None:
         super().__init__()
+        self.checkpointing = checkpointing
         self.embedding = nn.Embedding(22, dim, padding_idx=PAD)
         self.transformer = nn.Module()
         self.transformer.blocks = nn.ModuleList(EncoderBlock(dim, heads) for _ in range(blocks))
@@ -93,7 +98,10 @@ class Encoder(nn.Module):
         x = self.embedding(tokens).masked_fill(masked[..., None], 0.0)
         x = x * ((1 - 0.15 * 0.8) / (1 - masked.sum(-1) / valid.sum(-1)))[:, None, None]
         for block in self.transformer.blocks:
-            x = block(x, valid)
+            if self.checkpointing and torch.is_grad_enabled():
+                x = checkpoint(block, x, valid, use_reentrant=False)
+            else:
+                x = block(x, valid)
         return self.transformer.final_layer_norm(x)
 
 

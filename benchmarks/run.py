@@ -1,6 +1,6 @@
 """Benchmarks against the official way of computing and against multimolecule; see README.md.
 
-    python benchmarks/run.py [encode|head|decode|all] [--quick]
+    python benchmarks/run.py [encode|head|decode|train|all] [--quick]
 
 Every line first checks that both sides give the same numbers, then times them in turn and compares medians.
 """
@@ -311,7 +311,34 @@ def decode(clock: Clock, *, quick: bool, repetitions: int) -> Iterator[Line]:
     )
 
 
-BENCHMARKS = {"encode": encode, "head": head, "decode": decode}
+# Training
+
+
+def train(clock: Clock, *, quick: bool, repetitions: int, sizes: list[str]) -> Iterator[Line]:
+    """Forward, backward and AdamW step with all dropouts; and what loading the batch takes beside it."""
+    import training  # needs pandas and the tables of the experiments
+
+    for size in sizes:
+        model = random_model(size)
+        for make in (training.masked_language_model, training.splice_sites):
+            task = make(model, count=4) if quick else make(model)
+            name = f"{size}, {task.name}"
+            print(f"\ntrain: {name}, {int((task.tokens != official.PAD).sum())} tokens", flush=True)
+            ours, *others = training.sides(model, task, available_memory())
+            for other in others:
+                check(other.name, training.difference(ours, other), 1e-3)
+            for side in (ours, *others):
+                side.train(True)
+            seconds = clock.medians([task.load, *(side.step for side in (ours, *others))], repetitions + 1)
+            for other, theirs in zip(others, seconds[2:], strict=True):
+                goal = "1.6" if other.name == "official" else ""
+                yield Line("train, one step", name, seconds[1], other.name, theirs, goal, repetitions + 1)
+            yield Line(
+                "load a batch", name, seconds[0], "a training step of ours", seconds[1], "10", repetitions + 1
+            )
+
+
+BENCHMARKS = {"encode": encode, "head": head, "decode": decode, "train": train}
 
 
 def main() -> None:
@@ -321,7 +348,7 @@ def main() -> None:
     parser.add_argument("which", nargs="?", default="all", choices=[*BENCHMARKS, "all"])
     parser.add_argument("--quick", action="store_true", help="fewer and shorter RNAs")
     parser.add_argument(
-        "--sizes", nargs="+", default=["nano", "micro"], help="for encode; default: nano micro"
+        "--sizes", nargs="+", default=["nano", "micro"], help="for encode and train; default: nano micro"
     )
     parser.add_argument("--repetitions", type=int, default=3, help="default: 3")
     parser.add_argument("--threads", type=int, help="default: torch's, one a core")
@@ -339,7 +366,7 @@ def main() -> None:
     clock, lines = Clock(cpu=options.cpu_time), []
     for name in BENCHMARKS if options.which == "all" else [options.which]:
         settings: dict[str, Any] = {"quick": options.quick, "repetitions": options.repetitions}
-        if name == "encode":
+        if name in ("encode", "train"):
             settings["sizes"] = options.sizes
         for line in BENCHMARKS[name](clock, **settings):
             print(
