@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from .files import whole_file
 from .heads import ClassificationHead, RibosomeLoadHead, StructureHead
 from .model import Config, Encoder, RiNALMo
+from .tables import FAMILIES
 
 __all__ = ["EMBEDDED", "OFFICIAL", "load", "save"]
 
@@ -27,7 +28,6 @@ EMBEDDED = {"nano-ss": "nano-ss.safetensors", "nano": "nano-ss.safetensors"}
 """Models inside the package → file under ``weights/``. ``nano`` is the encoder of ``nano-ss`` without its head."""
 
 RECORD = "https://zenodo.org/records/15043668/files"
-FAMILIES = ("5s", "16s", "23s", "grp1", "srp", "telomerase", "RNaseP", "tmRNA", "tRNA")
 OFFICIAL: dict[str, tuple[str, str | None]] = {
     "micro": (
         "rinalmo_micro_pretrained.pt",

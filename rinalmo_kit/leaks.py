@@ -15,7 +15,7 @@ import numpy as np
 
 from .catalogue import CATALOGUE
 from .datasets import TABLES, load_table, standin
-from .hub import FAMILIES
+from .tables import FAMILIES
 
 if TYPE_CHECKING:
     import pandas as pd

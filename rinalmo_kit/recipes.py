@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .hub import FAMILIES
 from .model import Config
+from .tables import FAMILIES
 
 __all__ = ["RECIPES", "Recipe", "Schedule", "recipe_named"]
 

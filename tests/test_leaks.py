@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from rinalmo_kit import datasets, hub, leaks
+from rinalmo_kit import datasets, hub, leaks, tables
 from rinalmo_kit.datasets import load_table
 from rinalmo_kit.leaks import OFFICIAL, LeakWarning, TrainedOn
 
@@ -36,7 +36,7 @@ def test_a_test_set_that_was_trained_on(data):
     assert len(rows) == 8568 and set(rows["why"]) == {"same set"}
     assert found("giga-ss-archiveII-5s", "archiveII", "family == '5s'").empty
     rows = found("giga-ss-archiveII-5s", "archiveII")
-    assert set(rows["family"]) == set(hub.FAMILIES) - {"5s"} and len(rows) == 1936 - 642
+    assert set(rows["family"]) == set(tables.FAMILIES) - {"5s"} and len(rows) == 1936 - 642
 
 
 def test_rows_that_are_in_the_training_set(data):
