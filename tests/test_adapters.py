@@ -14,10 +14,9 @@ from conftest import ROOT
 from torch import Tensor, nn
 
 import rinalmo_kit as rk
-from rinalmo_kit.adapters import adapt, describe, rebuild
+from rinalmo_kit.adapters import adapt, describe, rebuild, token_table
 from rinalmo_kit.heads import ClassificationHead, StructureHead
 from rinalmo_kit.model import Encoder
-from rinalmo_kit.peers import token_table
 from rinalmo_kit.tokens import VOCABULARY, tokenize
 
 # name → most tokens with a table of 40 positions, as the packages these models come from have it
@@ -308,7 +307,7 @@ def test_using_the_package_leaves_the_random_state(models):
     code = """
 import sys, torch
 from types import SimpleNamespace
-from rinalmo_kit.peers import multimolecule, peer_class, vocabulary_of
+from rinalmo_kit.adapters import multimolecule, peer_class, vocabulary_of
 assert "multimolecule" not in sys.modules
 torch.manual_seed(5)
 expected = torch.rand(3)
