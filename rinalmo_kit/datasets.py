@@ -174,7 +174,7 @@ def _tidy_rivas(table: pd.DataFrame) -> pd.DataFrame:
 
 def _tidy_splice(table: pd.DataFrame) -> pd.DataFrame:
     """Train on human; test on human and on Arabidopsis, whose training rows are left out."""
-    from .spliceator import splice_folds
+    from .sources import splice_folds
 
     table = table[(table["species"] == "human") | (table["split"] == "test")]
     return table.assign(fold=splice_folds(table))

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 import rinalmo_kit as rk
-from rinalmo_kit import archives, ncrna, rda, sources, spliceator
+from rinalmo_kit import archives, ncrna, rda, sources
 from rinalmo_kit.structure import Structure
 
 HAIRPIN = Structure("GGGAAAACCC", [(0, 9), (1, 8), (2, 7)], name="x")
@@ -239,7 +239,7 @@ def test_splice_sites_raw(tmp_path):
     }
     assert same[100:500].replace("T", "U") in set(train["sequence"])
     assert set(train["fold"]) == set(range(10))
-    expected = spliceator.splice_folds(train.reset_index(drop=True))
+    expected = sources.splice_folds(train.reset_index(drop=True))
     assert expected.tolist() == train["fold"].tolist(), "the folds do not depend on the test rows"
 
 
