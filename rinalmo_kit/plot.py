@@ -11,8 +11,10 @@ import hashlib
 import html
 import io
 import math
+import os
 import re
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import matplotlib as mpl
@@ -36,6 +38,7 @@ from .layout import in_layout, layout
 from .structure import CANONICAL, Structure, as_pairs
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike, NDArray
 
@@ -47,6 +50,8 @@ __all__ = [
     "probability_map",
     "structure",
     "structure_html",
+    "training_curves",
+    "training_log",
 ]
 
 WIDTH = 3.4  # inches, one journal column
@@ -633,6 +638,109 @@ def _label_groups(ax: Axes, points: NDArray, groups: NDArray, names: NDArray) ->
             x, y, names[k], fontsize=7, weight="bold", color=color, ha="center", va="center", zorder=5
         )
         text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
+
+
+# Training -----------------------------------------------------------------------------------------------
+
+
+def training_log(folder: str | os.PathLike) -> pd.DataFrame:
+    r"""Read the CSV logs of a training run, those of its resumed parts put together.
+
+    Parameters
+    ----------
+    folder : path
+        The ``output`` of :func:`rinalmo_kit.pretrain` or :func:`rinalmo_kit.finetune`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a logged step, ascending; the index is the number of steps done. Where a run was stopped after its
+        last checkpoint, the steps that were made again are there once.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no log.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for version, rows in enumerate(("19,1.4\n39,1.3\n", "39,1.3\n59,1.2\n")):
+    ...         log = Path(folder, "log", f"version_{version}", "metrics.csv")
+    ...         log.parent.mkdir(parents=True)
+    ...         _ = log.write_text("step,train_loss\n" + rows)
+    ...     training_log(folder)["train_loss"].to_dict()
+    {20: 1.4, 40: 1.3, 60: 1.2}
+    """
+    import pandas as pd
+
+    folder = Path(folder)
+    paths = sorted(folder.glob("log/version_*/metrics.csv"), key=lambda path: int(path.parent.name[8:]))
+    paths = [path for path in paths if path.stat().st_size]  # a killed run may leave an empty one
+    if not paths:
+        raise FileNotFoundError(
+            f"no log of a training run: {folder / 'log/version_0/metrics.csv'} is missing"
+        )
+    table = pd.DataFrame({"step": pd.Series(dtype=int)})
+    for path in paths:
+        part = pd.read_csv(path)
+        table = pd.concat([table[table["step"] < part["step"].min()], part]) if len(table) else part
+    table["step"] += 1
+    return table.groupby("step").first()  # training and validation have lines of their own
+
+
+def training_curves(log: str | os.PathLike | pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw how a run went: perplexity beside that of the letters' frequencies; else scores, or the training loss.
+
+    Parameters
+    ----------
+    log : path or DataFrame
+        Folder of a run, or its table as from :func:`training_log`: a column ``val_perplexity``, or columns
+        ``val_…`` that are scores from 0 to 1, or ``train_loss``; the index is the step.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ValueError
+        If the table has none of these columns.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> perplexity = {"val_perplexity": [3.9, 3.7], "val_perplexity_unigram": [4.0, 4.0]}
+    >>> ax = training_curves(pd.DataFrame(perplexity, index=[50, 100]))
+    """
+    table = log if hasattr(log, "columns") else training_log(log)
+    scores = [name for name in ("accuracy", "f1", "r2", "spearman") if f"val_{name}" in table]
+    if "val_perplexity" in table:
+        shown = {"val_perplexity": "model", "val_perplexity_unigram": "letter frequencies alone"}
+        label = "validation perplexity"
+    elif scores:
+        shown, label = {f"val_{name}": name for name in scores}, "validation score"
+    else:
+        shown, label = {"train_loss": "training loss"}, "training loss"
+    if missing := [name for name in shown if name not in table]:
+        raise ValueError(f"the log has no column {missing[0]}; it has {', '.join(map(str, table.columns))}")
+    ax = _new_axes(WIDTH, 0.62 * WIDTH) if ax is None else ax
+    colors = dict(zip(shown.values(), (BLUE, GREY, ORANGE, GREEN), strict=False))
+    reference = "letter frequencies alone"
+    for name, text in shown.items():
+        values = table[name].dropna()
+        style = {"ls": "--", "lw": 1.0} if text == reference else {"marker": "o", "ms": 2.5, "lw": 1.2}
+        ax.plot(values.index, values, color=colors[text], label=text, **style)
+    ax.set_xlabel("step", fontsize=8)
+    ax.set_ylabel(label, fontsize=8)
+    ax.tick_params(labelsize=7, length=2, width=0.6)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    if len(shown) > 1:
+        _legend(ax, colors, dashed=reference, loc="lower left", bbox_to_anchor=(0, 1.01))
+    return ax
 
 
 def paper_style() -> AbstractContextManager[None]:

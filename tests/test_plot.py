@@ -6,9 +6,11 @@ import html
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 
 from rinalmo_kit import layout, plot
@@ -370,6 +372,46 @@ def test_embedding_map_separates_labels():
 def test_embedding_map_errors(points: object, labels: object, message: str):
     with pytest.raises(ValueError, match=message):
         plot.embedding_map(points, labels)
+
+
+def test_training_log_puts_the_parts_of_a_resumed_run_together(tmp_path: Path):
+    parts = {  # the second goes on from step 100 and makes steps 101 to 120 again
+        0: "step,train_loss,val_perplexity\n49,2,\n49,,4\n99,1.8,\n109,1.7,\n119,1.6,\n",
+        10: "step,train_loss,val_perplexity\n199,1.2,\n199,,3\n",
+        2: "step,train_loss,val_perplexity\n109,1.7,\n149,1.5,\n149,,3.5\n",
+    }
+    for version, text in parts.items():
+        path = tmp_path / f"log/version_{version}/metrics.csv"
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    table = plot.training_log(tmp_path)
+    assert table["train_loss"].to_dict() == {50: 2, 100: 1.8, 110: 1.7, 150: 1.5, 200: 1.2}
+    assert table["val_perplexity"].dropna().to_dict() == {50: 4, 150: 3.5, 200: 3}
+    with pytest.raises(FileNotFoundError, match="no log of a training run"):
+        plot.training_log(tmp_path / "log")
+
+
+def test_training_curves():
+    table = pd.DataFrame(
+        {
+            "train_loss": [2, 1.8, 1.5],
+            "val_perplexity": [3.9, np.nan, 3.6],
+            "val_perplexity_unigram": [4.0, np.nan, 4.0],
+        },
+        index=[50, 60, 100],
+    )
+    ax = plot.training_curves(table)
+    model, letters = ax.lines
+    assert model.get_xydata().tolist() == [[50, 3.9], [100, 3.6]]
+    assert letters.get_xydata().tolist() == [[50, 4], [100, 4]] and letters.get_linestyle() == "--"
+    assert texts(ax) == [] and len(ax.get_legend().get_texts()) == 2
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("step", "validation perplexity")
+    scores = plot.training_curves(pd.DataFrame({"val_accuracy": [0.2, 0.8], "train_loss": [2, 1]}))
+    assert scores.lines[0].get_ydata().tolist() == [0.2, 0.8] and scores.get_ylabel() == "validation score"
+    loss = plot.training_curves(table[["train_loss"]], ax=ax.figure.add_subplot())
+    assert loss.get_ylabel() == "training loss" and loss.get_legend() is None
+    with pytest.raises(ValueError, match="has no column train_loss; it has lr"):
+        plot.training_curves(pd.DataFrame({"lr": [1]}))
 
 
 def test_paper_style_is_undone():
