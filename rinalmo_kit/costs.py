@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from .model import Config
-from .paper import PAPER
+from .recipes import PAPER
 from .tokens import VOCABULARY
 
 if TYPE_CHECKING:

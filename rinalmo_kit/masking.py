@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
 from .corpus_file import Corpus, CorpusDataset
-from .paper import PAPER
+from .recipes import PAPER
 from .tokens import MASK, PAD, VOCABULARY
 from .training import BatchPlan
 

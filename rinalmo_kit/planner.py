@@ -10,7 +10,7 @@ import numpy as np
 
 from .costs import GB, GPUS, activation_bytes, parameters, training_flops
 from .model import Config
-from .paper import PAPER
+from .recipes import PAPER
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

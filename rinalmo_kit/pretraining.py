@@ -24,8 +24,7 @@ from .corpus_list import as_corpus
 from .costs import peak_flops, training_flops
 from .masking import Batch, batches_of, corrupt
 from .model import Block, Config, RiNALMo
-from .paper import PAPER
-from .recipes import Schedule
+from .recipes import PAPER, Schedule
 from .tokens import PAD, VOCABULARY
 from .training import Run, claim, fit
 
@@ -185,7 +184,7 @@ def pretrain(
 ) -> RiNALMo:
     """Train a model to fill in masked nucleotides; a run that was stopped goes on where it was.
 
-    The paper's recipe (:data:`rinalmo_kit.paper.PAPER`): 15 % of the tokens chosen, of these 80 % masked and 10 %
+    The paper's recipe (:data:`rinalmo_kit.recipes.PAPER`): 15 % of the tokens chosen, of these 80 % masked and 10 %
     replaced; one sequence of each cluster an epoch, cropped to 1024 tokens; AdamW with weight decay 0.01 on all
     parameters, linear warm-up and cosine, gradients clipped to norm 1. The warm-up takes 2000 steps, or a tenth of a
     run of less than 20,000; the cosine ends with the run.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .recipes import Recipe
+from .recipes import Recipe, Schedule
 from .structure import Structure
 from .tokens import clean
 
@@ -294,8 +294,6 @@ def _own_target(task: str, name: str, sequence: str, value: Any) -> Any:
 
 def own_recipe(table: pd.DataFrame, *, task: str) -> Recipe:
     """Make a recipe for a table of :func:`own_table`: all of the encoder is trained, the best epoch is kept."""
-    from .recipes import Schedule
-
     classes = table["target"].nunique()
     if task == "classification" and classes < 2:
         raise ValueError(

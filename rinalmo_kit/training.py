@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -25,10 +26,9 @@ from .recipes import Schedule
 
 try:
     import lightning
+    from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
     from lightning.pytorch.callbacks import ModelCheckpoint
     from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-
-    from .checkpoints import WholeCheckpoints
 except ImportError as error:  # pragma: no cover
     raise ImportError("training needs Lightning: pip install 'rinalmo-kit[training]'") from error
 
@@ -187,14 +187,48 @@ class Run(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": factor, "interval": "step"}}
 
 
+class WholeCheckpoints(TorchCheckpointIO):
+    """Lightning's checkpoints, written beside the old one and then renamed.
+
+    Lightning itself writes to the system's temporary folder and copies from there, so that a kill or a full disk
+    leaves half a file in place of the last good one.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write a checkpoint; raises OSError, with the old one as it was, if there is no room."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left_over in path.parent.glob(f".{path.name}.*.tmp"):  # of a process killed while writing
+            left_over.unlink(missing_ok=True)
+        try:
+            with whole_file(path) as temporary, temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+        except (OSError, RuntimeError) as error:  # torch turns the system's error into one of its own
+            kept = "the one before is as it was" if path.exists() else "there is none before it"
+            raise OSError(
+                f"the checkpoint {path} could not be written; {kept}. Is the disk full? Make room and start "
+                f"the same run again: it goes on from there. ({error})"
+            ) from error
+
+    def load_checkpoint(
+        self,
+        path: Any,
+        map_location: Any = "cpu",
+        weights_only: bool | None = None,  # noqa: FBT001
+    ) -> dict[str, Any]:
+        """Read a checkpoint without unpickling anything but tensors and plain values."""
+        return torch.load(path, map_location=map_location, weights_only=True)
+
+
 def fit(
     run: Run,
     train: DataLoader,
-    validation: DataLoader,
+    validation: DataLoader | None,
     *,
     output: Path,
     best: str | None = None,
-    lower_is_better: bool = False,
     validate_every: int | None = None,
     checkpoint_every: int = 200,
     clip: float | None = None,
@@ -207,12 +241,11 @@ def fit(
     ----------
     run : Run
     train, validation : DataLoader
+        None for no validation.
     output : path
         Folder for checkpoints and logs (CSV and, where it is installed, TensorBoard).
     best : str, optional
-        Validation score; the weights that had the best are kept in ``output/best.ckpt`` too.
-    lower_is_better : bool
-        Whether the best is the lowest.
+        Validation score; the weights that had the highest are kept in ``output/best.ckpt`` too.
     validate_every, checkpoint_every : int
         In batches; validation by default once, at the end.
     clip : float, optional
@@ -226,8 +259,7 @@ def fit(
     saving = {"dirpath": output, "enable_version_counter": False}
     keepers = [ModelCheckpoint(filename="last", every_n_train_steps=checkpoint_every, **saving)]
     if best is not None:
-        mode = "min" if lower_is_better else "max"
-        keepers.append(ModelCheckpoint(filename="best", monitor=best, mode=mode, **saving))
+        keepers.append(ModelCheckpoint(filename="best", monitor=best, mode="max", **saving))
     options = {
         "max_epochs": 1,
         "gradient_clip_val": clip,
@@ -241,9 +273,8 @@ def fit(
         **trainer_options,
     }
     trainer = lightning.Trainer(**options)
-    with (
-        warnings.catch_warnings()
-    ):  # Lightning does not know that a BatchPlan starts where the run was stopped
+    with warnings.catch_warnings():
+        # Lightning does not know that a BatchPlan starts where the run was stopped
         warnings.filterwarnings("ignore", ".*(dataloader is not resumable|exists and is not empty).*")
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         trainer.fit(run, train, validation, ckpt_path=str(last) if last.exists() else None)

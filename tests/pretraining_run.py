@@ -17,7 +17,7 @@ from torch.distributed.fsdp import FullStateDictConfig, FullyShardedDataParallel
 from torch.distributed.fsdp.api import FullOptimStateDictConfig
 
 import rinalmo_kit as rk
-from rinalmo_kit import checkpoints, pretraining
+from rinalmo_kit import pretraining, training
 
 QUIET = {
     "accelerator": "cpu",
@@ -115,8 +115,8 @@ PLACES = {
     "before the first checkpoint": (RUN, "training_step", 4, die),
     "after a checkpoint": (RUN, "training_step", 8, die),
     "in the validation": (RUN, "validation_step", 2, die),
-    "while a checkpoint is written": (checkpoints.torch, "save", 1, half_written),
-    "on a full disk": (checkpoints.torch, "save", 1, full),
+    "while a checkpoint is written": (training.torch, "save", 1, half_written),
+    "on a full disk": (training.torch, "save", 1, full),
     "before the model is saved": (pretraining.hub, "save", 1, die),
     "nowhere": None,
 }
