@@ -218,7 +218,7 @@ def build_corpus_from_table(
             held = ((table["split"] != "train") & by_split).to_numpy()
             records, rows, counts = _unique_rows(table, held, source, output, (min_length, max_length))
             families = zip(table["family"].iloc[rows], held[rows], strict=True)
-            labels = stages.family_labels(None if pd.isna(f) else (f, h) for f, h in families)
+            labels = stages.family_labels(None if pd.isna(f) or f == "" else (f, h) for f, h in families)
             order, sizes = stages.group(labels)
             held = held[rows][order][np.cumsum(sizes) - sizes]
             stages.write_corpus(

@@ -27,7 +27,7 @@ class ListCorpus(Corpus):
     records : sequence of (str, str)
         Name and sequence.
     families : sequence, optional
-        Cluster of each sequence; None there, or no families at all: a cluster for each sequence.
+        Cluster of each sequence; None or "" there, or no families at all: a cluster for each sequence.
     holdout : float
         Share of the clusters that is held out; one at least, if there are two.
     seed : int
@@ -53,8 +53,8 @@ class ListCorpus(Corpus):
         if families is None:
             families = [None] * len(records)
         clusters: dict[Any, list[int]] = {}
-        for i, family in enumerate(families):  # a family that is no string is missing (None, NaN)
-            clusters.setdefault(family if isinstance(family, str) else i, []).append(i)
+        for i, family in enumerate(families):  # None, NaN and "" mean that there is none
+            clusters.setdefault(family if isinstance(family, str) and family else i, []).append(i)
         self.records = []
         for i in (i for members in clusters.values() for i in members):
             name, sequence = records[i]

@@ -421,6 +421,8 @@ def test_table(tmp_path):
         ("c", "GGGGACGUACGUACGUA", "x", "val"),
         ("d", "GCGCGCACGUACGUACGUA", None, "train"),
         ("e", "GCGCGCACGUACGUACGUAA", None, "train"),
+        ("g", "GCGCGCACGUACGUACGUAAA", "", "train"),
+        ("h", "GCGCGCACGUACGUACGUAAAA", "", "train"),
         ("f", "UUUUUUUUUUUUUUUUUUUUU", "x", "train"),
         ("bad", "ACGUXACGUACGUACGUA", "x", "train"),
         ("none", None, "x", "train"),
@@ -431,13 +433,13 @@ def test_table(tmp_path):
     table.to_parquet(path)
     corpus = build_corpus_from_table(path, tmp_path / "out", progress=False)
     clusters = [[corpus.sequence(i)[0] for i in corpus.members(c)] for c in range(len(corpus))]
-    assert sorted(clusters) == [["a", "f"], ["b"], ["c"], ["d"], ["e"]]
+    assert sorted(clusters) == [["a", "f"], ["b"], ["c"], ["d"], ["e"], ["g"], ["h"]]
     assert [clusters[c] for c in corpus.holdout] == [["c"]]
     assert corpus.meta["counts"] == {
-        "records": 10, "refused": 2, "too_short": 1, "too_long": 0, "kept": 7, "duplicates": 1
+        "records": 12, "refused": 2, "too_short": 1, "too_long": 0, "kept": 9, "duplicates": 1
     }  # fmt: skip
     refused = (tmp_path / "out/refused.tsv").read_text()
-    assert f"{path}\t7\tbad\t'bad', position 5: 'X'" in refused and f"{path}\t8\tnone\t" in refused
+    assert f"{path}\t9\tbad\t'bad', position 5: 'X'" in refused and f"{path}\t10\tnone\t" in refused
     assert dump(build_corpus_from_table(table, tmp_path / "out", progress=False)) == dump(corpus)
     with pytest.raises(FileExistsError, match=r"holdout split, now 0.5"):
         build_corpus_from_table(table, tmp_path / "out", holdout=0.5, progress=False)
@@ -445,7 +447,7 @@ def test_table(tmp_path):
         build_corpus_from_table(table[["id"]], tmp_path / "new")
     table.drop(columns=["split", "family"]).to_csv(tmp_path / "t.csv", index=False)
     plain = build_corpus_from_table(tmp_path / "t.csv", tmp_path / "plain", progress=False)
-    assert plain.sizes.tolist() == [1] * 6 and len(plain.holdout) == 1
+    assert plain.sizes.tolist() == [1] * 8 and len(plain.holdout) == 1
 
 
 # reading

@@ -114,6 +114,7 @@ def test_corpus_of_what_a_user_has(tmp_path):
     assert len(corpus) == 2 and corpus.sequence(0) == ("a", "ACGU") and corpus.sequence(2) == ("b", "GG")
     table.to_parquet(tmp_path / "t.parquet")
     assert as_corpus(tmp_path / "t.parquet").records == corpus.records
+    assert len(as_corpus(table.assign(family=["x", "", ""]))) == 3  # an empty family is none
     (tmp_path / "t.fasta").write_text(">a\nACGU\n>b\nGGX\n")
     with pytest.raises(ValueError, match="'b', position 3: 'X'"):
         as_corpus(tmp_path / "t.fasta")
