@@ -232,7 +232,8 @@ def trained_on(model: Any) -> tuple[TrainedOn, ...]:
     while about:  # from the last training to the first
         if about.get("dataset") in TABLES and about.get("rows"):
             found += (TrainedOn(about["dataset"], rows=about["rows"], fold=int(about.get("fold", 0))),)
-        found += OFFICIAL.get(str(about.get("start")), ())
+        for training in (about, about.get("pretraining", {})):
+            found += OFFICIAL.get(str(training.get("start")), ())
         about = about.get("earlier")
     return found
 

@@ -8,7 +8,7 @@ from examples import classes, hairpins, tiny
 
 import rinalmo_kit as rk
 from rinalmo_kit.baselines import most_pairs
-from rinalmo_kit.evaluation import average_scores, evaluate
+from rinalmo_kit.evaluation import average_scores, evaluate, provenance
 from rinalmo_kit.heads import ClassificationHead, RibosomeLoadHead
 from rinalmo_kit.metrics import binary_scores, bootstrap_intervals, multiclass_scores, regression_scores
 from rinalmo_kit.recipes import RECIPES
@@ -176,3 +176,8 @@ def test_trivial_answers(data):
         (result.samples["target"] == result.samples["prediction"]).mean()
     )
     assert evaluate("trivial", "mrl", draws=0, limit=500)["spearman"] == 0.0
+
+
+def test_provenance_without_git(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert provenance()["commit"] == "unknown"

@@ -121,6 +121,7 @@ def test_what_a_model_was_started_from_counts_too(data):
         rows = leaks.warn_if_trained_on(mine, recipe("rivas"), examples(test))
     assert set(rows["trained_on"]) == {"bprna TR0", "bprna VL0"}
     assert leaks.trained_on(SimpleNamespace(name="nano-ss", about={})) == OFFICIAL["nano-ss"]
+    assert leaks.trained_on(model(pretraining={"start": "nano-ss"})) == OFFICIAL["nano-ss"]
     assert leaks.trained_on(SimpleNamespace(name="a.pt")) == ()
 
 
