@@ -27,7 +27,7 @@ from .metrics import (
 )
 from .model import Encoder
 from .recipes import RECIPES, Recipe, recipe_named
-from .splits import Example, Splits, own_recipe, own_table, splits_of
+from .splits import Example, Splits, fingerprint, own_recipe, own_table, splits_of
 from .structure import Structure
 
 if TYPE_CHECKING:
@@ -93,8 +93,8 @@ def evaluate(
         ``fold-1``, … that ``rinalmo-kit finetune --fold all`` makes. ``"trivial"`` is the fold with the most pairs, the
         most frequent class or the mean of the training targets; ``"viennarna"`` folds by free energy.
     on : str, Recipe, DataFrame or sequence of Structure
-        Name of a recipe, or your own data as for :func:`rinalmo_kit.finetune`, whose rows marked ``test`` are taken,
-        or all if there is no column ``split``.
+        Name of a recipe, or your own data as for :func:`rinalmo_kit.finetune`. Rows marked ``test`` are taken; without
+        a column ``split``, all rows, but of a table that the model was trained on those that were kept for testing.
     task, target : str, optional
         For your own data.
     fold : int, optional
@@ -127,11 +127,13 @@ def evaluate(
     """
     import pandas as pd
 
-    recipe, table = _recipe_and_table(on, task, target)
+    models = _models(model)
+    seen = {one.about.get("own data") for one in models if isinstance(one, Encoder)}
+    recipe, table = _recipe_and_table(on, task, target, seen)
     if isinstance(model, str) and model in BASELINES and recipe.task != "structure":
         raise ValueError(f"{model!r} folds; it has no prediction for {recipe.name}")
     folds = _folds(recipe, fold)
-    models = _models(model, len(folds))
+    models = _one_a_fold(models, len(folds))
     parts, labels = [], None
     for number, one in zip(folds, models, strict=True):
         learned = (
@@ -153,15 +155,19 @@ def evaluate(
     return Evaluation(samples, scores)
 
 
-def _recipe_and_table(on: Any, task: str | None, target: str | None) -> tuple[Recipe, pd.DataFrame | None]:
+def _recipe_and_table(
+    on: Any, task: str | None, target: str | None, trained_on: set[Any]
+) -> tuple[Recipe, pd.DataFrame | None]:
     if isinstance(on, Recipe):
         return on, None
     if isinstance(on, str):
         return recipe_named(on), None
-    table = own_table(on, task=task or "structure", target=target)
-    if "split" not in getattr(on, "columns", ()):
+    task = task or "structure"
+    table = own_table(on, task=task, target=target)
+    recipe = own_recipe(table, task=task)
+    if "split" not in getattr(on, "columns", ()) and fingerprint(table) not in trained_on:
         table["split"] = "test"
-    return own_recipe(table, task=task or "structure"), table
+    return recipe, table
 
 
 def _folds(recipe: Recipe, fold: int | None) -> list[int]:
@@ -171,18 +177,27 @@ def _folds(recipe: Recipe, fold: int | None) -> list[int]:
     return list(range(recipe.folds)) if "@fold" in recipe.test else [0]
 
 
-def _models(model: Any, number: int) -> list[Any]:
+def _models(model: Any) -> list[Any]:
+    """Return the models that were given, loaded; the names of baselines stay as they are."""
     if isinstance(model, str | os.PathLike) and (Path(model) / "fold-0").is_dir():
-        model = [Path(model) / f"fold-{i}" / "model.safetensors" for i in range(number)]
+        folders = sorted(
+            Path(model).glob("fold-*"), key=lambda folder: int(folder.name.removeprefix("fold-"))
+        )
+        model = [folder / "model.safetensors" for folder in folders]
     if isinstance(model, str) and model in ("trivial", *BASELINES):
-        return [model] * number
-    models = list(model) if isinstance(model, list | tuple) else [model]
+        return [model]
+    return [ready_model(one) for one in (model if isinstance(model, list | tuple) else [model])]
+
+
+def _one_a_fold(models: list[Any], number: int) -> list[Any]:
+    if isinstance(models[0], str):
+        return models * number
     if len(models) != number:
         raise ValueError(
             f"this recipe has {number} folds with test rows of their own, and {len(models)} model was given: give one "
             "model a fold, a folder with fold-0, fold-1, …, or fold=… for one of them"
         )
-    return [ready_model(one) for one in models]
+    return models
 
 
 def _name(model: Any) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,7 +21,7 @@ from .inference import as_columns, batches_by_length, head_outputs, progress_bar
 from .metrics import THRESHOLDS, task_scores, threshold_scores, tune_threshold
 from .model import Config, Encoder, RiNALMo
 from .recipes import Recipe, Schedule, recipe_named
-from .splits import Example, Splits, own_recipe, own_table, splits_of
+from .splits import Example, Splits, fingerprint, own_recipe, own_table, splits_of
 from .structure import Structure, greedy_pairs
 from .training import BatchPlan, Run, claim, fit, shuffled_batches
 
@@ -281,11 +281,11 @@ def finetune(
     if mode not in ("full", "lora", "frozen"):
         raise ValueError(f"mode={mode!r}: expected 'full', 'lora' or 'frozen'")
     output = Path(output)
-    recipe, splits = prepare(recipe, task=task, target=target, fold=fold, limit=limit, changes=changes)
+    recipe, splits, own = prepare(recipe, task=task, target=target, fold=fold, limit=limit, changes=changes)
     torch.manual_seed(seed)
     model = starting_model(recipe.start if model is None else model)
     start = model.name
-    facts = {"recipe": asdict(recipe), "fold": fold, "seed": seed, "mode": mode, "start": start}
+    facts = {"recipe": dataclasses.asdict(recipe), "fold": fold, "seed": seed, "mode": mode, "start": start}
     facts["data"] = zlib.crc32(
         "".join(e.name + e.sequence for e in splits.train + splits.validation).encode()
     )
@@ -318,6 +318,8 @@ def finetune(
         merge_lora(model)
     model.requires_grad_(True).eval()
     model.about = about(recipe, fold=fold, limit=limit, start=start, earlier=model.about)
+    if own is not None:
+        model.about["own data"] = own
     if trainer.is_global_zero:
         hub.save(model, output / "model.safetensors")
     return model
@@ -325,8 +327,8 @@ def finetune(
 
 def prepare(
     recipe: Any, *, task: str | None, target: str | None, fold: int, limit: int | None, changes: Any
-) -> tuple[Recipe, Splits]:
-    """Find the recipe and its examples, from a name or from a user's own data."""
+) -> tuple[Recipe, Splits, int | None]:
+    """Find the recipe and its examples, from a name or from a user's own data, and the latter's fingerprint."""
     table = None
     if isinstance(recipe, str):
         recipe = recipe_named(recipe)
@@ -335,8 +337,12 @@ def prepare(
             raise ValueError("task: say what is to be learned: 'classification', 'regression' or 'structure'")
         table = own_table(recipe, task=task, target=target)
         recipe = own_recipe(table, task=task)
-    recipe = replace(recipe, **(changes or {}))
-    return recipe, splits_of(recipe, table, fold=fold, limit=limit)
+    fields = {field.name for field in dataclasses.fields(recipe)}
+    if unknown := [name for name in changes or {} if name not in fields]:
+        raise ValueError(f"the recipe has no field {unknown[0]!r}; it has {', '.join(sorted(fields))}")
+    recipe = dataclasses.replace(recipe, **(changes or {}))
+    own = None if table is None else fingerprint(table)
+    return recipe, splits_of(recipe, table, fold=fold, limit=limit), own
 
 
 def starting_model(model: Encoder | str | os.PathLike | Config) -> Encoder:

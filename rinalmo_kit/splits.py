@@ -241,6 +241,11 @@ def own_table(
     return table
 
 
+def fingerprint(table: pd.DataFrame) -> int:
+    """Return a number that tells a table's training rows from those of other tables."""
+    return zlib.crc32("\n".join(sorted(table.loc[table["split"] == "train", "sequence"])).encode())
+
+
 def read_table(path: Path, *, task: str) -> pd.DataFrame | list[Structure]:
     """Read a user's table: CSV, TSV or Parquet; for structures also every format of :mod:`rinalmo_kit.formats`.
 

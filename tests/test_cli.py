@@ -79,7 +79,14 @@ def test_bad_records_are_refused_and_the_rest_is_done(tmp_path, capsys):
         (["fold", "{fasta}", "-m", "nano"], "nano cannot fold: it has no task head"),
         (["fold", "{fasta}", "-t", "7"], "a probability lies between 0 and 1"),
         (["fold", "{fasta}", "-o", "x.bpseq"], "give a folder"),
-        (["evaluate", "nano-ss", "nowhere"], "unknown dataset 'nowhere'"),
+        (["evaluate", "nano-ss", "nowhere"], "unknown recipe 'nowhere'"),
+        (["evaluate", "nano-ss", "absent.csv"], "no such file: absent.csv"),
+        (["finetune", "nowhere", "-o", "x"], "unknown recipe 'nowhere'"),
+        (["finetune", "absent.csv", "-o", "x"], "--task: say what is to be learned"),
+        (["finetune", "mrl", "-o", "x", "--set", "epochs"], "'epochs': expected NAME=VALUE"),
+        (["finetune", "mrl", "-o", "x", "--set", "epoch=3"], "the recipe has no field 'epoch'"),
+        (["predict", "{fasta}", "-m", "nano-ss"], "nano-ss cannot predict: it has a StructureHead"),
+        (["recipes", "nowhere"], "unknown recipe 'nowhere'"),
     ],
 )
 def test_what_cannot_be_done(arguments, message, fasta, tmp_path, capsys, monkeypatch):
@@ -133,20 +140,103 @@ def test_check(capsys):
     assert "this set-up computes what it should" in capsys.readouterr().out
 
 
-def test_evaluate_writes_a_line_with_its_provenance(data, tmp_path, monkeypatch, capsys):
+def test_evaluate_writes_lines_with_their_provenance(data, tmp_path, capsys):
     import pandas as pd
 
-    from rinalmo_kit import evaluation
-
-    some = rk.datasets.load_structures("bprna", "VL0")[:5]
-    monkeypatch.setattr(evaluation, "load_structures", lambda *_: some)
-    out = tmp_path / "scores.csv"
+    rows, out = rk.datasets.load_structures("bprna", "TS0")[:5], tmp_path / "scores.csv"
+    rk.write_structures(rows, tmp_path / "some.dbn")
     for model in ("most-pairs", "nano-ss", "most-pairs"):
-        assert cli.main(["evaluate", model, "bprna", "VL0", "-o", str(out)]) == 0
+        assert cli.main(["evaluate", model, str(tmp_path / "some.dbn"), "-o", str(out)]) == 0
     table = pd.read_csv(out)
-    assert table["model"].tolist() == ["nano-ss", "most-pairs"]  # measured again, the old line gives way
-    assert (table["n"] == 5).all() and {"command", "commit", "date"} <= set(table)
-    expected = [rk.metrics.structure_scores(s, rk.fold(s.sequence)).f1 for s in some]
-    assert table["f1"][0] == pytest.approx(sum(expected) / 5, abs=1e-4)
-    assert "mean" in capsys.readouterr().out
-    assert [p.name for p in tmp_path.iterdir()] == ["scores.csv"]
+    assert table["model"].unique().tolist() == [
+        "nano-ss",
+        "most-pairs",
+    ]  # measured again, older lines give way
+    assert (table["n"] == 5).all() and table[["command", "commit", "date"]].notna().all(axis=None)
+    expected = [rk.metrics.structure_scores(s, rk.fold(s.sequence)).f1 for s in rows]
+    found = table.query("model == 'nano-ss' and metric == 'f1'")["value"].item()
+    assert found == pytest.approx(sum(expected) / 5, abs=1e-5)
+    assert "f1_strict" in capsys.readouterr().out
+    assert {p.name for p in tmp_path.iterdir()} == {"scores.csv", "some.dbn"}
+
+
+def test_my_own_table_from_the_shell(tmp_path, capsys):
+    """finetune, evaluate, predict: what the README promises someone with a CSV."""
+    import pandas as pd
+    from examples import classes
+
+    classes(120, seed=1).to_csv(tmp_path / "my.csv", index=False)
+    rk.save(rk.RiNALMo(rk.Config(32, 1, heads=2)).eval(), tmp_path / "small.safetensors")
+    quiet = ["--trainer", "enable_progress_bar=False", "--trainer", "enable_model_summary=False"]
+    arguments = [
+        "finetune",
+        str(tmp_path / "my.csv"),
+        "--task",
+        "classification",
+        "-o",
+        str(tmp_path / "run"),
+    ]
+    arguments += ["-m", str(tmp_path / "small.safetensors"), "--set", "epochs=4", "--set", "lr=5e-3"]
+    assert cli.main([*arguments, "--trainer", "accelerator=cpu", *quiet]) == 0
+    model = tmp_path / "run" / "model.safetensors"
+    assert capsys.readouterr().out.strip().splitlines()[-1] == str(model)
+    options = ["--task", "classification", "--samples", str(tmp_path / "samples.csv")]
+    assert cli.main(["evaluate", str(model), str(tmp_path / "my.csv"), *options]) == 0
+    assert "accuracy" in capsys.readouterr().out
+    assert len(pd.read_csv(tmp_path / "samples.csv")) == 12  # the tenth that was kept for testing
+    classes(30, seed=2).to_csv(tmp_path / "other.csv", index=False)
+    assert cli.main(["evaluate", str(model), str(tmp_path / "other.csv"), *options]) == 0
+    assert len(pd.read_csv(tmp_path / "samples.csv")) == 30
+    capsys.readouterr()
+    (tmp_path / "new.fa").write_text(">a\nGGCCGGCGCC\n>b\nAUAUAUUAAU\n")
+    assert (
+        cli.main(["predict", str(tmp_path / "new.fa"), "-m", str(model), "-q", "-o", str(tmp_path / "p.csv")])
+        == 0
+    )
+    assert list(pd.read_csv(tmp_path / "p.csv").columns) == [
+        "name",
+        "label",
+        "probability",
+        "P(poor)",
+        "P(rich)",
+    ]
+
+
+def test_all_folds_one_after_the_other(data, tmp_path, capsys):
+    arguments = [
+        "finetune",
+        "te-muscle",
+        "--fold",
+        "all",
+        "-o",
+        str(tmp_path / "te"),
+        "--limit",
+        "20",
+        "--mode",
+        "frozen",
+    ]
+    arguments += [
+        "--set",
+        "epochs=1",
+        "--trainer",
+        "accelerator=cpu",
+        "--trainer",
+        "enable_progress_bar=False",
+    ]
+    rk.save(rk.RiNALMo(rk.Config(16, 1, heads=1)).eval(), tmp_path / "small.safetensors")
+    assert cli.main([*arguments, "-m", str(tmp_path / "small.safetensors")]) == 0
+    assert len(list((tmp_path / "te").glob("fold-?/model.safetensors"))) == 10
+    capsys.readouterr()
+    assert cli.main(["evaluate", str(tmp_path / "te"), "te-muscle"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("spearman") == 11 and "data: " in shown  # all, and each fold; a stand-in says so
+
+
+def test_recipes_are_listed(capsys):
+    assert cli.main(["recipes"]) == 0
+    listed = capsys.readouterr().out
+    assert all(
+        name in listed
+        for name in ("ss-bprna", "ss-archiveII-5s", "splice-donor", "ncrna-200", "mrl", "el-hek")
+    )
+    assert cli.main(["recipes", "mrl"]) == 0 and "Random7600" in capsys.readouterr().out
