@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .catalogue import CATALOGUE, count_rows, data_folders
+from .files import cache_folder
 from .formats import read_structures
 from .structure import Structure
 from .tables import SCHEMAS, check_table
@@ -57,9 +58,7 @@ def data_dir() -> Path:
 
 def cache_dir() -> Path:
     """Folder with the tables that ``rinalmo-kit data get`` makes: ``data`` in ``$RINALMO_KIT_CACHE``."""
-    import pooch
-
-    return Path(os.environ.get("RINALMO_KIT_CACHE") or pooch.os_cache("rinalmo_kit")).expanduser() / "data"
+    return cache_folder() / "data"
 
 
 def find_table(name: str) -> Path:

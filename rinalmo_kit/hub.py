@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import pickle
@@ -17,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from .files import whole_file
+from .files import cache_folder, fetch, sha256_of, whole_file
 from .heads import ClassificationHead, RibosomeLoadHead, StructureHead
 from .model import Config, Encoder, RiNALMo
 from .tables import FAMILIES
@@ -339,92 +338,22 @@ def official_file(name: str) -> Path:
 
     The cache is ``$RINALMO_KIT_CACHE``, by default the user's cache folder.
     """
-    import pooch
-
     filename, sha256 = OFFICIAL[name]
     if root := os.environ.get("RINALMO_KIT_DATA"):
         for folder in (Path(root), Path(root) / "checkpoints"):
             if (folder / filename).exists():
                 check_sha256(folder / filename, sha256)
                 return folder / filename
-    cache = Path(os.environ.get("RINALMO_KIT_CACHE") or pooch.os_cache("rinalmo_kit"))
-    path = cache / filename
-    if path.exists():  # it was checked before it got this name
-        return path
-    from filelock import FileLock
-
-    cache.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):  # of several processes one downloads
-        if not path.exists():
-            if sha256 is None:
-                warnings.warn(
-                    f"no SHA-256 is published for {filename}: only its keys can be checked", stacklevel=4
-                )
-            try:
-                pooch.retrieve(
-                    f"{RECORD}/{filename}?download=1",
-                    known_hash=sha256 and f"sha256:{sha256}",
-                    fname=filename,
-                    path=cache,
-                    downloader=download,
-                )
-            except OSError as error:
-                raise ConnectionError(
-                    f"{name!r} could not be downloaded ({error}). What has arrived is kept; call again to go on. "
-                    f"Without internet: put {filename} into the folder $RINALMO_KIT_DATA"
-                ) from error
-    return path
+    path = cache_folder() / filename
+    if sha256 is None and not path.exists():
+        warnings.warn(f"no SHA-256 is published for {filename}: only its keys can be checked", stacklevel=3)
+    otherwise = f"Without internet: put {filename} into the folder $RINALMO_KIT_DATA"
+    return fetch(f"{RECORD}/{filename}?download=1", path, sha256=sha256, otherwise=otherwise)
 
 
 def check_sha256(path: Path, expected: str | None) -> None:
     """Raise ValueError if the file is not the one that was published."""
     if expected is None:
         return
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != expected:
+    if (found := sha256_of(path)) != expected:
         raise ValueError(f"{path} is not the official file: its SHA-256 is {found}, expected {expected}")
-
-
-def download(url: str, output_file: str | os.PathLike, _pooch: Any = None, *, attempts: int = 5) -> None:
-    """Download with progress; a broken connection is resumed, also by a later call (a pooch downloader)."""
-    import time
-
-    import requests
-    from tqdm.auto import tqdm
-
-    folder = Path(output_file).parent
-    part = folder / (hashlib.sha256(url.encode()).hexdigest()[:16] + ".part")
-    for attempt in range(1, attempts + 1):
-        done = part.stat().st_size if part.exists() else 0
-        try:
-            headers = {"Range": f"bytes={done}-", "Accept-Encoding": "identity"}
-            with requests.get(url, headers=headers, stream=True, timeout=30) as response:
-                if response.status_code == 416:  # nothing left, or the file has changed: start over
-                    part.unlink()
-                    continue
-                response.raise_for_status()
-                if response.status_code != 206:
-                    done = 0
-                length = response.headers.get("Content-Length")
-                total = done + int(length) if length else None
-                bar = tqdm(
-                    total=total,
-                    initial=done,
-                    unit="B",
-                    unit_scale=True,
-                    desc=url.split("/")[-1].split("?")[0],
-                )
-                with part.open("ab" if done else "wb") as file, bar:
-                    for chunk in response.iter_content(1 << 16):
-                        file.write(chunk)
-                        bar.update(len(chunk))
-            if total is not None and part.stat().st_size != total:
-                raise requests.ConnectionError(f"{part.stat().st_size} of {total} bytes arrived")
-            part.replace(output_file)
-            return
-        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError):
-            if attempt == attempts:
-                raise
-            time.sleep(min(2**attempt, 30))
-    raise requests.ConnectionError(f"{url} could not be downloaded in {attempts} attempts")

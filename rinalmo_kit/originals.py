@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from .catalogue import CATALOGUE, Dataset, Original, count_rows
 from .datasets import cache_dir, find_table, is_made, load_table, standin
-from .files import whole_file
+from .files import fetch, sha256_of, whole_file
 from .sources import PARSERS
 
 if TYPE_CHECKING:
@@ -63,7 +62,9 @@ def get(name: str, *, source: Path | None = None) -> Path:
                 f"rinalmo-kit data get {name} --from FOLDER{places}"
             )
         for file in entry.files:
-            _download(file, source)
+            if file.url:
+                otherwise = f"Or download {file.url} by hand and say where it is: --from FOLDER"
+                fetch(file.url, source / file.name, sha256=file.sha256, otherwise=otherwise)
     sums = {}
     for file in entry.files:
         path = source / file.name if source.is_dir() else source
@@ -86,39 +87,9 @@ def _entry(name: str) -> Dataset:
     return CATALOGUE[name]
 
 
-def _download(file: Original, folder: Path) -> None:
-    """Fetch a file unless it is there; of several processes one downloads."""
-    import pooch
-    from filelock import FileLock
-
-    from .hub import download
-
-    path = folder / file.name
-    if path.exists() or not file.url:
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
-        if path.exists():
-            return
-        try:
-            pooch.retrieve(
-                file.url,
-                known_hash=file.sha256 and f"sha256:{file.sha256}",
-                fname=file.name,
-                path=folder,
-                downloader=download,
-            )
-        except OSError as error:
-            raise ConnectionError(
-                f"{file.name} could not be downloaded ({error}). What has arrived is kept; call again to go on. "
-                f"Or download {file.url} by hand and say where it is: --from FOLDER"
-            ) from error
-
-
 def _checked(path: Path, file: Original) -> str:
     """Return the SHA-256 of a file, which must be the known one where one is known."""
-    with path.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    found = sha256_of(path)
     if file.sha256 not in (None, found):
         raise ValueError(
             f"{path}: its SHA-256 is {found}, expected {file.sha256} ({file.sha256_source}); remove it and get it again"
