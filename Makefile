@@ -2,7 +2,7 @@
 VENV := .venv
 PYTHON ?=
 TORCH ?=
-EXTRAS ?= notebooks
+EXTRAS ?= all
 NOTEBOOK ?= notebooks/00_quickstart.ipynb
 PORT ?= 8888
 ARGS ?=
@@ -22,7 +22,7 @@ $(VENV)/.installed-%: pyproject.toml .ci/setup
 
 # Without a display no browser can open (unless BROWSER names one); the address is printed in any case.
 # use_redirect_file: browsers that run in a sandbox, as Ubuntu's do, may not read the file Jupyter hands them.
-lab: $(VENV)/.installed-$(EXTRAS) ## open JupyterLab on the first notebook (PORT=8888, EXTRAS=notebooks or all, LAB_ARGS=…)
+lab: $(VENV)/.installed-$(EXTRAS) ## open JupyterLab on the first notebook (PORT=8888, EXTRAS=notebooks for less, LAB_ARGS=…)
 	@echo "JupyterLab is starting; if no browser opens, open the address below. Ctrl-C stops it."
 	@flags=; \
 	if [ "$$(id -u)" = 0 ]; then flags="--allow-root"; fi; \
