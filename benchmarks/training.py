@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rinalmo_kit import RiNALMo, tokenize
-from rinalmo_kit.corpus_list import ListCorpus
+from rinalmo_kit.corpus import ListCorpus
 from rinalmo_kit.datasets import load_table
 from rinalmo_kit.heads import ClassificationHead
 from rinalmo_kit.masking import MaskedDataset, collate

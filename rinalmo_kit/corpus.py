@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import os
 import shutil
+import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import corpus_stages as stages
-from .corpus_file import Corpus, CorpusDataset, crop, require_lmdb
-from .corpus_job import WORK, available_threads, begin, check_options, digest, finished, room_for, tool
+from .corpus_file import FILE, Corpus, CorpusDataset, ListCorpus, as_corpus, crop, held_out, require_lmdb
 from .evaluation import provenance
+from .files import whole_file
+from .splits import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["Corpus", "CorpusDataset", "build_corpus", "build_corpus_from_table", "crop"]
+__all__ = [
+    "Corpus",
+    "CorpusDataset",
+    "ListCorpus",
+    "as_corpus",
+    "build_corpus",
+    "build_corpus_from_table",
+    "crop",
+]
+
+LONGEST = 65_535  # MMseqs2's own limit
+WORK = "corpus.work"
 
 
 def build_corpus(
@@ -108,7 +124,7 @@ def build_corpus(
     }
     output, threads = Path(output), threads or available_threads()
     if not finished(output, job):
-        tools = tool("seqkit") | ({} if min_identity is None else tool("mmseqs"))
+        tools = stages.tool("seqkit") | ({} if min_identity is None else stages.tool("mmseqs"))
         with room_for(output):
             work = begin(output, job)
             unique, counts = _unique(paths, output, (min_length, max_length), threads, progress=progress)
@@ -125,7 +141,7 @@ def build_corpus(
                 output,
                 stages.records_at(unique, offsets, order),
                 sizes=sizes,
-                holdout=_draw(len(sizes), holdout, seed),
+                holdout=held_out(len(sizes), holdout, seed),
                 meta={"counts": counts, "job": job, "tools": tools, **provenance()},
                 letters=unique.stat().st_size,
                 progress=progress,
@@ -162,7 +178,7 @@ def build_corpus_from_table(
 
     Parameters
     ----------
-    table : DataFrame, or path to .parquet or .csv
+    table : DataFrame, or path to .parquet, .csv or .tsv
         Columns ``id``, ``sequence``, and optionally ``family`` (a row without one is its own cluster) and
         ``split``. It is held in memory.
     output : path
@@ -197,7 +213,7 @@ def build_corpus_from_table(
 
     source = "table" if isinstance(table, pd.DataFrame) else str(table)
     if not isinstance(table, pd.DataFrame):
-        table = pd.read_csv(table) if source.endswith(".csv") else pd.read_parquet(table)
+        table = read_table(Path(table))
     if missing := {"id", "sequence"} - {*table}:
         raise ValueError(f"{source} has no column {' and '.join(sorted(missing))}; it has {', '.join(table)}")
     by_split = holdout is None and "split" in table
@@ -225,7 +241,7 @@ def build_corpus_from_table(
                 output,
                 (records[i] for i in order),
                 sizes=sizes,
-                holdout=np.flatnonzero(held) if by_split else _draw(len(sizes), holdout, seed),
+                holdout=np.flatnonzero(held) if by_split else held_out(len(sizes), holdout, seed),
                 meta={"counts": counts, "job": job, "tools": {}, **provenance()},
                 letters=sum(len(name.encode()) + len(sequence) + 1 for name, sequence in records),
                 progress=progress,
@@ -249,7 +265,88 @@ def _unique_rows(
     return [(name, text) for text, (name, _) in found.items()], [i for _, i in found.values()], counts
 
 
-def _draw(clusters: int, fraction: float, seed: int) -> NDArray[np.int64]:
-    """Draw the clusters to hold out: at least one of two or more, unless the fraction is 0; never all."""
-    number = min(max(round(fraction * clusters), int(fraction > 0)), clusters - 1)
-    return np.random.default_rng(seed).choice(clusters, number, replace=False)
+# --- what a build is asked for, and what of it is there already --------------------------------------
+
+
+def check_options(
+    min_length: int,
+    max_length: int,
+    holdout: float,
+    min_identity: float | None = None,
+    coverage: float = 1,
+) -> None:
+    """Refuse options out of range."""
+    if not 0 < min_length <= max_length <= LONGEST:
+        raise ValueError(
+            f"min_length={min_length}, max_length={max_length}: expected 1 to {LONGEST}, the first no greater"
+        )
+    for name, value in {"holdout": holdout, "min_identity": min_identity, "coverage": coverage}.items():
+        if value is not None and not 0 <= value <= 1:
+            raise ValueError(f"{name}={value}: expected a fraction from 0 to 1")
+
+
+def available_threads() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def digest(source: Path | bytes) -> str:
+    """Return a fingerprint of what a file, or a value, holds."""
+    if isinstance(source, bytes):
+        return hashlib.blake2b(source).hexdigest()
+    if not source.is_file():
+        raise FileNotFoundError(f"no such file: {source}")
+    with source.open("rb") as stream:
+        return hashlib.file_digest(stream, "blake2b").hexdigest()
+
+
+def finished(output: Path, job: dict[str, Any]) -> bool:
+    """Tell whether the corpus is there already; refuse to touch another one."""
+    if not (output / FILE).exists():
+        return False
+    if differing := _differences(Corpus(output).meta["job"], job):
+        raise FileExistsError(
+            f"{output / FILE} was built otherwise ({differing}). Name another folder, or delete the file first"
+        )
+    return True
+
+
+def begin(output: Path, job: dict[str, Any]) -> Path:
+    """Make the folder for the stages, or see that what is in it belongs to this job."""
+    work = output / WORK
+    for leftover in (*output.glob(".*.tmp"), *work.glob(".*.tmp")):  # of a run that was killed
+        if leftover.name.startswith((".corpus.lmdb.", ".refused.tsv.")) or leftover.parent == work:
+            leftover.unlink()
+    for leftover in work.glob(f"{stages.SCRATCH}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    if (work / "job.json").exists():
+        differing = _differences(json.loads((work / "job.json").read_text(encoding="utf-8")), job)
+        if not differing:
+            return work
+        warnings.warn(
+            f"{work} is of an unfinished build with others ({differing}): beginning anew", stacklevel=3
+        )
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    with whole_file(work / "job.json") as temporary:
+        temporary.write_text(json.dumps(job), encoding="utf-8")
+    return work
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any]) -> str:
+    changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    plain = {"inputs": "other input files or their order", "families": "other families"}
+    return ", ".join(plain.get(name, f"{name} {old.get(name)}, now {new.get(name)}") for name in changed)
+
+
+@contextmanager
+def room_for(output: Path) -> Iterator[None]:
+    """Say what to do about a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+            raise OSError(
+                f"no room to write in {output}: {error.strerror}. What is finished is kept: make room, run again"
+            ) from error
+        raise

@@ -1,7 +1,7 @@
-"""The pretraining corpus, one LMDB file: read by index, drawn from epoch by epoch.
+"""The pretraining corpus, an LMDB file or in memory: read by index, drawn from epoch by epoch.
 
-Layout (paper, "Data preprocessing": LMDB). The sequences of a cluster stand side by side, clusters one after
-the other: key = number of the sequence, 8 bytes, big-endian; value = ``name`` newline ``sequence``. After
+Layout of the file (paper, "Data preprocessing": LMDB). The sequences of a cluster stand side by side, clusters
+one after the other: key = number of the sequence, 8 bytes, big-endian; value = ``name`` newline ``sequence``. After
 them ``holdout`` (uint32, clusters), ``lengths`` (uint16, nucleotides of each sequence), ``meta`` (JSON) and
 ``sizes`` (uint32, sequences of each cluster). Numbers are little-endian.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -21,12 +22,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .tokens import _BYTE_TO_ID, CLS, EOS, tokenize
+from .splits import read_table
+from .tokens import _BYTE_TO_ID, CLS, EOS, clean, read_sequences, tokenize
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["Corpus", "CorpusDataset", "crop"]
+__all__ = ["Corpus", "CorpusDataset", "ListCorpus", "as_corpus", "crop"]
 
 FILE = "corpus.lmdb"
 
@@ -229,6 +232,112 @@ class Corpus:
         rng = np.random.default_rng([seed, epoch])
         drawn = self.offsets[clusters] + rng.integers(self.sizes[clusters], dtype=np.int64)
         return rng.permutation(drawn)
+
+
+class ListCorpus(Corpus):
+    """A corpus in memory, with the interface of :class:`rinalmo_kit.corpus.Corpus`.
+
+    Parameters
+    ----------
+    records : sequence of (str, str)
+        Name and sequence.
+    families : sequence, optional
+        Cluster of each sequence; None or "" there, or no families at all: a cluster for each sequence.
+    holdout : float
+        Share of the clusters that is held out; one at least, if there are two.
+    seed : int
+        Fixes which.
+
+    Examples
+    --------
+    >>> corpus = ListCorpus([("a", "ACGU"), ("b", "GGAUC"), ("c", "ACGA")], families=["x", None, "x"])
+    >>> corpus, [corpus.sequence(i)[0] for i in corpus.members(0)]
+    (ListCorpus(3 sequences in 2 clusters, 1 of them held out), ['a', 'c'])
+    """
+
+    def __init__(
+        self,
+        records: Sequence[tuple[str, str]],
+        *,
+        families: Sequence[Any] | None = None,
+        holdout: float = 0.01,
+        seed: int = 0,
+    ) -> None:
+        if not records:
+            raise ValueError("there are no sequences to train on")
+        if families is None:
+            families = [None] * len(records)
+        clusters: dict[Any, list[int]] = {}
+        for i, family in enumerate(families):  # None, NaN and "" mean that there is none
+            clusters.setdefault(family if isinstance(family, str) and family else i, []).append(i)
+        self.records = []
+        for i in (i for members in clusters.values() for i in members):
+            name, sequence = records[i]
+            self.records.append((name, clean(sequence, name=name)))
+            if not self.records[-1][1]:
+                raise ValueError(f"{name!r} is empty: leave it out")
+        self.sizes = np.array([len(members) for members in clusters.values()])
+        self.lengths = np.array([len(sequence) for _, sequence in self.records])
+        self.holdout = np.sort(held_out(len(clusters), holdout, seed))
+
+    def __reduce__(self) -> Any:
+        return object.__reduce_ex__(self, 2)
+
+    def __repr__(self) -> str:
+        return super().__repr__().replace("Corpus", "ListCorpus", 1)
+
+    def sequence(self, index: int) -> tuple[str, str]:
+        """Return name and sequence."""
+        return self.records[index]
+
+    def tokens(self, index: int) -> Tensor:
+        """Return the token ids of a whole sequence: int64, (L + 2,)."""
+        return tokenize([self.records[index][1]])[0]
+
+
+def held_out(clusters: int, fraction: float, seed: int) -> NDArray[np.int64]:
+    """Draw the clusters to hold out: at least one of two or more, unless the fraction is 0; never all."""
+    number = min(max(round(fraction * clusters), int(fraction > 0)), clusters - 1)
+    return np.random.default_rng(seed).permutation(clusters)[:number]
+
+
+def as_corpus(source: Corpus | pd.DataFrame | str | os.PathLike | Any) -> Corpus:
+    """Return the corpus that a user means.
+
+    Parameters
+    ----------
+    source
+        A corpus, or its folder or ``.lmdb`` file; a table, or its ``.parquet``, ``.csv`` or ``.tsv`` file, with the
+        columns ``sequence`` and, if there are any, ``id`` and ``family``; a FASTA file; a list of sequences or a
+        mapping of names to sequences. All but the first are kept in memory, with 1 % of their clusters held out.
+
+    Raises
+    ------
+    ValueError
+        Names the sequence with a letter outside the vocabulary, or the column that is missing.
+
+    Examples
+    --------
+    >>> as_corpus(["ACGU", "GGCC"])
+    ListCorpus(2 sequences in 2 clusters, 1 of them held out)
+    """
+    if isinstance(source, Corpus):
+        return source
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        if path.is_dir() or path.suffix == Path(FILE).suffix:
+            return Corpus(path)
+        if path.suffix in (".parquet", ".csv", ".tsv"):
+            source = read_table(path)
+    if hasattr(source, "columns"):
+        if "sequence" not in source:
+            raise ValueError(
+                f"the table has no column 'sequence'; it has {', '.join(map(str, source.columns))}"
+            )
+        names = source["id"] if "id" in source else [f"row {i}" for i in range(len(source))]
+        records = list(zip(map(str, names), source["sequence"], strict=True))
+        return ListCorpus(records, families=list(source["family"]) if "family" in source else None)
+    return ListCorpus(read_sequences(source))
 
 
 def crop(sequence: str | Tensor, rng: np.random.Generator, *, max_tokens: int = 1024) -> Tensor:

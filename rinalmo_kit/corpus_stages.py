@@ -7,6 +7,7 @@ import json
 import mmap
 import re
 import shutil
+import subprocess
 import tempfile
 import zlib
 from array import array
@@ -20,7 +21,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 
 from .corpus_file import FILE, key, require_lmdb
-from .corpus_job import SCRATCH, run
 from .files import whole_file
 from .inference import progress_bar
 from .tokens import clean, open_text, read_fasta
@@ -28,11 +28,18 @@ from .tokens import clean, open_text, read_fasta
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["accepted", "cluster", "deduplicate", "filter_fasta", "write_corpus"]
+__all__ = ["accepted", "cluster", "deduplicate", "filter_fasta", "tool", "write_corpus"]
 
 TRANSACTION = 50_000  # sequences written at a time
 
 COUNTS = {"records": 0, "refused": 0, "too_short": 0, "too_long": 0, "kept": 0}
+
+SCRATCH = "mmseqs-"
+
+INSTALL = {
+    "seqkit": "apt-get install seqkit (conda: conda install -c bioconda seqkit)",
+    "mmseqs": "apt-get install mmseqs2 (conda: conda install -c bioconda mmseqs2)",
+}
 
 Place = tuple[str, int]  # file and line
 
@@ -160,6 +167,39 @@ def cluster(
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return labels
+
+
+def tool(name: str) -> dict[str, str]:
+    """Return the version of a program, or say how to install it."""
+    if shutil.which(name) is None:
+        raise FileNotFoundError(f"building a corpus needs {name}, which is not on PATH: {INSTALL[name]}")
+    done = subprocess.run([name, "version"], capture_output=True, text=True, check=False)
+    return {name: done.stdout.strip() or "unknown"}
+
+
+def run(command: list[str], log: Path, bar: Any) -> str:
+    """Run a program while the clock of the bar goes on; return what it printed."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        try:
+            while True:
+                try:
+                    process.wait(timeout=1)
+                    break
+                except subprocess.TimeoutExpired:
+                    bar.refresh()
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+    said = re.sub(r"\x1b\[\d*m", "", log.read_text(encoding="utf-8", errors="replace"))
+    if process.returncode:
+        tail = "\n".join(said.strip().splitlines()[-8:])
+        raise OSError(
+            f"{command[0]} failed with exit code {process.returncode} (is the disk full?). "
+            f"What is finished is kept; run again to go on. It said last:\n{tail}"
+        )
+    return said
 
 
 # reading the results of stages 2 and 3

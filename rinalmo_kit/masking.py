@@ -181,7 +181,7 @@ def batches_of(
 
     Examples
     --------
-    >>> from rinalmo_kit.corpus_list import ListCorpus
+    >>> from rinalmo_kit.corpus import ListCorpus
     >>> corpus = ListCorpus([("a", "ACGU"), ("b", "GGAUC")], holdout=0)
     >>> [batch] = batches_of(corpus, tokens_per_batch=20, max_tokens=6, epochs=1)
     >>> batch.tokens.shape

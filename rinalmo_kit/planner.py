@@ -249,7 +249,7 @@ def epoch_lengths(corpus: Any, max_tokens: int) -> tuple[NDArray[np.int64], floa
         if corpus <= 0:
             raise ValueError(f"{corpus} tokens: expected a positive number")
         return np.array([max_tokens]), corpus / max_tokens
-    from .corpus_list import as_corpus
+    from .corpus_file import as_corpus
 
     corpus = as_corpus(corpus)
     rows = np.asarray(corpus.epoch(0, 0))

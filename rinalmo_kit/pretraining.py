@@ -19,16 +19,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from . import hub
-from .corpus_file import Corpus
-from .corpus_list import as_corpus
+from .corpus_file import Corpus, as_corpus
 from .costs import peak_flops, training_flops
-from .masking import Batch, batches_of, corrupt
+from .masking import Batch, batches_of
 from .model import Block, Config, RiNALMo
 from .recipes import PAPER, Schedule
 from .tokens import PAD, VOCABULARY
 from .training import Run, claim, fit
 
-__all__ = ["corrupt", "pretrain"]
+__all__ = ["pretrain"]
 
 WINDOW = 50  # steps over which speed is averaged
 
@@ -193,7 +192,7 @@ def pretrain(
     ----------
     corpus
         A :class:`rinalmo_kit.corpus.Corpus` or its folder; or a table, FASTA file or list of sequences
-        (:func:`rinalmo_kit.corpus_list.as_corpus`).
+        (:func:`rinalmo_kit.corpus.as_corpus`).
     output : path
         Folder for ``model.safetensors``, checkpoints and logs: train_loss, lr, tokens_seen, tokens_per_second, mfu
         (model-FLOP utilisation), and of the held-out clusters, with the same masks every time, ``val_perplexity``

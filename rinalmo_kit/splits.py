@@ -246,7 +246,7 @@ def fingerprint(table: pd.DataFrame) -> int:
     return zlib.crc32("\n".join(sorted(table.loc[table["split"] == "train", "sequence"])).encode())
 
 
-def read_table(path: Path, *, task: str) -> pd.DataFrame | list[Structure]:
+def read_table(path: Path, *, task: str | None = None) -> pd.DataFrame | list[Structure]:
     """Read a user's table: CSV, TSV or Parquet; for structures also every format of :mod:`rinalmo_kit.formats`.
 
     Raises

@@ -18,9 +18,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from rinalmo_kit import cli, corpus_stages
-from rinalmo_kit.corpus import Corpus, CorpusDataset, build_corpus, build_corpus_from_table, crop
+from rinalmo_kit.corpus import WORK, Corpus, CorpusDataset, build_corpus, build_corpus_from_table, crop
 from rinalmo_kit.corpus_file import FILE
-from rinalmo_kit.corpus_job import WORK
 from rinalmo_kit.tokens import CLS, EOS, tokenize
 
 pytest.importorskip("lmdb")

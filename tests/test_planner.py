@@ -113,7 +113,7 @@ def test_memory_by_strategy():
 
 
 def test_plan_counts_a_corpus_as_training_does():
-    from rinalmo_kit.corpus_list import ListCorpus
+    from rinalmo_kit.corpus import ListCorpus
     from rinalmo_kit.masking import batches_of
 
     rng = np.random.default_rng(0)

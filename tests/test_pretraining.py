@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from pretraining_run import QUIET, SHORT, repeats, tiny
 
 import rinalmo_kit as rk
-from rinalmo_kit.corpus_list import ListCorpus, as_corpus
+from rinalmo_kit.corpus import ListCorpus, as_corpus
 from rinalmo_kit.masking import REPLACEMENTS, MaskedDataset, batches_of, collate, corrupt, token_batches
 from rinalmo_kit.pretraining import pretrain
 from rinalmo_kit.tokens import CLS, EOS, MASK, PAD
