@@ -16,7 +16,7 @@ from torch.nn.utils import parametrize
 
 from .model import Encoder
 
-__all__ = ["LowRank", "add_lora", "has_lora", "merge_lora", "trainable_parameters"]
+__all__ = ["LowRank", "add_lora", "has_lora", "merge_lora"]
 
 
 class LowRank(nn.Module):
@@ -84,7 +84,7 @@ def add_lora(
     --------
     >>> from rinalmo_kit import Config, RiNALMo
     >>> model = add_lora(RiNALMo(Config(dim=64, blocks=2, heads=4)), rank=4)
-    >>> trainable_parameters(model)
+    >>> sum(p.numel() for p in model.parameters() if p.requires_grad), sum(p.numel() for p in model.parameters())
     (8688, 115312)
     >>> type(merge_lora(model).transformer.blocks[0].mh_attn.Wqkv).__name__
     'Linear'
@@ -97,7 +97,9 @@ def add_lora(
     known = list(dict.fromkeys(name for name, _ in linear))
     if unknown := [target for target in targets or () if target not in known]:
         raise ValueError(f"{encoder.name} has no linear layers called {unknown}; it has {known}")
-    freeze_encoder(encoder)
+    for name, parameter in encoder.named_parameters():
+        if not name.startswith("head."):
+            parameter.requires_grad_(False)
     for name, part in linear:
         if targets is None or name in targets:
             low_rank = LowRank(part.weight, rank=rank, scale=alpha / rank)
@@ -138,25 +140,6 @@ def has_lora(encoder: Encoder) -> bool:
     False
     """
     return bool(_adapted_layers(encoder))
-
-
-def freeze_encoder(encoder: Encoder) -> None:
-    """Make all parameters fixed but those of the task head, which are left as they are."""
-    for name, parameter in encoder.named_parameters():
-        if not name.startswith("head."):
-            parameter.requires_grad_(False)
-
-
-def trainable_parameters(model: nn.Module) -> tuple[int, int]:
-    """Count the parameters that require a gradient, and all of them.
-
-    Examples
-    --------
-    >>> trainable_parameters(nn.Linear(3, 2).requires_grad_(False))
-    (0, 8)
-    """
-    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
-    return sum(size for size, trained in sizes if trained), sum(size for size, _ in sizes)
 
 
 def _linear_layers(encoder: Encoder) -> Iterator[tuple[str, nn.Linear]]:

@@ -54,7 +54,7 @@ def read_dna_sets(path: Path) -> dict[str, list[tuple[str, str]]]:
     try:
         content = path.read_bytes()
         content = _MAGIC.get(content[:2], bytes)(content)
-        variables = _Reader(content).variables()
+        variables = _Reader(content).item()
         return {name: _dna(value) for name, value in variables.items() if _is_dna(value)}
     except _DAMAGE as error:
         raise ValueError(f"{path}: not an .RDa file of DNAStringSets, or damaged ({error!r})") from None
@@ -103,9 +103,6 @@ class _Reader:
         version, _, _ = (self.integer() for _ in range(3))
         if version == 3:
             self.take(self.integer())  # name of the native encoding
-
-    def variables(self) -> dict[str, Any]:
-        return self.item()
 
     def take(self, count: int) -> bytes:
         found = self.stream.read(count)
