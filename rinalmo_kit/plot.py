@@ -13,7 +13,8 @@ import io
 import math
 import os
 import re
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -727,8 +728,9 @@ def training_curves(log: str | os.PathLike | pd.DataFrame, *, ax: Axes | None = 
     if missing := [name for name in shown if name not in table]:
         raise ValueError(f"the log has no column {missing[0]}; it has {', '.join(map(str, table.columns))}")
     ax = _new_axes(WIDTH, 0.62 * WIDTH) if ax is None else ax
-    colors = dict(zip(shown.values(), (BLUE, GREY, ORANGE, GREEN), strict=False))
     reference = "letter frequencies alone"
+    colors = dict(zip(shown.values(), (BLUE, ORANGE, GREEN, INK), strict=False))
+    colors |= {reference: GREY} if reference in colors else {}
     for name, text in shown.items():
         values = table[name].dropna()
         style = {"ls": "--", "lw": 1.0} if text == reference else {"marker": "o", "ms": 2.5, "lw": 1.2}
@@ -743,7 +745,8 @@ def training_curves(log: str | os.PathLike | pd.DataFrame, *, ax: Axes | None = 
     return ax
 
 
-def paper_style() -> AbstractContextManager[None]:
+@contextmanager
+def paper_style() -> Iterator[None]:
     """Context manager for figures in journals: small sans-serif fonts, thin lines, text kept as text.
 
     Examples
@@ -765,4 +768,11 @@ def paper_style() -> AbstractContextManager[None]:
         "pdf.fonttype": 42,
     }
     figure = {"figure.figsize": (WIDTH, 0.75 * WIDTH), "savefig.dpi": 300, "lines.linewidth": 1}
-    return mpl.rc_context({**sizes, **widths, **fonts, **texts, **figure})
+    with mpl.rc_context({**sizes, **widths, **fonts, **texts, **figure}):
+        try:
+            yield
+        finally:
+            interactive = mpl.is_interactive()
+    mpl.interactive(
+        interactive
+    )  # a notebook switches it on with the first figure, which may have been in the block

@@ -423,6 +423,13 @@ def test_paper_style_is_undone():
     assert mpl.rcParams["font.size"] == before
 
 
+def test_figures_of_a_notebook_are_shown_after_a_block_of_paper_style(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(mpl.rcParams, "interactive", False)
+    with plot.paper_style():
+        mpl.interactive(True)  # as the inline backend does when it makes the first figure
+    assert mpl.is_interactive()
+
+
 # notebooks
 
 
