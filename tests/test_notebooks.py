@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import nbformat
@@ -35,9 +36,9 @@ def test_opens_with_text_and_runs_in_any_python3(path: Path):
     assert notebook.metadata.kernelspec.name == "python3"
 
 
-@every_notebook
-def test_runs_top_to_bottom(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    copies = workplace(tmp_path)
+def run(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run a copy of a notebook; return the text of its outputs."""
+    copies = workplace(folder)
     for name, value in environment().items():
         monkeypatch.setenv(name, value)
     notebook = nbformat.read(copies / path.name, as_version=4)
@@ -45,4 +46,34 @@ def test_runs_top_to_bottom(path: Path, tmp_path: Path, monkeypatch: pytest.Monk
         notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": copies}}
     )
     client.execute()  # an error of a cell is raised
-    assert not any(o.output_type == "error" for cell in notebook.cells for o in cell.get("outputs", []))
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert not any(output.output_type == "error" for output in outputs)
+    drawn = sum("image/png" in output.get("data", {}) for output in outputs)
+    assert drawn == sum("rk.plot.paper_style()" in cell.source for cell in notebook.cells)
+    return "\n".join(output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs)
+
+
+@every_notebook
+@pytest.mark.slow
+def test_runs_top_to_bottom_with_nothing_but_the_package(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("RINALMO_KIT_DATA", raising=False)
+    monkeypatch.setenv("RINALMO_KIT_CACHE", str(tmp_path / "cache"))
+    run(path, tmp_path, monkeypatch)
+
+
+@pytest.mark.slow
+def test_pretraining_learns_from_the_table(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    text = run(ROOT / "notebooks/01_pretraining.ipynb", tmp_path, monkeypatch)
+    assert "the power was cut" in text
+    reached, letters = map(float, re.search(r"perplexity ([\d.]+), from .* alone ([\d.]+)", text).groups())
+    assert reached < letters - 0.15
+
+
+@pytest.mark.slow
+def test_own_task_beats_the_trivial_answer(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    text = run(ROOT / "notebooks/10_your_own_task.ipynb", tmp_path, monkeypatch)
+    assert float(re.search(r"accuracy +([\d.]+)", text).group(1)) > 0.4  # six classes
+    assert float(re.search(r"spearman +([-\d.]+)", text).group(1)) > 0.2
+    assert "test rows are in the data that nano-ss was trained on" in text
