@@ -141,7 +141,7 @@ def evaluate(
         )  # the trivial answers come from train rows
         wanted = ("train", "test") if learned else ("test",)
         splits = splits_of(recipe, table, fold=number, test_limit=limit, wanted=wanted)
-        labels = splits.labels
+        labels = getattr(one, "labels", None) or splits.labels
         _warn_of_leaks(one, recipe, splits)
         rows = _sample_rows(one, recipe, splits, progress=progress)
         parts.append(pd.DataFrame(rows).assign(fold=number))
@@ -247,7 +247,7 @@ def _folded(model: Any, examples: list[Example]) -> Any:
 def _predicted(model: Any, recipe: Recipe, splits: Splits, *, progress: bool) -> Sequence[Any]:
     if isinstance(model, str):
         return [trivial(recipe.task, [e.target for e in splits.train])] * len(splits.test)
-    if recipe.task != "regression" and model.labels and set(model.labels) != set(splits.labels):
+    if recipe.task != "regression" and model.labels and not set(splits.labels) <= set(model.labels):
         raise ValueError(
             f"{model.name} was trained for other classes than those of {recipe.name}: "
             f"{', '.join(model.labels[:3])}, … and {', '.join(splits.labels[:3])}, …"
@@ -307,7 +307,7 @@ def _score(
     targets, predicted = part["target"].to_numpy(), part["prediction"].to_numpy()
     if recipe.task == "regression":
         function = regression_scores
-    elif recipe.task == "binary":
+    elif len(labels) == 2:
         function, targets, predicted = binary_scores, targets == labels[1], predicted == labels[1]
     else:
         function = multiclass_scores

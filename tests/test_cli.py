@@ -232,6 +232,39 @@ def test_all_folds_one_after_the_other(data, tmp_path, capsys):
     assert shown.count("spearman") == 11 and "data: " in shown  # all, and each fold; a stand-in says so
 
 
+def test_shell_and_python_train_the_same_model(data, tmp_path):
+    import torch
+    from examples import QUIET
+
+    rk.save(rk.RiNALMo(rk.Config(16, 1, heads=1)).eval(), tmp_path / "small.safetensors")
+    arguments = [
+        "finetune",
+        "el-pc3",
+        "--fold",
+        "2",
+        "--limit",
+        "24",
+        "--set",
+        "epochs=1",
+        "--set",
+        "batch_size=8",
+    ]
+    arguments += ["-m", str(tmp_path / "small.safetensors"), "-o", str(tmp_path / "shell"), "--seed", "5"]
+    assert (
+        cli.main([*arguments, "--trainer", "accelerator=cpu", "--trainer", "enable_progress_bar=False"]) == 0
+    )
+    changes = {"epochs": 1, "batch_size": 8}
+    options = {"model": tmp_path / "small.safetensors", "fold": 2, "limit": 24, "seed": 5, "changes": changes}
+    rk.finetune("el-pc3", output=tmp_path / "python", **options, **QUIET)
+    one, other = (
+        rk.load(tmp_path / run / "model.safetensors", config=rk.Config(16, 1, heads=1))
+        for run in ("shell", "python")
+    )
+    weights = other.state_dict()
+    assert all(torch.equal(value, weights[key]) for key, value in one.state_dict().items())
+    assert one.about == other.about and one.about["recipe"] == "el-pc3"
+
+
 def test_recipes_are_listed(capsys):
     assert cli.main(["recipes"]) == 0
     listed = capsys.readouterr().out

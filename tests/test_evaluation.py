@@ -181,3 +181,16 @@ def test_trivial_answers(data):
 def test_provenance_without_git(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert provenance()["commit"] == "unknown"
+
+
+def test_the_classes_are_those_of_the_model():
+    table = classes(20, seed=0)
+    for labels in (("rich", "poor"), ("poor", "rich")):  # the second is the positive one
+        model = model_with(ClassificationHead(32, 8, 1), labels=labels)
+        result = evaluate(model, table, task="classification", draws=0)
+        positive = result.samples.query("target == @labels[1]")
+        assert result["recall"] == (positive["prediction"] == labels[1]).mean()
+    model = model_with(ClassificationHead(32, 8, 3), labels=("other", "poor", "rich"))
+    result = evaluate(model, table, task="classification", draws=0)
+    assert result["accuracy"] == (result.samples["target"] == result.samples["prediction"]).mean()
+    assert "recall" not in set(result.scores["metric"]), "of three classes none is the positive one"
