@@ -228,7 +228,8 @@ def finetune(
         :func:`rinalmo_kit.splits.own_table`, or structures.
     output : path
         Folder for checkpoints, logs and, at the end, ``model.safetensors``, which :func:`rinalmo_kit.fold` and
-        :func:`rinalmo_kit.predict` take by its path. If it holds an unfinished run of the same kind, that goes on.
+        :func:`rinalmo_kit.predict` take by its path. If it holds this run, unfinished, that goes on; if finished, its
+        model is returned.
     model : Encoder, name, path or Config, optional
         Start from this; a Config means random weights, and an encoder of another kind comes from
         :func:`rinalmo_kit.adapters.adapt`. Default: the recipe's ``start``, the embedded ``"nano"`` (the paper's model
@@ -290,6 +291,8 @@ def finetune(
         "".join(e.name + e.sequence for e in splits.train + splits.validation).encode()
     )
     claim(output, facts)
+    if (finished := output / "model.safetensors").exists():
+        return hub.load(finished, device="cpu")
     ready(model, recipe, splits)
     if mode == "frozen":
         represent_once(model, splits.train + splits.validation)
@@ -321,7 +324,7 @@ def finetune(
     if own is not None:
         model.about["own data"] = own
     if trainer.is_global_zero:
-        hub.save(model, output / "model.safetensors")
+        hub.save(model, finished)
     return model
 
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import os
+import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -254,7 +257,21 @@ def fit(
         More callbacks for Lightning.
     **trainer_options
         Passed to :class:`lightning.Trainer`: ``accelerator``, ``devices``, ``strategy``, ``precision``, …
+
+    Raises
+    ------
+    ValueError
+        For an option that would end the run early and leave it looking finished.
+    TimeoutError
+        If ``max_time`` was given and is over; the checkpoint is kept.
     """
+    for option in ("max_steps", "max_epochs"):
+        if option in trainer_options:
+            raise ValueError(
+                f"{option}: the length of a run is the recipe's epochs, or steps=…; max_time ends it early"
+            )
+    if trainer_options.get("logger") is True:  # the loggers there are anyway
+        trainer_options.pop("logger")
     last = output / "last.ckpt"
     saving = {"dirpath": output, "enable_version_counter": False}
     keepers = [ModelCheckpoint(filename="last", every_n_train_steps=checkpoint_every, **saving)]
@@ -272,13 +289,37 @@ def fit(
         "callbacks": [*keepers, *callbacks],
         **trainer_options,
     }
-    trainer = lightning.Trainer(**options)
-    with warnings.catch_warnings():
+    with quiet(), warnings.catch_warnings():
+        trainer = lightning.Trainer(**options)
         # Lightning does not know that a BatchPlan starts where the run was stopped
         warnings.filterwarnings("ignore", ".*(dataloader is not resumable|exists and is not empty).*")
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
-        trainer.fit(run, train, validation, ckpt_path=str(last) if last.exists() else None)
+        handler = signal.getsignal(signal.SIGINT)
+        try:
+            trainer.fit(run, train, validation, ckpt_path=str(last) if last.exists() else None)
+        except SystemExit as error:  # what Lightning makes of Ctrl-C, having switched Ctrl-C off
+            if not isinstance(error.__context__, KeyboardInterrupt):
+                raise
+            signal.signal(signal.SIGINT, handler)
+            raise KeyboardInterrupt(f"stopped at step {run.position}; start it again to go on") from None
+    if "max_time" in trainer_options and run.position < len(run.plan):
+        trainer.save_checkpoint(last)
+        raise TimeoutError(
+            f"max_time is over at step {run.position} of {len(run.plan)}; start the same run again to go on"
+        )
     return trainer
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what Lightning says of its own accord (devices, advice) off the screen; warnings and errors stay."""
+    talk = logging.getLogger("lightning.pytorch")
+    level = talk.level
+    talk.setLevel(max(level, logging.WARNING))
+    try:
+        yield
+    finally:
+        talk.setLevel(level)
 
 
 def claim(output: Path, facts: dict[str, Any]) -> None:

@@ -282,6 +282,57 @@ def test_another_run_in_the_folder_is_refused(tmp_path):
         finetune(classes(24, seed=5), model=tiny(), **options, **QUIET)
 
 
+def test_a_finished_run_is_not_run_again(tmp_path, monkeypatch):
+    options = {"task": "classification", "output": tmp_path, "changes": {**FAST, "epochs": 1}}
+    first = finetune(classes(24, seed=1), model=tiny(), **options, **QUIET)
+    monkeypatch.setattr(FineTuning, "training_step", None)
+    again = finetune(classes(24, seed=1), model=tiny(), **options, **QUIET)
+    weights = again.state_dict()
+    assert all(torch.equal(value, weights[key]) for key, value in first.state_dict().items())
+    assert again.labels == first.labels and again.about == first.about
+
+
+def test_ctrl_c_stops_and_the_run_goes_on_afterwards(tmp_path, monkeypatch):
+    """Lightning would leave the process, and Ctrl-C without effect in it: the death of a notebook's kernel."""
+    options = {"task": "classification", "changes": {**FAST, "epochs": 2}, "checkpoint_every": 1}
+    rows, step, handler = classes(60, seed=1), FineTuning.training_step, signal.getsignal(signal.SIGINT)
+
+    def pressed(run, batch, i):
+        if run.position == 3:
+            raise KeyboardInterrupt
+        return step(run, batch, i)
+
+    monkeypatch.setattr(FineTuning, "training_step", pressed)
+    with pytest.raises(KeyboardInterrupt, match="stopped at step 3; start it again to go on"):
+        finetune(rows, model=tiny(), output=tmp_path / "a", **options, **QUIET)
+    assert signal.getsignal(signal.SIGINT) is handler and not (tmp_path / "a" / "model.safetensors").exists()
+    monkeypatch.setattr(FineTuning, "training_step", step)
+    one, other = (finetune(rows, model=tiny(), output=tmp_path / run, **options, **QUIET) for run in "ab")
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+def test_a_run_cut_short_is_not_taken_for_finished(tmp_path):
+    options = {"task": "classification", "output": tmp_path, "changes": {**FAST, "epochs": 2}}
+    with pytest.raises(ValueError, match="max_steps: the length of a run is the recipe's epochs"):
+        finetune(classes(60, seed=1), model=tiny(), max_steps=2, **options, **QUIET)
+    with pytest.raises(TimeoutError, match="max_time is over at step 0 of 6; start the same run again"):
+        finetune(classes(60, seed=1), model=tiny(), max_time={"seconds": 0}, **options, **QUIET)
+    assert (tmp_path / "last.ckpt").exists() and not (tmp_path / "model.safetensors").exists()
+    assert finetune(classes(60, seed=1), model=tiny(), **options, **QUIET).labels == ("poor", "rich")
+
+
+def test_lightning_keeps_quiet(tmp_path, caplog):
+    finetune(
+        classes(24, seed=1),
+        task="classification",
+        model=tiny(),
+        output=tmp_path,
+        changes={"epochs": 1},
+        **QUIET,
+    )
+    assert not [record for record in caplog.records if "lightning" in record.name]
+
+
 def test_unknown_names():
     with pytest.raises(ValueError, match=r"unknown recipe 'ss'; known: ss-bprna"):
         finetune("ss", output="nowhere")
