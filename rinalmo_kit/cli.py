@@ -86,6 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.add_argument("--task", choices=["classification", "regression", "structure"], help="of a table")
     command.add_argument("--target", help="column of a table")
     command.add_argument("--fold", type=int, help="this fold alone")
+    command.add_argument("--limit", type=int, help="score at most this many test rows")
     command.add_argument("-o", "--output", help="add the scores to this CSV")
     command.add_argument("--samples", help="write the scores of each sequence to this CSV")
     command.set_defaults(run=_evaluate)
@@ -328,6 +329,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         task=options.task,
         target=options.target,
         fold=options.fold,
+        limit=options.limit,
         output=options.output,
         progress=True,
     )

@@ -75,7 +75,8 @@ def test_training_classes_are_balanced_and_boundaries_noisy(data):
     assert len(sizes) == 88 and set(sizes) == {3 * given.min()}  # spec §5
     assert len(clean.test) == len(noisy.test) == 1272
     for one, other in zip(clean.test[:50], noisy.test[:50], strict=True):
-        assert one.sequence in other.sequence and len(other) == pytest.approx(3 * len(one), abs=6)
+        # as many dinucleotides on each side as make up the sequence; an odd last nucleotide may be drawn as one of them
+        assert one.sequence in other.sequence and 2.8 * len(one) <= len(other) <= 3 * len(one)
     again = splits_of(RECIPES["ncrna-200"], wanted=("test",))
     assert [e.sequence for e in again.test] == [e.sequence for e in noisy.test]
 
