@@ -294,6 +294,7 @@ def fit(
         # Lightning does not know that a BatchPlan starts where the run was stopped
         warnings.filterwarnings("ignore", ".*(dataloader is not resumable|exists and is not empty).*")
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        warnings.filterwarnings("ignore", ".*sync_dist=True.*")  # scores are of all rows on every process
         handler = signal.getsignal(signal.SIGINT)
         try:
             trainer.fit(run, train, validation, ckpt_path=str(last) if last.exists() else None)

@@ -383,6 +383,36 @@ def test_a_killed_run_ends_with_the_same_weights(tmp_path, task):
     assert all(torch.equal(value, weights[key]) for key, value in one.state_dict().items())
 
 
+TOGETHER = """
+import os, sys
+sys.path.insert(0, {tests!r})
+import torch
+from examples import QUIET, classes, tiny
+import rinalmo_kit as rk
+folder, processes = sys.argv[1], int(sys.argv[2])
+changes = {{"epochs": 3, "lr": 5e-3, "unfreeze": ((1, 0.5), (2, 1.0))}}
+options = dict(devices=2, strategy="ddp_find_unused_parameters_true") if processes == 2 else {{}}
+model = rk.finetune(classes(96, seed=1), task="classification", model=tiny(), output=folder, changes=changes, **QUIET,
+                    **options)
+torch.save(model.state_dict(), f"{{folder}}/rank{{os.environ.get('LOCAL_RANK', 0)}}.pt")
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_model_of_one(tmp_path):
+    script = tmp_path / "run.py"
+    script.write_text(TOGETHER.format(tests=str(Path(__file__).parent)))
+    for processes in (1, 2):
+        command = [sys.executable, str(script), str(tmp_path / str(processes)), str(processes)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    one, first, second = (
+        torch.load(tmp_path / name, weights_only=True) for name in ("1/rank0.pt", "2/rank0.pt", "2/rank1.pt")
+    )
+    for key, value in one.items():
+        assert torch.equal(first[key], second[key]) and torch.allclose(first[key], value, atol=1e-6), key
+
+
 def test_dropout_follows_the_seed(tmp_path):
     def weights(folder, seed):
         model = finetune(classes(24, seed=1), task="classification", model=tiny(dropout=0.3), seed=seed,
