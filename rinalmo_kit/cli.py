@@ -275,6 +275,8 @@ def _finetune(options: argparse.Namespace) -> int:
         recipe, folds = read_table(Path(recipe), task=options.task), 1
     else:
         folds = recipe_named(recipe).folds
+    if options.fold != "all" and not options.fold.lstrip("-").isdecimal():
+        raise ValueError(f"--fold {options.fold}: expected a number, or all")
     numbers = range(folds) if options.fold == "all" else [int(options.fold)]
     for fold in numbers:
         output = Path(options.output) / f"fold-{fold}" if options.fold == "all" else Path(options.output)
@@ -377,7 +379,7 @@ def _pretrain(options: argparse.Namespace) -> int:
     from .pretraining import pretrain
 
     pretrain(
-        options.corpus,
+        Path(options.corpus),
         output=options.output,
         model=options.model or size(options.size),
         steps=options.steps,
@@ -404,7 +406,7 @@ def _plan(options: argparse.Namespace) -> int:
         raise ValueError("give a corpus or --tokens, one of the two")
     print(
         plan(
-            options.corpus or options.tokens,
+            Path(options.corpus) if options.corpus else options.tokens,
             model=options.size,
             gpu=options.gpu,
             n_gpus=options.n,

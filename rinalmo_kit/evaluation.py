@@ -186,6 +186,10 @@ def _models(model: Any) -> list[Any]:
         model = [folder / "model.safetensors" for folder in folders]
     if isinstance(model, str) and model in ("trivial", *BASELINES):
         return [model]
+    if isinstance(model, str | os.PathLike) and Path(model).is_dir():
+        if not (Path(model) / "model.safetensors").exists():
+            raise FileNotFoundError(f"{model} holds no model.safetensors: is its training finished?")
+        model = Path(model) / "model.safetensors"
     return [ready_model(one) for one in (model if isinstance(model, list | tuple) else [model])]
 
 
@@ -254,6 +258,9 @@ def _predicted(model: Any, recipe: Recipe, splits: Splits, *, progress: bool) ->
         )
     with torch.inference_mode():
         table = predict([e.sequence for e in splits.test], model=model, progress=progress)
+    if (recipe.task == "regression") != ("prediction" in table):
+        kinds = ("numbers", "classes") if recipe.task == "regression" else ("classes", "numbers")
+        raise ValueError(f"{recipe.name} has {kinds[0]} to predict; {model.name} predicts {kinds[1]}")
     if recipe.task == "regression":
         values = table["prediction"].to_numpy()
         return np.maximum(values, recipe.lowest) if recipe.lowest is not None else values

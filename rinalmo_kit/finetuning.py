@@ -20,7 +20,7 @@ from .heads import ClassificationHead, RibosomeLoadHead, StructureHead
 from .inference import as_columns, batches_by_length, head_outputs, progress_bar, represent
 from .metrics import THRESHOLDS, task_scores, threshold_scores, tune_threshold
 from .model import Config, Encoder, RiNALMo
-from .recipes import Recipe, Schedule, recipe_named
+from .recipes import Recipe, Schedule, changed, recipe_named
 from .splits import Example, Splits, fingerprint, own_recipe, own_table, splits_of
 from .structure import Structure, greedy_pairs
 from .training import BatchPlan, Run, claim, fit, shuffled_batches
@@ -340,10 +340,7 @@ def prepare(
             raise ValueError("task: say what is to be learned: 'classification', 'regression' or 'structure'")
         table = own_table(recipe, task=task, target=target)
         recipe = own_recipe(table, task=task)
-    fields = {field.name for field in dataclasses.fields(recipe)}
-    if unknown := [name for name in changes or {} if name not in fields]:
-        raise ValueError(f"the recipe has no field {unknown[0]!r}; it has {', '.join(sorted(fields))}")
-    recipe = dataclasses.replace(recipe, **(changes or {}))
+    recipe = changed(recipe, changes or {})
     own = None if table is None else fingerprint(table)
     return recipe, splits_of(recipe, table, fold=fold, limit=limit), own
 
@@ -386,7 +383,7 @@ def plan_of(recipe: Recipe, lengths: list[int], *, seed: int) -> BatchPlan:
     """Batches of a recipe's run."""
 
     def epoch(number: int) -> list[list[int]]:
-        longest = recipe.max_lengths[number] if recipe.max_lengths else None
+        longest = recipe.max_lengths[: number + 1][-1] if recipe.max_lengths else None
         return shuffled_batches(lengths, batch_size=recipe.batch_size, seed=(seed, number), longest=longest)
 
     return BatchPlan(epoch, epochs=recipe.epochs, steps=recipe.steps)

@@ -8,13 +8,15 @@ Where the paper's text and the official code differ (spec §7), the entry's ``so
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import NoneType, UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from .model import Config
 from .tables import FAMILIES
 
-__all__ = ["PAPER", "RECIPES", "Pretraining", "Recipe", "Schedule", "recipe_named"]
+__all__ = ["PAPER", "RECIPES", "Pretraining", "Recipe", "Schedule", "changed", "recipe_named"]
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,8 @@ class Recipe:
         Resample the training rows of each class (paper, "ncRNA family classification").
     gradient_clip : float or None
     max_lengths : tuple of int
-        One entry an epoch: longer sequences are left out of it whole. Empty: all sequences in all epochs.
+        One entry an epoch, the last for all that follow: longer sequences are left out of it whole. Empty: all
+        sequences in all epochs.
     steps : int or None
         Stop after this many steps, in the middle of an epoch if need be.
     start : str or Config
@@ -396,6 +399,66 @@ def recipe_named(name: str) -> Recipe:
     if name not in RECIPES:
         raise ValueError(f"unknown recipe {name!r}; known: {', '.join(RECIPES)}")
     return RECIPES[name]
+
+
+LEAST = {"epochs": 1, "batch_size": 1, "steps": 1, "folds": 1, "pad_to": 1, "lr": 0, "encoder_lr": 0}
+SCORES = {
+    "structure": ("precision", "recall", "f1"),
+    "binary": ("accuracy", "precision", "recall", "specificity", "f1"),
+    "multiclass": ("accuracy", "f1"),
+    "regression": ("r2", "spearman", "pearson"),
+}
+"""Scores by which the best epoch of a task can be chosen."""
+
+
+def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    """Return the recipe with other values in some of its fields.
+
+    Raises
+    ------
+    ValueError
+        For a field that there is not, or a value that it cannot have; says which it can.
+
+    Examples
+    --------
+    >>> changed(RECIPES["mrl"], {"epochs": 3}).epochs
+    3
+    >>> changed(RECIPES["mrl"], {"epochs": "three"})
+    Traceback (most recent call last):
+    ...
+    ValueError: epochs='three': expected a whole number, 1 or more
+    """
+    kinds = get_type_hints(Recipe)
+    for name, value in changes.items():
+        if name not in kinds:
+            raise ValueError(f"the recipe has no field {name!r}; it has {', '.join(sorted(kinds))}")
+        wanted = _expected(name, kinds[name], value)
+        if name == "best" and value is not None and value not in SCORES[recipe.task]:
+            wanted = f"None or one of {', '.join(SCORES[recipe.task])}"
+        if wanted:
+            raise ValueError(f"{name}={value!r}: expected {wanted}")
+    return replace(recipe, **changes)
+
+
+def _expected(name: str, kind: Any, value: Any) -> str:
+    """Say what a field takes, if it does not take this value; else nothing."""
+    kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    if value is None and NoneType in kinds:
+        return ""
+    kind = kinds[0]
+    if get_origin(kind) is Literal:
+        return "" if value in get_args(kind) else f"one of {', '.join(get_args(kind))}"
+    if get_origin(kind) is tuple:
+        return "" if isinstance(value, tuple | list) else "several values, as in (1, 2)"
+    if kind in (int, float):
+        fits = isinstance(value, int | kind) and not isinstance(value, bool)
+        if fits and math.isfinite(value) and value >= LEAST.get(name, -math.inf):
+            return ""
+        least = f", {LEAST[name]} or more" if name in LEAST else ""
+        return ("a whole number" if kind is int else "a number") + least
+    if isinstance(value, kinds):
+        return ""
+    return {bool: "True or False", str: "text"}.get(kind, f"a {kind.__name__}")
 
 
 @dataclass(frozen=True)

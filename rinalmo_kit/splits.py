@@ -227,10 +227,7 @@ def own_table(
         _own_target(task, *row) for row in zip(ids, table["sequence"], data[target], strict=True)
     ]
     if "split" in data:
-        table["split"] = list(data["split"].astype(str).replace({"val": "validation", "valid": "validation"}))
-        unknown = sorted(set(table["split"]) - {"train", "validation", "test"})
-        if unknown:
-            raise ValueError(f"split {unknown[0]!r}: expected train, validation or test")
+        table["split"] = [_own_split(*row) for row in zip(ids, data["split"], strict=True)]
     else:
         different = sorted(set(table["sequence"]), key=lambda sequence: zlib.crc32(sequence.encode()))
         share = max(1, round(len(different) / 10))
@@ -277,6 +274,17 @@ def _own_sequence(name: str, value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"{name!r}: expected a sequence, found {value!r}")
     return clean(value, name=name)
+
+
+SPLITS = {"train": "train", "test": "test", **dict.fromkeys(("validation", "val", "valid"), "validation")}
+
+
+def _own_split(name: str, value: Any) -> str:
+    split = SPLITS.get(str(value).strip().lower())
+    if split is None:
+        found = "nothing" if value is None or value != value else repr(value)
+        raise ValueError(f"{name!r}: expected train, validation or test in the column split, found {found}")
+    return split
 
 
 def _own_target(task: str, name: str, sequence: str, value: Any) -> Any:

@@ -290,7 +290,10 @@ def fit(
         **trainer_options,
     }
     with quiet(), warnings.catch_warnings():
-        trainer = lightning.Trainer(**options)
+        try:
+            trainer = lightning.Trainer(**options)
+        except TypeError as error:  # an option that there is not
+            raise ValueError(f"Lightning takes no such option: {error}") from error
         # Lightning does not know that a BatchPlan starts where the run was stopped
         warnings.filterwarnings("ignore", ".*(dataloader is not resumable|exists and is not empty).*")
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
@@ -339,12 +342,24 @@ def claim(output: Path, facts: dict[str, Any]) -> None:
             temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
         return
     old = json.loads(path.read_text(encoding="utf-8"))
+    old, facts = _flat(old), _flat(facts)
     differs = [key for key in sorted(old.keys() | facts.keys()) if old.get(key) != facts.get(key)]
     if differs:
-        lines = "\n".join(f"  {key}: {old.get(key)!r} there, {facts.get(key)!r} asked for" for key in differs)
+        lines = "\n".join(
+            "  data: other training rows there than asked for"
+            if key == "data"
+            else f"  {key}: {old.get(key)!r} there, {facts.get(key)!r} asked for"
+            for key in differs
+        )
         raise ValueError(
             f"{output} holds another run; choose another folder, or delete it to start anew\n{lines}"
         )
+
+
+def _flat(facts: dict[str, Any]) -> dict[str, Any]:
+    """Facts with those of a recipe among the others."""
+    inner = facts.get("recipe")
+    return {**inner, **facts, "recipe": inner.get("name")} if isinstance(inner, dict) else facts
 
 
 def default_precision(accelerator: str = "auto") -> str:

@@ -182,7 +182,11 @@ def test_structures_of_my_own(tmp_path):
         ({"sequence": ["ACGU"], "y": [float("nan")]}, "regression", "'row 1': expected a number, found nan"),
         ({"seq": ["ACGU"], "label": [1]}, "classification", "needs the columns sequence and label"),
         ({"sequence": ["ACGU"], "dot_bracket": ["(.)"]}, "structure", "row 1"),
-        ({"sequence": ["ACGU"], "label": [1], "split": ["dev"]}, "classification", "split 'dev': expected"),
+        (
+            {"sequence": ["ACGU"], "label": [1], "split": ["dev"]},
+            "classification",
+            "'row 1': expected train, validation or test in the column split, found 'dev'",
+        ),
         ({"sequence": ["ACGU"], "label": [1]}, "folding", "task='folding': expected one of"),
     ],
 )
