@@ -270,9 +270,8 @@ def pretrain(
     run = PretrainingRun(model, data, held_out, corpus=corpus, lr=facts["lr"], seed=seed)
     if trainer_options.get("strategy") == "fsdp":
         trainer_options["strategy"] = FSDPStrategy(auto_wrap_policy={Block}, state_dict_type="full")
-    options = {"log_every_n_steps": min(50, max(1, len(run.plan) // 20)), **trainer_options}
     every = {"validate_every": validate_every, "checkpoint_every": checkpoint_every}
-    trainer = fit(run, data, held_out, output=output, clip=PAPER.clip, **every, **options)
+    trainer = fit(run, data, held_out, output=output, clip=PAPER.clip, **every, **trainer_options)
     if not isinstance(trainer.strategy, FSDPStrategy):
         if held_out is not None and run.validated_at != run.position:
             trainer.validate(run, held_out, verbose=False)

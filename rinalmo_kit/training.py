@@ -282,6 +282,7 @@ def fit(
         "gradient_clip_val": clip,
         "val_check_interval": min(validate_every or len(run.plan), len(run.plan)),
         "num_sanity_val_steps": 0,
+        "log_every_n_steps": min(50, max(1, len(run.plan) // 20)),
         "use_distributed_sampler": False,  # the plan shares its batches out itself
         "precision": default_precision(trainer_options.get("accelerator", "auto")),
         "logger": loggers(output),
@@ -297,6 +298,7 @@ def fit(
         # Lightning does not know that a BatchPlan starts where the run was stopped
         warnings.filterwarnings("ignore", ".*(dataloader is not resumable|exists and is not empty).*")
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated.*")  # Lightning's own use of torch
         warnings.filterwarnings("ignore", ".*sync_dist=True.*")  # scores are of all rows on every process
         handler = signal.getsignal(signal.SIGINT)
         try:

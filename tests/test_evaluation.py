@@ -162,6 +162,20 @@ def test_a_model_for_other_classes_is_refused():
         evaluate("trivial", "ss")
 
 
+def test_a_model_of_another_kind_or_an_unfinished_run_is_refused(tmp_path):
+    classifier = model_with(ClassificationHead(32, 8, 1), labels=("a", "b"))
+    table = classes(8, seed=0).assign(y=1.0)
+    with pytest.raises(ValueError, match=r"own data has numbers to predict; .* predicts classes"):
+        evaluate(classifier, table, task="regression", target="y")
+    with pytest.raises(ValueError, match=r"own data has classes to predict; .* predicts numbers"):
+        evaluate(model_with(RibosomeLoadHead(32), pad_to=102), table, task="classification")
+    with pytest.raises(FileNotFoundError, match=r"holds no model\.safetensors: is its training finished"):
+        evaluate(tmp_path, table, task="classification")
+    labels = tuple(sorted(table["label"].unique()))
+    rk.save(model_with(ClassificationHead(32, 8, 1), labels=labels), tmp_path / "model.safetensors")
+    assert len(evaluate(tmp_path, table, task="classification", draws=0).samples) == 8
+
+
 def test_a_test_set_that_was_trained_on_gives_a_warning(data):
     from rinalmo_kit.leaks import LeakWarning
 

@@ -337,6 +337,21 @@ def test_lightning_keeps_quiet(tmp_path, caplog):
     assert not [record for record in caplog.records if "lightning" in record.name]
 
 
+def test_a_short_run_has_a_curve(tmp_path):
+    options = {name: value for name, value in QUIET.items() if name != "log_every_n_steps"}
+    changes = {**FAST, "epochs": 2}
+    finetune(
+        classes(24, seed=1), task="classification", model=tiny(), output=tmp_path, changes=changes, **options
+    )
+    curve = pd.read_csv(tmp_path / "log" / "version_0" / "metrics.csv")
+    assert curve["train_loss"].notna().sum() >= 2 and curve["val_accuracy"].notna().sum() == 2
+
+
+def test_an_option_that_lightning_does_not_have(tmp_path):
+    with pytest.raises(ValueError, match=r"Lightning takes no such option: .*'devces'"):
+        finetune(classes(24, seed=1), task="classification", model=tiny(), output=tmp_path, devces=2)
+
+
 def test_unknown_names():
     with pytest.raises(ValueError, match=r"unknown recipe 'ss'; known: ss-bprna"):
         finetune("ss", output="nowhere")

@@ -14,7 +14,7 @@ from examples import QUIET
 
 import rinalmo_kit as rk
 from rinalmo_kit.leaks import LeakWarning
-from rinalmo_kit.recipes import RECIPES, recipe_named
+from rinalmo_kit.recipes import RECIPES, changed, recipe_named
 
 PAPER = [name for name in RECIPES if name != "nano-ss"]
 ALL = {
@@ -106,6 +106,24 @@ def test_te_and_el(data, tmp_path, name):
 def test_all_of_the_papers_recipes_are_run_above():
     tested = {*FOLDS, "mrl", "ncrna-0", "ncrna-200", "splice-donor", "splice-acceptor"}
     assert {name for name in PAPER if not name.startswith("ss-")} == tested
+
+
+def test_values_that_a_field_cannot_have_are_refused():
+    mrl = RECIPES["mrl"]
+    for name, value in (("epochs", 0), ("epochs", 1.5), ("epochs", True), ("batch_size", 0), ("lr", -1),
+                        ("lr", float("nan")), ("optimizer", "sgd"), ("loss", "foo"), ("best", "f1"),
+                        ("unfreeze", 3), ("balance", 1), ("train", 7), ("schedule", "linear")):  # fmt: skip
+        with pytest.raises(ValueError, match=f"^{name}=.*: expected "):
+            changed(mrl, {name: value})
+    fine = {
+        "epochs": 2,
+        "lr": 0,
+        "best": None,
+        "gradient_clip": 1,
+        "unfreeze": (),
+        "start": rk.Config(32, 1, heads=2),
+    }
+    assert changed(mrl, fine) == replace(mrl, **fine)
 
 
 def test_recipes_are_those_of_the_paper():

@@ -106,6 +106,15 @@ def test_own_table_without_splits():
     )
 
 
+def test_splits_of_an_own_table():
+    table = classes(4, seed=1).assign(split=["TRAIN ", "valid", "Test", "train"])
+    found = own_table(table, task="classification")
+    assert found["split"].tolist() == ["train", "validation", "test", "train"]
+    for wrong, told in (("holdout", "'holdout'"), (None, "nothing"), (float("nan"), "nothing")):
+        with pytest.raises(ValueError, match=f"'rna 2': expected train, validation or test .* found {told}"):
+            own_table(table.assign(split=["train", "test", wrong, "train"]), task="classification")
+
+
 def test_tables_from_files(tmp_path):
     table = classes(6, seed=1)
     table.to_csv(tmp_path / "t.csv", index=False)

@@ -1,9 +1,11 @@
 """The engine that training runs share: plans of batches, schedules, folders that hold another run."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from rinalmo_kit.recipes import Schedule
+from rinalmo_kit.recipes import RECIPES, Schedule
 from rinalmo_kit.training import BatchPlan, claim, default_precision, shuffled_batches
 
 
@@ -72,6 +74,19 @@ def test_a_folder_with_another_run_is_refused(tmp_path):
     claim(tmp_path / "run", {"recipe": "mrl", "seed": 0, "lr": 1e-4})
     with pytest.raises(ValueError, match=r"holds another run[\s\S]*seed: 0 there, 1 asked for"):
         claim(tmp_path / "run", {"recipe": "mrl", "seed": 1, "lr": 1e-4})
+
+
+def test_of_another_recipe_only_what_differs_is_told(tmp_path):
+    old = dataclasses.asdict(RECIPES["mrl"])
+    claim(tmp_path, {"recipe": old, "start": "micro", "data": 1})
+    with pytest.raises(ValueError, match="holds another run") as found:
+        claim(tmp_path, {"recipe": {**old, "epochs": 3}, "start": "nano", "data": 2})
+    told = str(found.value).splitlines()[1:]
+    assert told == [
+        "  data: other training rows there than asked for",
+        f"  epochs: {old['epochs']} there, 3 asked for",
+        "  start: 'micro' there, 'nano' asked for",
+    ]
 
 
 def test_precision_on_cpu():
