@@ -307,7 +307,10 @@ def fit(
             if not isinstance(error.__context__, KeyboardInterrupt):
                 raise
             signal.signal(signal.SIGINT, handler)
-            raise KeyboardInterrupt(f"stopped at step {run.position}; start it again to go on") from None
+            kept = "goes on from its last checkpoint" if last.exists() else "begins anew: no checkpoint yet"
+            raise KeyboardInterrupt(
+                f"stopped at step {run.position} of {len(run.plan)}; started again it {kept}"
+            ) from None
     if "max_time" in trainer_options and run.position < len(run.plan):
         trainer.save_checkpoint(last)
         raise TimeoutError(

@@ -102,6 +102,15 @@ def test_what_cannot_be_done(arguments, message, fasta, tmp_path, capsys, monkey
     assert code == 2 and message in error and "Traceback" not in error
 
 
+def test_ctrl_c_says_where_training_stopped(capsys, monkeypatch, tmp_path):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt("stopped at step 3 of 6")
+
+    monkeypatch.setattr("rinalmo_kit.finetuning.finetune", stopped)
+    assert cli.main(["finetune", "mrl", "-o", str(tmp_path)]) == 130
+    assert capsys.readouterr().err == "rinalmo-kit: stopped at step 3 of 6\n"
+
+
 def test_options_reach_the_decoder(fasta, capsys):
     cli.main(["fold", str(fasta), "-q", "-t", "1"])
     assert "(" not in capsys.readouterr().out

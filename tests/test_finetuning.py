@@ -307,7 +307,9 @@ def test_ctrl_c_stops_and_the_run_goes_on_afterwards(tmp_path, monkeypatch):
         return step(run, batch, i)
 
     monkeypatch.setattr(FineTuning, "training_step", pressed)
-    with pytest.raises(KeyboardInterrupt, match="stopped at step 3; start it again to go on"):
+    with pytest.raises(
+        KeyboardInterrupt, match=r"stopped at step 3 of 6; started again it goes on from its last"
+    ):
         finetune(rows, model=tiny(), output=tmp_path / "a", **options, **QUIET)
     assert signal.getsignal(signal.SIGINT) is handler and not (tmp_path / "a" / "model.safetensors").exists()
     monkeypatch.setattr(FineTuning, "training_step", step)
