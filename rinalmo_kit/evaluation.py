@@ -334,8 +334,13 @@ def average_scores(scores: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns experiment, group, metric, value and recipes (how many were averaged). Experiments of which a
-        recipe is missing are left out.
+        Columns experiment, group, metric, value, recipes (how many were averaged) and data (what the rows are, if
+        they are not the paper's). Experiments of which a recipe is missing are left out.
+
+    Raises
+    ------
+    ValueError
+        If the scores of a recipe are there twice, as of two models.
 
     Examples
     --------
@@ -348,8 +353,21 @@ def average_scores(scores: pd.DataFrame) -> pd.DataFrame:
     """
     table = scores[scores["fold"].astype(str) == "all"]
     table = table.assign(experiment=[RECIPES[r].experiment if r in RECIPES else "" for r in table["recipe"]])
-    averaged = table[table["experiment"] != ""].groupby(["experiment", "group", "metric"], as_index=False)
-    averaged = averaged.agg(value=("value", "mean"), recipes=("recipe", "nunique"))
+    table = table[table["experiment"] != ""]
+    if (twice := table.duplicated(["recipe", "group", "metric"])).any():
+        raise ValueError(
+            f"{table.loc[twice, 'recipe'].iloc[0]} is there twice: give the scores of one model a recipe"
+        )
+    if "data" not in table:
+        table = table.assign(data="")
+    averaged = table.groupby(["experiment", "group", "metric"], as_index=False).agg(
+        value=("value", "mean"),
+        recipes=("recipe", "nunique"),
+        data=(
+            "data",
+            lambda notes: "; ".join(sorted({note for note in notes if isinstance(note, str) and note})),
+        ),
+    )
     wanted = [sum(r.experiment == name for r in RECIPES.values()) for name in averaged["experiment"]]
     return averaged[averaged["recipes"] == wanted].reset_index(drop=True)
 

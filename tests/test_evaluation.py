@@ -150,6 +150,12 @@ def test_experiments_are_averaged_over_their_recipes():
     assert found[["experiment", "group", "value", "recipes"]].values.tolist() == [
         ["splice", "human", pytest.approx(0.8), 2]
     ]
+    noted = average_scores(scores.assign(data=["a sample", "a stand-in", "", None, ""]))
+    assert noted["data"].tolist() == ["a sample; a stand-in"]
+    with pytest.raises(
+        ValueError, match="splice-donor is there twice: give the scores of one model a recipe"
+    ):
+        average_scores(pd.concat([scores, scores]))
 
 
 def test_a_model_for_other_classes_is_refused():
