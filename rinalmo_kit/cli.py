@@ -148,7 +148,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.add_argument("--freeze-encoder", action="store_true", help="train the language-model head alone")
     command.add_argument("--checkpointing", action="store_true", help="less memory, a third more time")
     command.add_argument("--validate-every", type=int, default=1000, help="in batches (default: 1000)")
-    command.add_argument("--checkpoint-every", type=int, default=200, help="in batches (default: 200)")
+    command.add_argument(
+        "--checkpoint-every", type=int, help="in batches (default: 200, or ten in a shorter run)"
+    )
     command.add_argument("--workers", type=int, default=0, help="processes that load data")
     command.add_argument(
         "--trainer", action="append", default=[], metavar="OPTION=VALUE", help="for Lightning: devices=2"

@@ -216,7 +216,7 @@ def finetune(
     limit: int | None = None,
     changes: Mapping[str, Any] | None = None,
     validate_every: int | None = None,
-    checkpoint_every: int = 200,
+    checkpoint_every: int | None = None,
     **trainer_options: Any,
 ) -> Encoder:
     """Fine-tune an encoder by a recipe of the paper, or on data of your own; a stopped run goes on where it was.
@@ -247,8 +247,8 @@ def finetune(
         Train on at most this many rows, and validate on as many.
     changes : mapping, optional
         Other values for the recipe's fields, such as ``{"epochs": 3, "lr": 3e-4}``.
-    validate_every, checkpoint_every : int
-        In batches; validation by default once an epoch.
+    validate_every, checkpoint_every : int, optional
+        In batches; validation by default once an epoch, checkpoints every 200 batches, or ten in a shorter run.
     **trainer_options
         Passed to :class:`lightning.Trainer` (``accelerator``, ``devices``, ``precision``, …). With several devices use
         ``strategy="ddp_find_unused_parameters_true"``: frozen blocks have no gradients.

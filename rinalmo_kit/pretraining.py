@@ -177,7 +177,7 @@ def pretrain(
     freeze_encoder: bool = False,
     gradient_checkpointing: bool = False,
     validate_every: int = 1000,
-    checkpoint_every: int = 200,
+    checkpoint_every: int | None = None,
     workers: int = 0,
     **trainer_options: Any,
 ) -> RiNALMo:
@@ -214,8 +214,8 @@ def pretrain(
         Train the language-model head alone.
     gradient_checkpointing : bool
         Compute each block again in the backward pass: much less memory (:func:`rinalmo_kit.plan`), a third more time.
-    validate_every, checkpoint_every : int
-        In batches.
+    validate_every, checkpoint_every : int, optional
+        In batches; checkpoints by default every 200, or ten in a shorter run.
     workers : int
         Processes that load data.
     **trainer_options

@@ -233,7 +233,7 @@ def fit(
     output: Path,
     best: str | None = None,
     validate_every: int | None = None,
-    checkpoint_every: int = 200,
+    checkpoint_every: int | None = None,
     clip: float | None = None,
     callbacks: Sequence[Any] = (),
     **trainer_options: Any,
@@ -249,8 +249,8 @@ def fit(
         Folder for checkpoints and logs (CSV and, where it is installed, TensorBoard).
     best : str, optional
         Validation score; the weights that had the highest are kept in ``output/best.ckpt`` too.
-    validate_every, checkpoint_every : int
-        In batches; validation by default once, at the end.
+    validate_every, checkpoint_every : int, optional
+        In batches; validation by default once, at the end, checkpoints every 200, or ten in a shorter run.
     clip : float, optional
         Norm to which gradients are clipped.
     callbacks : sequence
@@ -274,7 +274,8 @@ def fit(
         trainer_options.pop("logger")
     last = output / "last.ckpt"
     saving = {"dirpath": output, "enable_version_counter": False}
-    keepers = [ModelCheckpoint(filename="last", every_n_train_steps=checkpoint_every, **saving)]
+    every = checkpoint_every or min(200, max(1, len(run.plan) // 10))
+    keepers = [ModelCheckpoint(filename="last", every_n_train_steps=every, **saving)]
     if best is not None:
         keepers.append(ModelCheckpoint(filename="best", monitor=best, mode="max", **saving))
     options = {
