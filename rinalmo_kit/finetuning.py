@@ -287,9 +287,8 @@ def finetune(
     model = starting_model(recipe.start if model is None else model)
     start = model.name
     facts = {"recipe": dataclasses.asdict(recipe), "fold": fold, "seed": seed, "mode": mode, "start": start}
-    facts["data"] = zlib.crc32(
-        "".join(e.name + e.sequence for e in splits.train + splits.validation).encode()
-    )
+    rows = [f"{e.name} {e.sequence} {e.target}" for e in splits.train + splits.validation]
+    facts["data"] = zlib.crc32("\n".join(rows).encode())
     claim(output, facts)
     if (finished := output / "model.safetensors").exists():
         return hub.load(finished, device="cpu")

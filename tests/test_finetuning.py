@@ -286,6 +286,14 @@ def test_another_run_in_the_folder_is_refused(tmp_path):
         finetune(classes(24, seed=5), model=tiny(), **options, **QUIET)
 
 
+def test_other_targets_of_the_same_sequences_are_another_run(tmp_path):
+    rows = classes(24, seed=1).assign(other=lambda t: 1 - t["gc"])
+    options = {"task": "regression", "output": tmp_path, "changes": {**FAST, "epochs": 1}}
+    finetune(rows, target="gc", model=tiny(), **options, **QUIET)
+    with pytest.raises(ValueError, match="holds another run"):
+        finetune(rows, target="other", model=tiny(), **options, **QUIET)
+
+
 def test_a_finished_run_is_not_run_again(tmp_path, monkeypatch):
     options = {"task": "classification", "output": tmp_path, "changes": {**FAST, "epochs": 1}}
     first = finetune(classes(24, seed=1), model=tiny(), **options, **QUIET)
