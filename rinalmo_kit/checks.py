@@ -66,7 +66,7 @@ def check() -> Report:
             facts[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             facts[package] = "not installed"
-    model = load("nano-ss")
+    model = load("pico-ss")
     name = torch.cuda.get_device_name() if model.device.type == "cuda" else platform.processor() or "cpu"
     facts["device"] = f"{model.device} ({name}), {torch.get_num_threads()} threads"
     half = ", ".join(attention_backends(model.device, torch.float16))
@@ -92,9 +92,9 @@ def check() -> Report:
 def write_reference(every: int = 25) -> None:
     """Write the reference anew, when the embedded weights change."""
     sequence = load_structures("examples")[0].sequence
-    model = load("nano-ss", device="cpu")
+    model = load("pico-ss", device="cpu")
     content = {
-        "about": f"yeast tRNA-Phe folded by nano-ss, and every {every}th row of its embedding; float32, CPU",
+        "about": f"yeast tRNA-Phe folded by pico-ss, and every {every}th row of its embedding; float32, CPU",
         "sequence": sequence,
         "dot_bracket": fold(sequence, model=model).dot_bracket,
         "every": every,

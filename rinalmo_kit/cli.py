@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "-f", "--format", choices=["dbn", "ct", "bpseq", "json"], help="default: by OUTPUT, or dbn"
     )
     command.add_argument(
-        "-m", "--model", default="nano-ss", help="name or checkpoint file (default: nano-ss)"
+        "-m", "--model", default="pico-ss", help="name or checkpoint file (default: pico-ss)"
     )
     command.add_argument(
         "-t", "--threshold", type=float, help="least pairing probability (default: the model's)"
@@ -50,6 +50,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.add_argument("-o", "--output", help="CSV file; default: standard output")
     command.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
     command.set_defaults(run=_predict)
+
+    command = commands.add_parser("models", help="list all models with size, task, licence and scores")
+    command.set_defaults(run=_models)
+
+    command = commands.add_parser("reproduce", help="make the weights in the package again, tables to scores")
+    command.add_argument("what", choices=["embedded"])
+    command.add_argument(
+        "-o", "--output", required=True, help="folder; what is finished in it is not repeated"
+    )
+    command.add_argument(
+        "--only", nargs="+", metavar="STEP", help="carry out these steps; an unknown one lists all"
+    )
+    command.add_argument(
+        "--smoke", action="store_true", help="a few rows and steps of everything: does it run?"
+    )
+    command.set_defaults(run=_reproduce)
 
     command = commands.add_parser("recipes", help="list the experiments of the paper, or tell one in full")
     command.add_argument("recipe", nargs="?")
@@ -136,7 +152,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.add_argument("-o", "--output", required=True, help="folder for checkpoints, logs and the model")
     start = command.add_mutually_exclusive_group()
     start.add_argument(
-        "--size", choices=["nano", "micro", "mega", "giga"], default="nano", help="from random weights"
+        "--size",
+        choices=["pico", "nano", "micro", "mega", "giga"],
+        default="pico",
+        help="from random weights",
     )
     start.add_argument("-m", "--model", help="go on from this name or checkpoint file")
     command.add_argument("--steps", type=int, help="length of the run in batches")
@@ -160,7 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = commands.add_parser("plan", help="steps, days and memory that pretraining will take")
     command.add_argument("corpus", nargs="?", help="as for pretrain; or --tokens")
     command.add_argument("--tokens", type=float, help="tokens of an epoch")
-    command.add_argument("--size", choices=["nano", "micro", "mega", "giga"], default="nano")
+    command.add_argument("--size", choices=["pico", "nano", "micro", "mega", "giga"], default="pico")
     command.add_argument("--gpu", default="a100-80gb", help="default: a100-80gb; an unknown one lists all")
     command.add_argument("--n", type=int, default=1, help="number of GPUs (default: 1)")
     command.add_argument("--steps", type=int)
@@ -250,6 +269,24 @@ def _predict(options: argparse.Namespace) -> int:
     else:
         with whole_file(Path(options.output)) as temporary:
             table.to_csv(temporary, index=False, float_format="%.6g")
+    return 0
+
+
+def _models(_: argparse.Namespace) -> int:
+    from .registry import models
+
+    table = models().drop(columns=["size", "licence"])
+    print(table.to_string(index=False, na_rep="", float_format="%.3f"))
+    return 0
+
+
+def _reproduce(options: argparse.Namespace) -> int:
+    from .embedded import reproduce
+
+    def report(line: str) -> None:
+        print(line, flush=True)
+
+    reproduce(Path(options.output), only=options.only, smoke=options.smoke, report=report)
     return 0
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from .baselines import BASELINES, trivial
+from .baselines import BASELINES, simple, trivial
 from .files import whole_file
 from .inference import fold_each, predict, progress_bar, ready_model
 from .metrics import (
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Evaluation", "average_scores", "evaluate", "provenance"]
+
+LEARNED = ("trivial", "simple")
+"""Baselines that are learned from the training rows."""
 
 STRUCTURE_COLUMNS = (*StructureScores._fields, "f1_strict")
 KEYS = ["model", "recipe", "group", "fold", "metric"]
@@ -69,7 +72,7 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    model: Encoder | str | os.PathLike | Sequence[Any] = "nano-ss",
+    model: Encoder | str | os.PathLike | Sequence[Any] = "pico-ss",
     on: str | Recipe | pd.DataFrame | Sequence[Structure] = "ss-bprna",
     *,
     task: str | None = None,
@@ -91,7 +94,8 @@ def evaluate(
     model : Encoder, name, path, folder, list of these, or a baseline
         For a recipe with folds, as TE and EL: the models in the order of the folds, or the folder with ``fold-0``,
         ``fold-1``, … that ``rinalmo-kit finetune --fold all`` makes. ``"trivial"`` is the fold with the most pairs, the
-        most frequent class or the mean of the training targets; ``"viennarna"`` folds by free energy.
+        most frequent class or the mean of the training targets; ``"simple"`` a classical learner
+        (:func:`rinalmo_kit.baselines.simple`); ``"viennarna"`` folds by free energy.
     on : str, Recipe, DataFrame or sequence of Structure
         Name of a recipe, or your own data as for :func:`rinalmo_kit.finetune`. Rows marked ``test`` are taken; without
         a column ``split``, all rows, but of a table that the model was trained on those that were kept for testing.
@@ -132,6 +136,8 @@ def evaluate(
     recipe, table = _recipe_and_table(on, task, target, seen)
     if isinstance(model, str) and model in BASELINES and recipe.task != "structure":
         raise ValueError(f"{model!r} folds; it has no prediction for {recipe.name}")
+    if isinstance(model, str) and model == "simple" and recipe.task == "structure":
+        raise ValueError(f"'simple' predicts classes and numbers; {recipe.name} is about structures")
     folds = _folds(recipe, fold)
     models = _one_a_fold(models, len(folds))
     parts, labels = [], None
@@ -184,7 +190,7 @@ def _models(model: Any) -> list[Any]:
             Path(model).glob("fold-*"), key=lambda folder: int(folder.name.removeprefix("fold-"))
         )
         model = [folder / "model.safetensors" for folder in folders]
-    if isinstance(model, str) and model in ("trivial", *BASELINES):
+    if isinstance(model, str) and model in (*LEARNED, *BASELINES):
         return [model]
     if isinstance(model, str | os.PathLike) and Path(model).is_dir():
         if not (Path(model) / "model.safetensors").exists():
@@ -250,7 +256,12 @@ def _folded(model: Any, examples: list[Example]) -> Any:
 
 def _predicted(model: Any, recipe: Recipe, splits: Splits, *, progress: bool) -> Sequence[Any]:
     if isinstance(model, str):
-        return [trivial(recipe.task, [e.target for e in splits.train])] * len(splits.test)
+        targets = [e.target for e in splits.train]
+        if model == "trivial":
+            return [trivial(recipe.task, targets)] * len(splits.test)
+        return simple(
+            recipe.task, [e.sequence for e in splits.train], targets, [e.sequence for e in splits.test]
+        )
     if recipe.task != "regression" and model.labels and not set(splits.labels) <= set(model.labels):
         raise ValueError(
             f"{model.name} was trained for other classes than those of {recipe.name}: "

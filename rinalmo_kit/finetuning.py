@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from . import hub
 from .heads import ClassificationHead, RibosomeLoadHead, StructureHead
@@ -34,7 +34,13 @@ __all__ = ["finetune", "loss_of", "structure_loss"]
 Mode = Literal["full", "lora", "frozen"]
 
 
-def structure_loss(logits: Tensor, pairs: NDArray[np.int64], *, by_length: bool = False) -> Tensor:
+def structure_loss(
+    logits: Tensor,
+    pairs: NDArray[np.int64],
+    *,
+    values: NDArray[np.float32] | None = None,
+    by_length: bool = False,
+) -> Tensor:
     """Binary cross-entropy over the pairs i < j: their mean (paper), or their sum divided by the length.
 
     With the mean, the loss of a long RNA, and the gradient of its few pairs, vanish as 1/L. Divided by L, every
@@ -45,11 +51,18 @@ def structure_loss(logits: Tensor, pairs: NDArray[np.int64], *, by_length: bool 
     logits : Tensor
         (L, L), symmetric.
     pairs : ndarray of int64, shape (n, 2)
+    values : ndarray of float32, shape (n,), optional
+        Probability of each pair, where the pairs are not certain; all others have none.
+    by_length : bool
+        Divide the sum by the length.
     """
     length = len(logits)
     i, j = torch.from_numpy(pairs).to(logits.device).unbind(1)
     logits = logits.float()
-    total = torch.triu(F.softplus(logits), diagonal=1).sum() - logits[i, j].sum()
+    of_pairs = logits[i, j]
+    if values is not None:
+        of_pairs = of_pairs * torch.from_numpy(values).to(logits.device)
+    total = torch.triu(F.softplus(logits), diagonal=1).sum() - of_pairs.sum()
     return total / (length if by_length else length * (length - 1) / 2)
 
 
@@ -64,12 +77,14 @@ def loss_of(kind: str, outputs: list[Tensor] | Tensor, targets: Sequence[Any]) -
     outputs
         From :func:`rinalmo_kit.inference.head_outputs`.
     targets
-        Structures, indices of classes, or numbers in the scale of the outputs.
+        Structures or :class:`rinalmo_kit.thermodynamics.LikelyPairs`, indices of classes, or numbers in the scale of
+        the outputs.
     """
     if kind in ("pairs", "pairs-by-length"):
         by_length = kind == "pairs-by-length"
         losses = [
-            structure_loss(one, s.pairs, by_length=by_length) for one, s in zip(outputs, targets, strict=True)
+            structure_loss(one, s.pairs, values=getattr(s, "values", None), by_length=by_length)
+            for one, s in zip(outputs, targets, strict=True)
         ]
         return torch.stack(losses).mean()
     outputs = outputs.float()
@@ -215,6 +230,7 @@ def finetune(
     seed: int = 0,
     limit: int | None = None,
     changes: Mapping[str, Any] | None = None,
+    splits: Splits | None = None,
     validate_every: int | None = None,
     checkpoint_every: int | None = None,
     **trainer_options: Any,
@@ -232,7 +248,7 @@ def finetune(
         model is returned.
     model : Encoder, name, path or Config, optional
         Start from this; a Config means random weights, and an encoder of another kind comes from
-        :func:`rinalmo_kit.adapters.adapt`. Default: the recipe's ``start``, the embedded ``"nano"`` (the paper's model
+        :func:`rinalmo_kit.adapters.adapt`. Default: the recipe's ``start``, the embedded ``"pico"`` (the paper's model
         is ``"giga"``). It is changed in place. A head that fits the task is kept, else a new one is made.
     task, target : str, optional
         For your own data: what is learned, and the column it stands in.
@@ -247,6 +263,8 @@ def finetune(
         Train on at most this many rows, and validate on as many.
     changes : mapping, optional
         Other values for the recipe's fields, such as ``{"epochs": 3, "lr": 3e-4}``.
+    splits : Splits, optional
+        Examples to train on and to validate with in place of those that the recipe selects.
     validate_every, checkpoint_every : int, optional
         In batches; validation by default once an epoch, checkpoints every 200 batches, or ten in a shorter run.
     **trainer_options
@@ -282,7 +300,9 @@ def finetune(
     if mode not in ("full", "lora", "frozen"):
         raise ValueError(f"mode={mode!r}: expected 'full', 'lora' or 'frozen'")
     output = Path(output)
-    recipe, splits, own = prepare(recipe, task=task, target=target, fold=fold, limit=limit, changes=changes)
+    given = splits is not None
+    options = {"task": task, "target": target, "fold": fold, "limit": limit, "changes": changes}
+    recipe, splits, own = prepare(recipe, splits, **options)
     torch.manual_seed(seed)
     model = starting_model(recipe.start if model is None else model)
     start = model.name
@@ -301,7 +321,7 @@ def finetune(
     validation = DataLoader(sorted(splits.validation, key=len), batch_size=16, collate_fn=list)
     trainer = fit(
         run,
-        DataLoader(splits.train, batch_sampler=plan, collate_fn=list),
+        DataLoader(Mutated(splits.train, recipe.mutate, seed), batch_sampler=plan, collate_fn=list),
         validation,
         output=output,
         best=recipe.best and f"val_{recipe.best}",
@@ -320,6 +340,8 @@ def finetune(
         merge_lora(model)
     model.requires_grad_(True).eval()
     model.about = about(recipe, fold=fold, limit=limit, start=start, earlier=model.about)
+    if given:  # which rows these are, nobody has said
+        model.about |= {"dataset": "own data", "standin": None}
     if own is not None:
         model.about["own data"] = own
     if trainer.is_global_zero:
@@ -328,7 +350,14 @@ def finetune(
 
 
 def prepare(
-    recipe: Any, *, task: str | None, target: str | None, fold: int, limit: int | None, changes: Any
+    recipe: Any,
+    splits: Splits | None,
+    *,
+    task: str | None,
+    target: str | None,
+    fold: int,
+    limit: int | None,
+    changes: Any,
 ) -> tuple[Recipe, Splits, int | None]:
     """Find the recipe and its examples, from a name or from a user's own data, and the latter's fingerprint."""
     table = None
@@ -341,7 +370,7 @@ def prepare(
         recipe = own_recipe(table, task=task)
     recipe = changed(recipe, changes or {})
     own = None if table is None else fingerprint(table)
-    return recipe, splits_of(recipe, table, fold=fold, limit=limit), own
+    return recipe, splits or splits_of(recipe, table, fold=fold, limit=limit), own
 
 
 def starting_model(model: Encoder | str | os.PathLike | Config) -> Encoder:
@@ -379,13 +408,54 @@ def represent_once(model: Encoder, examples: list[Example]) -> None:
 
 
 def plan_of(recipe: Recipe, lengths: list[int], *, seed: int) -> BatchPlan:
-    """Batches of a recipe's run."""
+    """Batches of a recipe's run; what stands in them is (epoch, number of the example)."""
 
-    def epoch(number: int) -> list[list[int]]:
+    def epoch(number: int) -> list[list[tuple[int, int]]]:
         longest = recipe.max_lengths[: number + 1][-1] if recipe.max_lengths else None
-        return shuffled_batches(lengths, batch_size=recipe.batch_size, seed=(seed, number), longest=longest)
+        batches = shuffled_batches(
+            lengths, batch_size=recipe.batch_size, seed=(seed, number), longest=longest
+        )
+        return [[(number, i) for i in batch] for batch in batches]
 
     return BatchPlan(epoch, epochs=recipe.epochs, steps=recipe.steps)
+
+
+PAIRS = np.array(["GC", "CG", "AU", "UA", "GU", "UG"])
+PAIR_RATES = np.array([0.28, 0.28, 0.17, 0.17, 0.05, 0.05])
+
+
+class Mutated(Dataset):
+    """Examples asked for as (epoch, number); of half of the structures, another homologue in every epoch.
+
+    Parameters
+    ----------
+    examples : list of Example
+    rate : float
+        Share of the base pairs, and of the unpaired nucleotides, that are drawn anew; pairs stay pairs. 0: the
+        examples as they are.
+    seed : int
+    """
+
+    def __init__(self, examples: list[Example], rate: float, seed: int) -> None:
+        self.examples, self.rate, self.seed = examples, rate, seed
+
+    def __getitem__(self, item: tuple[int, int]) -> Example:
+        epoch, i = item
+        example = self.examples[i]
+        rng = np.random.default_rng((self.seed, epoch, i))
+        if not self.rate or rng.random() < 0.5:
+            return example
+        letters = np.array(list(example.sequence))
+        pairs = example.target.pairs
+        single = np.ones(len(letters), dtype=bool)
+        single[pairs] = False
+        single &= rng.random(len(letters)) < self.rate
+        letters[single] = rng.choice(list("ACGU"), single.sum())
+        known = np.isin(np.char.add(letters[pairs[:, 0]], letters[pairs[:, 1]]), PAIRS)
+        pairs = pairs[known & (rng.random(len(pairs)) < self.rate)]
+        drawn = rng.choice(PAIRS, len(pairs), p=PAIR_RATES).astype("U2")
+        letters[pairs] = drawn.view("U1").reshape(-1, 2)
+        return dataclasses.replace(example, sequence="".join(letters))
 
 
 def restore(run: FineTuning, path: Path) -> None:

@@ -190,6 +190,8 @@ class _CPUConvolution(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         options = (None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1)
         backward = torch.ops.aten.convolution_backward
+        if x.dtype == torch.bfloat16:  # where the processor has units for it, channels-last is the fast way
+            return backward(gradient, x, weight, *options, [True, True, False])[:2]
         of_x = backward(gradient, x, weight, *options, [True, False, False])[0]
         of_weight = backward(gradient.contiguous(), x.contiguous(), weight, *options, [False, True, False])[1]
         return of_x, of_weight

@@ -23,8 +23,10 @@ from .tables import FAMILIES
 
 __all__ = ["EMBEDDED", "OFFICIAL", "load", "save"]
 
-EMBEDDED = {"nano-ss": "nano-ss.safetensors", "nano": "nano-ss.safetensors"}
-"""Models inside the package → file under ``weights/``. ``nano`` is the encoder of ``nano-ss`` without its head."""
+WEIGHTS = Path(__file__).parent / "weights"
+
+EMBEDDED = {"pico-ss": "pico-ss.safetensors", "pico": "pico.safetensors"}
+"""Models inside the package → file under ``weights/``: first the structure model, then the encoder it was made from."""
 
 RECORD = "https://zenodo.org/records/15043668/files"
 OFFICIAL: dict[str, tuple[str, str | None]] = {
@@ -64,8 +66,12 @@ OFFICIAL_FACTS: dict[str, dict[str, Any]] = {
 """What predictions need to know and the official files do not say (spec §3.4, §5)."""
 
 
+FACTS = ("labels", "pad_to", "calibration", "about")
+"""What a file says of a model beside its weights."""
+
+
 def load(
-    name_or_path: str | os.PathLike = "nano-ss",
+    name_or_path: str | os.PathLike = "pico-ss",
     *,
     config: Config | None = None,
     device: torch.device | str | None = None,
@@ -76,7 +82,7 @@ def load(
     Parameters
     ----------
     name_or_path : str or path
-        ``"nano-ss"`` (structure) and ``"nano"`` (encoder) come with the package. ``"micro"``, ``"mega"``,
+        ``"pico-ss"`` (structure) and ``"pico"`` (encoder) come with the package. ``"micro"``, ``"mega"``,
         ``"giga"`` and the fine-tuned ``"giga-ss-bprna"``, … (:data:`OFFICIAL`) are downloaded once from their
         public record, or taken from ``$RINALMO_KIT_DATA`` where there is no internet.
         Else a file: ``.pt``, ``.ckpt`` or ``.safetensors`` in any layout of the official code, or saved by
@@ -104,13 +110,13 @@ def load(
 
     Examples
     --------
-    >>> model = load("nano-ss", device="cpu")
+    >>> model = load("pico-ss", device="cpu")
     >>> model.config.dim, type(model.head).__name__
-    (320, 'StructureHead')
+    (192, 'StructureHead')
     """
     name = os.fspath(name_or_path)
     if name in EMBEDDED:
-        path = Path(__file__).parent / "weights" / EMBEDDED[name]
+        path = WEIGHTS / EMBEDDED[name]
     elif name in OFFICIAL:
         path = official_file(name)
     elif os.sep in name or Path(name).suffix or isinstance(name_or_path, os.PathLike):
@@ -121,8 +127,6 @@ def load(
             "or give the path of a checkpoint file"
         )
     model = model_from_state(*read_state(path), config=config, source=str(path))
-    if name == "nano":
-        model.head = model.threshold = None
     model.name = name if name in EMBEDDED or name in OFFICIAL else path.name
     for fact, value in OFFICIAL_FACTS.get(name, {}).items():
         setattr(model, fact, value)
@@ -161,7 +165,7 @@ def save(model: Encoder, path: str | os.PathLike, *, dtype: torch.dtype | None =
             torch.tensor([v], dtype=torch.float64) for v in model.scaler
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    facts = {"labels": model.labels, "pad_to": model.pad_to, "about": model.about}
+    facts = {name: getattr(model, name) for name in FACTS}
     metadata = {"format": "pt", "rinalmo_kit": json.dumps({k: v for k, v in facts.items() if v})}
     if isinstance(model, RiNALMo):
         metadata["heads"] = str(model.config.heads)
@@ -241,6 +245,8 @@ def model_from_state(
     facts = json.loads(beside.get("rinalmo_kit", "{}"))
     model.labels = tuple(facts["labels"]) if "labels" in facts else None
     model.pad_to, model.about = facts.get("pad_to"), facts.get("about", {})
+    if "calibration" in facts:
+        model.calibration = tuple((x, y) for x, y in facts["calibration"])
     return model
 
 

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .confidence import expected_f1, read_off
 from .heads import ClassificationHead, RibosomeLoadHead, StructureHead
 from .hub import load
 from .model import Encoder
@@ -54,7 +55,7 @@ def folding_model(model: Encoder | str | os.PathLike) -> Encoder:
     if not isinstance(model.head, StructureHead):
         kind = "no task head" if model.head is None else f"a {type(model.head).__name__}"
         raise ValueError(
-            f"{model.name} cannot fold: it has {kind}; use one with a structure head, such as 'nano-ss'"
+            f"{model.name} cannot fold: it has {kind}; use one with a structure head, such as 'pico-ss'"
         )
     return model
 
@@ -87,7 +88,7 @@ def notice(name: str, sequence: str, *, gaps: bool = False) -> None:
 def embed(
     sequences: Sequences,
     *,
-    model: Encoder | str | os.PathLike = "nano",
+    model: Encoder | str | os.PathLike = "pico",
     pool: Literal["cls", "mean"] | None = None,
     progress: bool = False,
 ) -> list[NDArray[np.float32]] | NDArray[np.float32]:
@@ -119,7 +120,7 @@ def embed(
     Examples
     --------
     >>> [e.shape for e in embed(["GGGAAACCC", "ACGU"])], embed("ACGU", pool="cls").shape
-    ([(9, 320), (4, 320)], (1, 320))
+    ([(9, 192), (4, 192)], (1, 192))
     """
     if pool not in (None, "cls", "mean"):
         raise ValueError(f"pool={pool!r}: expected None, 'cls' or 'mean'")
@@ -165,7 +166,7 @@ def batches_by_length(lengths: list[int], budget: int = TOKEN_BUDGET) -> Iterato
 def fold(
     sequences: Sequences,
     *,
-    model: Encoder | str | os.PathLike = "nano-ss",
+    model: Encoder | str | os.PathLike = "pico-ss",
     threshold: float | None = None,
     canonical_only: bool = True,
     min_loop: int = 4,
@@ -218,7 +219,7 @@ def fold(
 
 
 def fold_each(
-    records: Iterable[tuple[str, str]], *, model: Encoder | str | os.PathLike = "nano-ss", **options: Any
+    records: Iterable[tuple[str, str]], *, model: Encoder | str | os.PathLike = "pico-ss", **options: Any
 ) -> Iterator[Structure]:
     """Fold (name, sequence) records one at a time, as they come; the options are those of :func:`fold`.
 
@@ -246,6 +247,8 @@ def refold(
 ) -> Structure:
     """Decode a structure's probabilities again, with another threshold or other rules; the model is not run.
 
+    With `model`, its threshold is the default, and its calibration gives the new pairs a confidence.
+
     Examples
     --------
     >>> s = fold("GGGGAAAACCCC")
@@ -263,12 +266,15 @@ def refold(
         canonical_only=canonical_only,
         min_loop=min_loop,
     )
-    return Structure(structure.sequence, pairs, structure.name, structure.probabilities)
+    confidence = None
+    if model is not None and model.calibration is not None:
+        confidence = read_off(model.calibration, expected_f1(structure.probabilities, pairs))
+    return Structure(structure.sequence, pairs, structure.name, structure.probabilities, confidence)
 
 
 @torch.inference_mode()
 def pair_probabilities(
-    sequence: str, *, model: Encoder | str | os.PathLike = "nano-ss"
+    sequence: str, *, model: Encoder | str | os.PathLike = "pico-ss"
 ) -> NDArray[np.float32]:
     """Pairing probability of every two nucleotides of one sequence: float32 (L, L), symmetric, zero diagonal."""
     model = folding_model(model)
@@ -343,8 +349,8 @@ def predict(
     Examples
     --------
     >>> from rinalmo_kit.heads import ClassificationHead
-    >>> encoder = load("nano", device="cpu")
-    >>> encoder.head, encoder.labels = ClassificationHead(320, 16, 2), ("tRNA", "other")
+    >>> encoder = load("pico", device="cpu")
+    >>> encoder.head, encoder.labels = ClassificationHead(192, 16, 2), ("tRNA", "other")
     >>> list(predict(["ACGUACGU", "GGCC"], model=encoder).columns)
     ['name', 'label', 'probability', 'P(tRNA)', 'P(other)']
     """

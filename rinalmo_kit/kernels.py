@@ -18,22 +18,23 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-__all__ = ["add_dropped", "attention", "gated", "serve"]
+__all__ = ["add_dropped", "attention", "gated", "grouped_attention", "serve"]
 
 LEVELS = 1 << 16  # of a random number of 16 bits
 PIECE = 1 << 19  # attention weights that are computed together: 2 MB in float32
 ROWS = 256  # tokens whose SwiGLU is computed together
+WASTE = 1.25  # attention weights computed for a group of sequences, padded, at most, beside those needed
 
 
 def serve(x: Tensor) -> bool:
-    """Tell whether these functions are the way to train on `x`: CPU, single or double precision, gradients wanted.
+    """Tell whether these functions are the way to train on `x`: CPU, no float16, gradients wanted.
 
     Examples
     --------
-    >>> serve(torch.ones(2)), serve(torch.ones(2, dtype=torch.bfloat16))
+    >>> serve(torch.ones(2)), serve(torch.ones(2, dtype=torch.float16))
     (True, False)
     """
-    return x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and torch.is_grad_enabled()
+    return x.device.type == "cpu" and x.dtype != torch.float16 and torch.is_grad_enabled()
 
 
 def dropped_levels(p: float) -> int:
@@ -179,6 +180,109 @@ class _Attention(torch.autograd.Function):
         return dq.mul_(scale), dk.mul_(scale), dv, None, None
 
 
+def groups(lengths: Sequence[int], heads: int) -> Iterator[tuple[slice, Tensor, int]]:
+    """Neighbouring sequences whose attention is computed together.
+
+    Yields
+    ------
+    tokens : slice
+        Theirs, in the packed batch.
+    rows : Tensor
+        int64 (tokens,), the row of each token in the padded group.
+    count : int
+        Sequences of the group.
+    """
+    first, start = 0, 0
+    while first < len(lengths):
+        last, needed, width = first, 0, 0
+        while last < len(lengths):
+            wider = max(width, lengths[last])
+            more, padded = needed + lengths[last] ** 2, (last + 1 - first) * wider**2
+            if last > first and (padded > WASTE * more or padded * heads > PIECE):
+                break
+            last, needed, width = last + 1, more, wider
+        here = torch.tensor(lengths[first:last])
+        stop = start + int(here.sum())
+        rows = (torch.arange(width) < here[:, None]).flatten().nonzero().squeeze(1)
+        if stop > start:
+            yield slice(start, stop), rows, last - first
+        first, start = last, stop
+
+
+class Group:
+    """A group of :func:`groups`: tokens to padded (sequences × heads, width, …) and back, and the softmax."""
+
+    def __init__(self, tokens: slice, rows: Tensor, count: int, width: int, heads: int) -> None:
+        self.tokens, self.rows, self.count, self.width, self.heads = tokens, rows, count, width, heads
+        self.full = len(rows) == count * width
+        if not self.full:
+            self.empty = torch.ones(count * width, dtype=torch.bool).index_fill_(0, rows, 0)
+            self.empty = self.empty.view(count, 1, 1, width)
+
+    @classmethod
+    def all_of(cls, lengths: Sequence[int], heads: int) -> Iterator[Group]:
+        for tokens, rows, count in groups(lengths, heads):
+            yield cls(tokens, rows, count, -(-(int(rows[-1]) + 1) // count), heads)
+
+    def pad(self, x: Tensor) -> Tensor:
+        x = x[self.tokens]
+        if not self.full:
+            x = x.new_zeros(self.count * self.width, *x.shape[1:]).index_copy_(0, self.rows, x)
+        x = x.view(self.count, self.width, *x.shape[1:]).transpose(1, 2)
+        return x.reshape(self.count * self.heads, self.width, *x.shape[3:])
+
+    def put(self, padded: Tensor, into: Tensor) -> None:
+        x = padded.view(self.count, self.heads, self.width, -1).transpose(1, 2).flatten(0, 1)
+        into[self.tokens] = x if self.full else x[self.rows]
+
+    def weights(self, q: Tensor, k: Tensor) -> Tensor:
+        scores = torch.baddbmm(q.new_empty(()), q, k.mT, beta=0, alpha=q.shape[-1] ** -0.5)
+        if not self.full:
+            scores.view(self.count, self.heads, self.width, -1).masked_fill_(self.empty, -torch.inf)
+        return scores.softmax(-1)
+
+
+def grouped_attention(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int]) -> Tensor:
+    """Attend within each sequence of a packed batch, without dropout; sequences of similar length go together.
+
+    Parameters and result are those of :func:`attention`; half precision is welcome.
+
+    Examples
+    --------
+    >>> q, k, v = torch.randn(3, 5, 2, 4).unbind(0)
+    >>> grouped_attention(q, k, v, [3, 2]).shape
+    torch.Size([5, 2, 4])
+    """
+    return _GroupedAttention.apply(q, k, v, lengths)
+
+
+class _GroupedAttention(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int]) -> Tensor:
+        out = torch.empty(q.shape, dtype=q.dtype)
+        for group in Group.all_of(lengths, q.shape[1]):
+            group.put(group.weights(group.pad(q), group.pad(k)) @ group.pad(v), out)
+        ctx.lengths = lengths
+        ctx.save_for_backward(q, k, v, out)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v, out = ctx.saved_tensors
+        dq, dk, dv = (torch.empty(q.shape, dtype=q.dtype) for _ in range(3))
+        means = (grad * out).sum(-1)  # Σ_j P_ij ∂P_ij, (N, heads)
+        scale = q.shape[-1] ** -0.5
+        for group in Group.all_of(ctx.lengths, q.shape[1]):
+            q_, k_, v_, grad_, means_ = (group.pad(x) for x in (q, k, v, grad, means))
+            weights = group.weights(q_, k_)
+            group.put(weights.mT @ grad_, dv)
+            scores = (grad_ @ v_.mT).sub_(means_[..., None]).mul_(weights).mul_(scale)
+            group.put(scores @ k_, dq)
+            group.put(scores.mT @ q_, dk)
+        return dq, dk, dv, None
+
+
 def gated(a: Tensor, gate: Tensor, beta: Tensor) -> Tensor:
     """Return ``a · sigmoid(beta · a) · gate``; only the three inputs are kept for the backward pass.
 
@@ -201,13 +305,18 @@ class _Gated(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, gate: Tensor, beta: Tensor) -> Tensor:
         ctx.save_for_backward(a, gate, beta)
-        return (a * beta).sigmoid_().mul_(a).mul_(gate)
+        out, beta = torch.empty_like(a), beta.to(a.dtype)
+        for start in range(0, len(a), ROWS):
+            rows = slice(start, start + ROWS)
+            torch.mul((a[rows] * beta).sigmoid_().mul_(a[rows]), gate[rows], out=out[rows])
+        return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         a, gate, beta = ctx.saved_tensors
         da, dgate, dbeta = torch.empty_like(a), torch.empty_like(gate), torch.zeros_like(beta)
+        beta = beta.to(a.dtype)
         for start in range(0, len(a), ROWS):
             rows = slice(start, start + ROWS)
             a_, da_ = a[rows], da[rows]

@@ -68,8 +68,7 @@ class TrainedOn(NamedTuple):
 _BPRNA = (TrainedOn("bprna", "TR0"), TrainedOn("bprna", "VL0"))
 
 OFFICIAL: dict[str, tuple[TrainedOn, ...]] = {
-    "nano-ss": _BPRNA,
-    "nano": _BPRNA,
+    "pico-ss": _BPRNA,
     "giga-ss-bprna": _BPRNA,
     **{f"giga-ss-archiveII-{f}": (TrainedOn("archiveII", left_out_family=f),) for f in FAMILIES},
     "giga-splice-donor": (TrainedOn("splice", "train"),),
@@ -222,7 +221,7 @@ def trained_on(model: Any) -> tuple[TrainedOn, ...]:
     Examples
     --------
     >>> from rinalmo_kit import load
-    >>> [str(what) for what in trained_on(load("nano-ss", device="cpu"))]
+    >>> [str(what) for what in trained_on(load("pico-ss", device="cpu"))]
     ['bprna TR0', 'bprna VL0']
     """
     about: dict[str, Any] | None = getattr(model, "about", None)

@@ -71,8 +71,13 @@ class Config:
         return int(2 / 3 * 4 * self.dim)
 
     @classmethod
+    def pico(cls) -> Config:
+        """2.7 M parameters; our embedded size, not in the paper. No dropout: it is too small to learn by heart."""
+        return cls(192, 6, 6, attention_dropout=0.0, residual_dropout=0.0)
+
+    @classmethod
     def nano(cls) -> Config:
-        """7.5 M parameters; our embedded size, not in the paper."""
+        """7.5 M parameters; not in the paper."""
         return cls(320, 6)
 
     @classmethod
@@ -195,13 +200,16 @@ def attend(q: Tensor, k: Tensor, v: Tensor, packing: Packing, dropout: float) ->
 
         ends, longest = packing.ends, max(packing.lengths)
         return flash_attn_varlen_func(q, k, v, ends, ends, longest, longest, dropout_p=dropout)
+    if packing.backend == "loop" and kernels.serve(q):  # torch's own are slow to train with on a CPU
+        if not dropout:
+            return kernels.grouped_attention(q, k, v, packing.lengths)
+        kept = [x if x.dtype != torch.bfloat16 else x.float() for x in (q, k, v)]
+        return kernels.attention(*kept, packing.lengths, dropout).to(q.dtype)
     if packing.backend == "padded":
         padded = [packing.pad(x, packing.width).transpose(1, 2) for x in (q, k, v)]
         mask = packing.valid[:, None, None, :]
         out = F.scaled_dot_product_attention(*padded, attn_mask=mask, dropout_p=dropout)
         return out.transpose(1, 2)[packing.rows, packing.positions]
-    if dropout and kernels.serve(q):  # torch's own is slow as soon as there is dropout
-        return kernels.attention(q, k, v, packing.lengths, dropout)
     pieces, start, row = [], 0, 0
     while row < len(packing.lengths):  # neighbours of one length go together
         length, first = packing.lengths[row], row
@@ -330,6 +338,8 @@ class Encoder(nn.Module):
         Pairing threshold tuned on the validation set, for a structure head.
     scaler : (float, float) or None
         Mean and standard deviation of the training targets, for a regression head.
+    calibration : tuple of (float, float) or None
+        How the F1 that a structure head expects is to be read (:mod:`rinalmo_kit.confidence`).
     labels : tuple of str or None
         Names of the classes, for a classification head.
     pad_to : int or None
@@ -344,6 +354,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.head: nn.Module | None = None
         self.threshold: float | None = None
+        self.calibration: tuple[tuple[float, float], ...] | None = None
         self.scaler: tuple[float, float] | None = None
         self.labels: tuple[str, ...] | None = None
         self.pad_to: int | None = None

@@ -128,7 +128,7 @@ def memory_of(
 def plan(
     corpus: Any,
     *,
-    model: Config | str = "nano",
+    model: Config | str = "pico",
     gpu: str = "a100-80gb",
     n_gpus: int = 1,
     steps: int | None = None,
@@ -147,7 +147,7 @@ def plan(
         What :func:`rinalmo_kit.pretrain` takes; or the number of tokens of an epoch, whose sequences are then taken
         to have `max_tokens` tokens, the worst case for attention.
     model : str or Config
-        Name of a size: nano, micro, mega, giga.
+        Name of a size: pico, nano, micro, mega, giga.
     gpu : str
         One of :data:`GPUS`.
     n_gpus : int
@@ -238,8 +238,8 @@ def size(model: Config | str) -> Config:
     """Return the configuration of a named size."""
     if isinstance(model, Config):
         return model
-    if model not in ("nano", "micro", "mega", "giga"):
-        raise ValueError(f"unknown size {model!r}; known are nano, micro, mega, giga")
+    if model not in ("pico", "nano", "micro", "mega", "giga"):
+        raise ValueError(f"unknown size {model!r}; known are pico, nano, micro, mega, giga")
     return getattr(Config, model)()
 
 

@@ -407,7 +407,21 @@ def structure_html(s: Structure) -> str:
     )
     drawing = re.sub(r'<svg\b([^>]*?) width="[^"]*"', rf'<svg\1 style="{style}"', drawing, count=1)
     drawing = re.sub(r'(<svg\b[^>]*?) height="[^"]*"', r"\1", drawing, count=1)
-    return f'<div>{drawing}<pre style="overflow-x:auto">{html.escape(str(s))}</pre></div>'
+    trust = "" if s.confidence is None else f"<p>{html.escape(trust_note(s.confidence))}</p>"
+    return f'<div>{drawing}<pre style="overflow-x:auto">{html.escape(str(s))}</pre>{trust}</div>'
+
+
+def trust_note(confidence: float) -> str:
+    """Say how far a fold can be trusted.
+
+    Examples
+    --------
+    >>> trust_note(0.31)
+    'Expected F1 0.31: low. Much of this fold may be wrong.'
+    """
+    if confidence < 0.4:
+        return f"Expected F1 {confidence:.2f}: low. Much of this fold may be wrong."
+    return f"Expected F1 {confidence:.2f}: {'high' if confidence >= 0.7 else 'medium'}."
 
 
 # Arcs, matrices, embeddings -----------------------------------------------------------------------------

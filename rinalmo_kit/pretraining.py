@@ -198,7 +198,7 @@ def pretrain(
         (model-FLOP utilisation), and of the held-out clusters, with the same masks every time, ``val_perplexity``
         beside ``val_perplexity_unigram``, which the frequencies of the letters alone would give.
     model : Config, RiNALMo, name or path, optional
-        A Config, such as ``rk.Config.micro()``, gives random weights; default: nano. A name or path for
+        A Config, such as ``rk.Config.micro()``, gives random weights; default: pico. A name or path for
         :func:`rinalmo_kit.load`, or a model, which is changed, is trained further, without its task head.
     steps, epochs : int, optional
         Length of the run; at least one of the two. Steps are counted in batches.
@@ -282,7 +282,7 @@ def pretrain(
 def starting_model(model: Config | RiNALMo | str | os.PathLike | None) -> RiNALMo:
     """Return the model that training starts from, without a task head and what belongs to one."""
     if model is None or isinstance(model, Config):
-        return RiNALMo(model or Config.nano())
+        return RiNALMo(model or Config.pico())
     if not isinstance(model, RiNALMo):
         model = hub.load(model, device="cpu")
     if not isinstance(model, RiNALMo):

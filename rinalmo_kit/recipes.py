@@ -16,7 +16,16 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from .model import Config
 from .tables import FAMILIES
 
-__all__ = ["PAPER", "RECIPES", "Pretraining", "Recipe", "Schedule", "changed", "recipe_named"]
+__all__ = [
+    "PAPER",
+    "RECIPES",
+    "RECIPES_OF_PAPER",
+    "Pretraining",
+    "Recipe",
+    "Schedule",
+    "changed",
+    "recipe_named",
+]
 
 
 @dataclass(frozen=True)
@@ -109,6 +118,8 @@ class Recipe:
     balance : bool
         Resample the training rows of each class (paper, "ncRNA family classification").
     gradient_clip : float or None
+    mutate : float
+        Share of the base pairs and unpaired nucleotides that half of the structures have drawn anew in every epoch.
     max_lengths : tuple of int
         One entry an epoch, the last for all that follow: longer sequences are left out of it whole. Empty: all
         sequences in all epochs.
@@ -150,9 +161,10 @@ class Recipe:
     noise: int = 0
     balance: bool = False
     gradient_clip: float | None = None
+    mutate: float = 0.0
     max_lengths: tuple[int, ...] = ()
     steps: int | None = None
-    start: str | Config = "nano"
+    start: str | Config = "pico"
 
     def describe(self) -> str:
         """Say in a few lines what the recipe does and where it comes from."""
@@ -286,7 +298,63 @@ def _utr(kind: str, cell: str) -> Recipe:
     )
 
 
-RECIPES: dict[str, Recipe] = {
+def _ours() -> list[Recipe]:
+    """Recipes of the embedded models, sized for two CPU cores; see ``embedded.py``."""
+    thermo = Recipe(
+        name="pico-thermo",
+        task="structure",
+        dataset="bprna",
+        target="dot_bracket",
+        train="split == 'TR0'",
+        validation="split == 'VL0'",
+        test="split == 'TS0'",
+        loss="pairs-by-length",
+        metric="f1",
+        epochs=1,
+        batch_size=8,
+        lr=1e-3,
+        optimizer="adamw",
+        weight_decay=0.01,
+        schedule=Schedule(warmup_steps=300, decay="cosine", floor=0.1),
+        max_lengths=(150,),
+        train_embedding=True,
+        gradient_clip=1.0,
+        group="family",
+        source=_text("""
+            Ours, not the paper's: the pairing probabilities of ViennaRNA for unlabelled ncRNAs are learned before known
+            structures are (thermodynamics.py). The rows of TR0 take the place of the ncRNAs if none are given.
+        """),
+    )
+    structure = replace(
+        thermo,
+        name="pico-ss",
+        epochs=8,
+        max_lengths=(200, 200, 200, 200, 250, 250, 300, 500),
+        lr=8e-4,
+        schedule=Schedule(warmup_steps=200, decay="cosine", floor=0.01),
+        mutate=0.15,
+        source=_text("""
+            Ours: all parameters at once, no gradual unfreezing; loss summed over pairs and divided by the length, so
+            that long RNAs count; short RNAs first; half of the structures mutated pair by pair in every epoch.
+        """),
+    )
+    families = [
+        replace(
+            structure,
+            name=f"pico-archiveII-{family}",
+            dataset="archiveII",
+            train=RECIPES_OF_PAPER[f"ss-archiveII-{family}"].train,
+            validation=RECIPES_OF_PAPER[f"ss-archiveII-{family}"].validation,
+            test=RECIPES_OF_PAPER[f"ss-archiveII-{family}"].test,
+        )
+        for family in FAMILIES
+    ]
+    rivas = RECIPES_OF_PAPER["ss-rivas"]
+    rows = {name: getattr(rivas, name) for name in ("dataset", "train", "validation", "test")}
+    return [thermo, structure, replace(structure, name="pico-rivas", **rows), *families]
+
+
+RECIPES_OF_PAPER: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in [
         _structure(
@@ -357,35 +425,11 @@ RECIPES: dict[str, Recipe] = {
             """),
         ),
         *(_utr(kind, cell) for kind in ("te", "el") for cell in ("Muscle", "PC3", "HEK")),
-        Recipe(
-            name="nano-ss",
-            task="structure",
-            dataset="bprna",
-            target="dot_bracket",
-            train="split == 'TR0'",
-            validation="split == 'VL0'",
-            test="split == 'TS0'",
-            loss="pairs-by-length",
-            metric="f1",
-            epochs=3,
-            max_lengths=(150, 200, 300),
-            steps=5000,
-            batch_size=4,
-            lr=7e-4,
-            optimizer="adamw",
-            weight_decay=0.01,
-            schedule=Schedule(warmup_steps=300, decay="cosine", floor=0.01),
-            train_embedding=True,
-            gradient_clip=1.0,
-            group="family",
-            start=Config(320, 6, attention_dropout=0.0, residual_dropout=0.0),
-            source=_text("""
-                Ours: nano from scratch on the paper's TR0/VL0/TS0 split, all parameters at once, sized for two
-                CPU cores. The paper fine-tunes a pretrained model with gradual unfreezing instead.
-            """),
-        ),
     ]
 }
+
+RECIPES = RECIPES_OF_PAPER | {recipe.name: recipe for recipe in _ours()}
+"""Every recipe by its name: those of the paper, and those of the embedded models."""
 
 
 def recipe_named(name: str) -> Recipe:

@@ -49,6 +49,8 @@ class Structure:
         Name of the record.
     probabilities : ndarray, shape (L, L), optional
         Symmetric pairing probabilities the pairs were decoded from.
+    confidence : float, optional
+        F1 to expect of the pairs, from a model that was calibrated (:mod:`rinalmo_kit.confidence`).
 
     Raises
     ------
@@ -70,6 +72,7 @@ class Structure:
     pairs: NDArray[np.int64]
     name: str = "sequence"
     probabilities: NDArray[np.floating] | None = None
+    confidence: float | None = None
 
     def __post_init__(self) -> None:
         sequence = clean(self.sequence, name=self.name)

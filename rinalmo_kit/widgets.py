@@ -43,7 +43,7 @@ class FoldForm(ipywidgets.VBox):
     'GGGGAAAACCCC'
     """
 
-    def __init__(self, sequence: str = "", *, model: RiNALMo | str = "nano-ss") -> None:
+    def __init__(self, sequence: str = "", *, model: RiNALMo | str = "pico-ss") -> None:
         self.model = folding_model(model)
         self.structure: Structure | None = None
         self._folded: list[Structure] = []
@@ -100,5 +100,6 @@ class FoldForm(ipywidgets.VBox):
         if not self._folded or self.record.value is None:
             self.structure, self.view.value = None, ""
             return
-        self.structure = refold(self._folded[self.record.value], threshold=self.threshold.value)
+        folded = self._folded[self.record.value]
+        self.structure = refold(folded, model=self.model, threshold=self.threshold.value)
         self.view.value = self.structure._repr_html_()

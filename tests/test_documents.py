@@ -35,7 +35,7 @@ def test_scores_are_the_measured_and_published_ones(document):
             measured.setdefault(r["model"], {})[r["metric"]] = r["value"]
     published = {r["method"]: r for r in rows(ROOT / "data/published/fig3c_ts0.csv")}
     shown = table(document, "TS0")
-    assert {"nano-ss", "viennarna", "most-pairs", "RiNALMo"} <= set(shown)
+    assert {"pico-ss", "viennarna", "most-pairs", "RiNALMo"} <= set(shown)
     for name, cells in shown.items():
         source = measured.get(name) or published[name]
         assert cells[:3] == [f"{float(source[key]):.2f}" for key in ("precision", "recall", "f1")], name

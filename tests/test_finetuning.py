@@ -260,7 +260,7 @@ def test_an_encoder_of_another_kind_is_fine_tuned_and_found_again(tmp_path):
 
 
 def test_a_fitting_head_is_kept(tmp_path):
-    model = rk.load("nano-ss", device="cpu")
+    model = rk.load("pico-ss", device="cpu")
     head = model.head
     rows = rk.datasets.load_structures("examples")
     changes = {"epochs": 1, "lr": 0.0, "batch_size": 4}
@@ -453,7 +453,7 @@ def test_dropout_follows_the_seed(tmp_path):
 
 
 def test_embedded_models_recipe_runs_on_real_rows(data, tmp_path):
-    recipe = replace(RECIPES["nano-ss"], max_lengths=(60,), epochs=1, steps=2)
+    recipe = replace(RECIPES["pico-ss"], max_lengths=(60,), epochs=1, steps=2)
     model = finetune(recipe, output=tmp_path, limit=40, **QUIET)
     assert model.config.dim == rk.Config.nano().dim and model.threshold is not None
     assert recipe.schedule == Schedule(warmup_steps=300, decay="cosine", floor=0.01)

@@ -17,7 +17,7 @@ def test_fold_gives_a_consistent_structure():
     p = s.probabilities
     assert p.shape == (76, 76) and p.dtype == np.float32
     assert np.array_equal(p, p.T) and p.min() >= 0 and p.max() <= 1 and not p.diagonal().any()
-    threshold = rk.load("nano-ss").threshold
+    threshold = rk.load("pico-ss").threshold
     assert np.array_equal(s.pairs, rk.structure.decode(p, TRNA, threshold=threshold))
 
 
@@ -62,7 +62,7 @@ def test_errors_name_the_record_before_anything_is_computed(monkeypatch):
 
 def test_one_and_two_nucleotides():
     assert [s.dot_bracket for s in rk.fold(["A", "GC"])] == [".", ".."]
-    assert rk.embed(["A"])[0].shape == (1, 320)
+    assert rk.embed(["A"])[0].shape == (1, 192)
 
 
 def test_notices():
@@ -73,20 +73,20 @@ def test_notices():
 
 
 def test_fold_needs_a_structure_head():
-    with pytest.raises(ValueError, match="nano cannot fold: it has no task head"):
-        rk.fold("ACGU", model="nano")
+    with pytest.raises(ValueError, match="pico cannot fold: it has no task head"):
+        rk.fold("ACGU", model="pico")
 
 
 def test_training_mode_is_refused():
     with pytest.raises(ValueError, match=r"model.eval\(\)"):
-        rk.embed("ACGU", model=rk.load("nano").train())
+        rk.embed("ACGU", model=rk.load("pico").train())
 
 
 def test_refold_does_not_run_the_model(monkeypatch):
     s = rk.fold(TRNA)
     monkeypatch.setattr(inference, "pair_logits", None)
     assert len(rk.refold(s, threshold=0.999999).pairs) <= len(s.pairs)
-    assert rk.refold(s, threshold=rk.load("nano-ss").threshold) == s
+    assert rk.refold(s, threshold=rk.load("pico-ss").threshold) == s
     with pytest.raises(ValueError, match="no probabilities"):
         rk.refold(rk.Structure("ACGU", []), threshold=0.5)
 
@@ -94,10 +94,10 @@ def test_refold_does_not_run_the_model(monkeypatch):
 def test_embed_rows_are_nucleotides_and_pools_agree():
     texts = [TRNA, "ACGU", TRNA[:40], "ACGU"]
     rows = rk.embed(texts)
-    assert [r.shape for r in rows] == [(len(t), 320) for t in texts]
+    assert [r.shape for r in rows] == [(len(t), 192) for t in texts]
     assert np.allclose(rk.embed(texts, pool="mean"), [r.mean(axis=0) for r in rows], atol=1e-5)
     assert np.array_equal(rows[1], rows[3])
-    model = rk.load("nano", device="cpu")
+    model = rk.load("pico", device="cpu")
     with torch.inference_mode():
         full = model(rk.tokenize([TRNA])).representation[0].numpy()
     assert np.allclose(rows[0], full[1:-1], atol=1e-4)
@@ -114,7 +114,7 @@ def test_an_embedding_does_not_depend_on_its_batch():
 
 def test_embed_nothing():
     assert rk.embed([]) == []
-    assert rk.embed([], pool="cls").shape == (0, 320)
+    assert rk.embed([], pool="cls").shape == (0, 192)
     with pytest.raises(ValueError, match="pool='max'"):
         rk.embed("ACGU", pool="max")
 
@@ -141,7 +141,7 @@ def test_probabilities_of_a_long_sequence_are_finite():
 
 
 def test_every_backend_folds_alike():
-    model = rk.load("nano-ss", device="cpu")
+    model = rk.load("pico-ss", device="cpu")
     found = []
     for model.attention in ("loop", "padded"):
         found.append(rk.fold(TRNA, model=model).probabilities)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rinalmo_kit import Config, RiNALMo, kernels, tokenize
-from rinalmo_kit.kernels import LEVELS, add_dropped, attention, gated
+from rinalmo_kit.kernels import LEVELS, add_dropped, attention, gated, grouped_attention
 from rinalmo_kit.tokens import PAD
 
 LENGTHS = [6, 1, 0, 5, 5]
@@ -199,3 +199,37 @@ def test_a_training_step_keeps_nothing_that_grows_with_the_square_of_the_length(
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
         model(tokens)
     assert max(kept) <= tokens.numel() * 3 * model.config.dim
+
+
+@pytest.mark.parametrize("waste", [1.0, 1.25, 100.0])
+def test_grouped_attention_and_its_gradients_are_those_of_autograd(
+    piece: int, waste: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "WASTE", waste)  # alone, with those of similar length, all together
+    q, k, v = inputs()
+    gradient = torch.randn_like(q)
+    ones = [torch.ones(()).double()] * len(LENGTHS)
+    wanted = torch.autograd.grad(plain(q, k, v, ones), (q, k, v), gradient)
+    out = grouped_attention(q, k, v, LENGTHS)
+    assert torch.allclose(out, plain(q, k, v, ones), atol=1e-12)
+    for ours, autograd in zip(torch.autograd.grad(out, (q, k, v), gradient), wanted, strict=True):
+        assert torch.allclose(ours, autograd, atol=1e-12)
+
+
+def test_training_in_half_precision_stays_near_single(  # bfloat16 has 8 bits: differences of a per cent are its own
+) -> None:
+    torch.manual_seed(0)
+    model = RiNALMo(Config(64, 2, heads=4, attention_dropout=0.0, residual_dropout=0.0)).train()
+    tokens = tokenize(["ACGUACGUAGCUAGC", "GGGAAACCC", "ACGUUUGGC"])
+
+    def gradients(enabled: bool) -> Tensor:
+        model.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            packed = model.encode(tokens, model.packing(tokens))
+            loss = F.cross_entropy(model.lm_mask_head(packed).float(), tokens[tokens != PAD])
+        loss.backward()
+        return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+    single, half = gradients(False), gradients(True)
+    assert torch.nn.functional.cosine_similarity(single, half, dim=0) > 0.995
+    assert not torch.equal(single, half)

@@ -41,13 +41,13 @@ def test_a_test_set_that_was_trained_on(data):
 
 def test_rows_that_are_in_the_training_set(data):
     """The overlaps that the tables' READMEs state: TestSetB and ArchiveII rows that are in bpRNA."""
-    rows = found("nano-ss", "rivas", "split == 'TestSetB'")
+    rows = found("pico-ss", "rivas", "split == 'TestSetB'")
     assert set(rows["why"]) == {"same sequence"} and 100 < len(rows) < 215
     training = set(load_table("bprna").query("split != 'TS0'")["sequence"])
     assert set(rows["sequence"]) <= training
     clean = load_table("rivas").query("split == 'TestSetB'")
     assert not training & set(clean[~clean["id"].isin(rows["id"])]["sequence"])
-    assert 100 < len(found("nano-ss", "archiveII")) < 400
+    assert 100 < len(found("pico-ss", "archiveII")) < 400
     rows = leaks.find([TrainedOn("rivas", "TrainSetA")], load_table("rivas").query("split == 'TestSetB'"))
     assert rows.empty, "TestSetB is honest for models of TrainSetA"
 
@@ -81,7 +81,7 @@ def test_what_cannot_be_compared_is_said(data, monkeypatch, tmp_path):
     own = pd.DataFrame({"id": ["a"], "sequence": ["ACGU"]})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert leaks.warn(OFFICIAL["nano-ss"], own).empty, "own data, nothing to compare with: no noise"
+        assert leaks.warn(OFFICIAL["pico-ss"], own).empty, "own data, nothing to compare with: no noise"
 
 
 def model(**about):
@@ -114,14 +114,14 @@ def test_models_of_our_own_say_what_they_were_trained_on(data):
 
 def test_what_a_model_was_started_from_counts_too(data):
     mine = model(
-        dataset="own data", earlier={"dataset": "rivas", "rows": "split == 'TrainSetA'", "start": "nano-ss"}
+        dataset="own data", earlier={"dataset": "rivas", "rows": "split == 'TrainSetA'", "start": "pico-ss"}
     )
     test = load_table("rivas").query("split == 'TestSetB'")
     with pytest.warns(LeakWarning, match="of bprna TR0"):
         rows = leaks.warn_if_trained_on(mine, recipe("rivas"), examples(test))
     assert set(rows["trained_on"]) == {"bprna TR0", "bprna VL0"}
-    assert leaks.trained_on(SimpleNamespace(name="nano-ss", about={})) == OFFICIAL["nano-ss"]
-    assert leaks.trained_on(model(pretraining={"start": "nano-ss"})) == OFFICIAL["nano-ss"]
+    assert leaks.trained_on(SimpleNamespace(name="pico-ss", about={})) == OFFICIAL["pico-ss"]
+    assert leaks.trained_on(model(pretraining={"start": "pico-ss"})) == OFFICIAL["pico-ss"]
     assert leaks.trained_on(SimpleNamespace(name="a.pt")) == ()
 
 

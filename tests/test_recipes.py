@@ -1,6 +1,6 @@
 """Every recipe, end to end on real tables at a small scale: it trains, is saved, is scored, beats the trivial answer.
 
-Structure recipes go on from nano-ss for a few steps, which has seen many of the test rows (a warning says so): here
+Structure recipes go on from pico-ss for a few steps, which has seen many of the test rows (a warning says so): here
 the machinery is tested, not the model. The others learn from nothing with one block in seconds. The tables of TE and EL
 are too small for more than a sign of life, and linear models on k-mers find little in them too (EL of HEK: nothing), so
 folds are taken here in which something is found.
@@ -14,9 +14,9 @@ from examples import QUIET
 
 import rinalmo_kit as rk
 from rinalmo_kit.leaks import LeakWarning
-from rinalmo_kit.recipes import RECIPES, changed, recipe_named
+from rinalmo_kit.recipes import RECIPES, RECIPES_OF_PAPER, changed, recipe_named
 
-PAPER = [name for name in RECIPES if name != "nano-ss"]
+PAPER = list(RECIPES_OF_PAPER)
 ALL = {
     "encoder_lr": 1.0,
     "train_embedding": True,
@@ -55,7 +55,7 @@ def test_structure(data, tmp_path, name):
         test=f"({recipe.test}) and length < {longest}",
     )
     changes = {"epochs": 2, "lr": 1e-5, "unfreeze": ((1, 3 / 33),)}
-    model, trivial = run(short, tmp_path, "nano-ss", limit=5, test_rows=8, **changes)
+    model, trivial = run(short, tmp_path, "pico-ss", limit=5, test_rows=8, **changes)
     assert model["f1"] > trivial["f1"]
     saved = rk.load(tmp_path / "model.safetensors")
     assert saved.about["recipe"] == name and saved.threshold in rk.metrics.THRESHOLDS

@@ -72,5 +72,5 @@ def test_nothing_from_a_header_is_live():
 
 
 def test_form_needs_a_structure_model():
-    with pytest.raises(ValueError, match="nano cannot fold"):
-        rk.widgets.FoldForm(model="nano")
+    with pytest.raises(ValueError, match="pico cannot fold"):
+        rk.widgets.FoldForm(model="pico")

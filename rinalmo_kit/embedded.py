@@ -1,0 +1,382 @@
+"""How the weights in the package were made: from tables to weights to scores, one step after the other.
+
+``rinalmo-kit reproduce embedded -o runs/embedded`` runs :data:`STEPS` in their order; a step that is finished is
+skipped, one that was stopped goes on where it was. The tables are those of ``$RINALMO_KIT_DATA``; ViennaRNA, seqkit and
+mmseqs are needed. Nothing is put into the package: weights end up in ``OUTPUT/weights``, scores in ``OUTPUT/measured``.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from .baselines import kmer_counts, ngram_perplexity
+from .confidence import calibrate, expected_f1
+from .corpus import Corpus, build_corpus
+from .datasets import load_table
+from .evaluation import add_lines, evaluate, provenance
+from .files import whole_file
+from .finetuning import finetune
+from .hub import load, save
+from .inference import embed, fold
+from .leaks import LeakWarning
+from .metrics import structure_scores
+from .model import Config, Encoder, RiNALMo
+from .plot import training_log
+from .pretraining import pretrain
+from .recipes import Recipe, Schedule, recipe_named
+from .splits import splits_of
+from .thermodynamics import read_likely_pairs, write_likely_pairs
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+__all__ = ["STEPS", "embedding_scores", "reproduce"]
+
+SEED = 20261124
+
+CPU: dict[str, Any] = {"accelerator": "cpu", "precision": "bf16-mixed", "enable_progress_bar": False}
+CPU["enable_model_summary"] = False
+"""bfloat16 is several times as fast as float32 on processors that have units for it (AMX)."""
+
+SIZES = {
+    "pico": Config.pico(),
+    "256 wide": Config(256, 6, 8, 0.0, 0.0),
+    "nano": Config(320, 6, 20, 0.0, 0.0),
+}
+"""Sizes of the scaling study."""
+
+STUDY_STEPS = {"pico": (158, 400), "256 wide": (117, 350), "nano": (74, 300)}
+"""Steps of 8192 tokens of pretraining, and of 8 structures: what each size does in about the same time."""
+
+TESTS = {
+    "bprna": "split == 'TS0'",
+    "rivas": "split in ('TestSetA', 'TestSetB')",
+    "archiveII": "sequence == sequence",
+    "newfam": "sequence == sequence",
+    "pseudobase": "sequence == sequence",
+    "rfam88": "split != 'train'",
+    "nrc13": "split == 'test'",
+}
+"""Rows that something is tested on: no equal sequence is in the corpus."""
+
+
+class Job:
+    """A folder in which the steps are carried out, and how much of each.
+
+    Parameters
+    ----------
+    folder : Path
+    smoke : bool
+        A few rows and steps of everything: does it run?
+    """
+
+    def __init__(self, folder: Path, *, smoke: bool = False) -> None:
+        self.folder, self.smoke = folder, smoke
+        self.size = Config(64, 2, 4, 0.0, 0.0) if smoke else SIZES["pico"]
+        self.limit = 40 if smoke else None
+
+    def steps(self, number: int) -> int:
+        """Length of a run."""
+        return min(number, 3) if self.smoke else number
+
+    def of(self, run: str) -> Path:
+        """Weights of a finished run."""
+        return self.folder / run / "model.safetensors"
+
+    def add(self, name: str, table: pd.DataFrame) -> None:
+        """Add lines to a file of measured numbers."""
+        facts = provenance() | {"command": "rinalmo-kit reproduce embedded"}
+        add_lines(self.folder / "measured" / f"{name}.csv", table.assign(**facts))
+
+    def finetune(self, recipe: str, output: str, **options: Any) -> Encoder:
+        """Fine-tune by a recipe in this folder."""
+        changes = dict(options.pop("changes", {}))
+        if self.smoke:
+            changes |= {"steps": 3, "epochs": 1, "max_lengths": (80,)}
+        options = {"seed": SEED, "limit": self.limit, "validate_every": 10**9, **CPU, **options}
+        return finetune(recipe, output=self.folder / output, changes=changes, **options)
+
+
+def corpus(job: Job) -> Corpus:
+    """Pretraining corpus: ncRNAs that no test set holds, clustered at 70 % identity (paper)."""
+    fasta = job.folder / "corpus.fasta"
+    if not fasta.exists():
+        table = load_table("pretrain_ncrna")
+        tests = {s for name, rows in TESTS.items() for s in load_table(name).query(rows)["sequence"]}
+        kept = table[~table["sequence"].isin(tests)].head(2000 if job.smoke else None)
+        text = "".join(f">{i}\n{s}\n" for i, s in zip(kept["id"], kept["sequence"], strict=True))
+        with whole_file(fasta) as temporary:
+            temporary.write_text(text)
+    return build_corpus(fasta, job.folder / "corpus", seed=SEED, progress=False)
+
+
+def _pretrain(job: Job, output: str, size: Config, steps: int, **options: Any) -> RiNALMo:
+    options = {"tokens_per_batch": 4096, "lr": 7e-4, "max_tokens": 258, **options}
+    steps = job.steps(steps)
+    return pretrain(
+        corpus(job), output=job.folder / output, model=size, steps=steps, seed=SEED, **options, **CPU
+    )
+
+
+def study(job: Job) -> None:
+    """Scaling study: each size pretrained and then trained on short structures, for about the same time each."""
+    import pandas as pd
+
+    rows = []
+    for name, size in SIZES.items():
+        steps, structure_steps = STUDY_STEPS[name]
+        model = _pretrain(job, f"study/{name}-lm", size, steps, tokens_per_batch=8192, validate_every=10**9)
+        changes = {"max_lengths": (150,), "steps": structure_steps, "epochs": 3, "lr": 1e-3, "mutate": 0.0}
+        job.finetune("pico-ss", f"study/{name}-ss", model=model, changes=changes)
+        lm, ss = (training_log(job.folder / f"study/{name}-{kind}") for kind in ("lm", "ss"))
+        rows.append(
+            {
+                "size": name,
+                "dim": size.dim,
+                "blocks": size.blocks,
+                "heads": size.heads,
+                "parameters": sum(p.numel() for p in RiNALMo(size).parameters()),
+                "tokens": int(lm["tokens_seen"].max()),
+                "val_perplexity": float(lm["val_perplexity"].dropna().iloc[-1]),
+                "structures": 8 * job.steps(structure_steps),
+                "val_f1": float(ss["val_f1"].dropna().iloc[-1]),
+            }
+        )
+    job.add("scaling_study", pd.DataFrame(rows))
+
+
+def encoder(job: Job) -> None:
+    """Pretrain the encoder, and note its perplexity beside those of n-grams, against tokens seen."""
+    import pandas as pd
+
+    _pretrain(job, "encoder", job.size, PRETRAINING_STEPS, validate_every=250)
+    found = corpus(job)
+    texts = [
+        [found.sequence(int(i))[1] for i in found.epoch(0, 0, clusters=part)]
+        for part in (found.train, found.holdout)
+    ]
+    log = training_log(job.folder / "encoder")
+    log = log.dropna(subset="val_perplexity")[["tokens_seen", "val_perplexity"]]
+    rows = [{"model": "pico", "tokens": int(t), "perplexity": p} for t, p in log.itertuples(index=False)]
+    rows += [{"model": name, "tokens": 0, "perplexity": p} for name, p in ngram_perplexity(*texts).items()]
+    job.add("pretraining", pd.DataFrame(rows))
+
+
+PRETRAINING_STEPS = 3000
+"""Of 4096 tokens."""
+
+
+def thermodynamics(job: Job) -> None:
+    """Learn ViennaRNA's pairing probabilities of one ncRNA of each cluster."""
+    path, found = job.folder / "thermo.parquet", corpus(job)
+    if not path.exists():
+        records = [found.sequence(int(i)) for i in found.epoch(0, SEED, clusters=found.train)]
+        records = [(n, s) for n, s in records if 20 <= len(s) <= 220 and set(s) <= set("ACGU")]
+        write_likely_pairs(records[: job.limit], path)
+    splits = splits_of(recipe_named("pico-thermo"), limit=job.limit, wanted=("validation",))
+    splits = replace(splits, train=list(read_likely_pairs(path)))
+    job.finetune("pico-thermo", "thermo", model=job.size, splits=splits)
+
+
+def structure(job: Job) -> None:
+    """Train on the known structures of TR0."""
+    job.finetune("pico-ss", "structure", model=job.of("thermo"))
+
+
+def tasks(job: Job) -> None:
+    """Fine-tune the encoder for the other tasks."""
+    for recipe, changes in TASKS.items():
+        changes = {
+            "unfreeze": ((0, 1.0),),
+            "encoder_lr": 0.5,
+            "train_embedding": True,
+            "gradient_clip": 1.0,
+            **changes,
+        }
+        changes |= {"optimizer": "adamw", "weight_decay": 0.01, "balance": False, "train_beta": True}
+        schedule = Schedule(warmup_steps=100, decay="cosine", floor=0.02)
+        job.finetune(recipe, recipe, model=job.of("encoder"), changes={**changes, "schedule": schedule})
+
+
+TASKS: dict[str, dict[str, Any]] = {
+    "ncrna-0": {"epochs": 3, "batch_size": 32, "lr": 2e-3},
+    "mrl": {"epochs": 6, "batch_size": 64, "lr": 2e-3},
+    "splice-donor": {"epochs": 1, "batch_size": 16, "lr": 1e-3},
+    "splice-acceptor": {"epochs": 1, "batch_size": 16, "lr": 1e-3},
+}
+"""Recipes of the paper, with what is changed to make a small model of them in minutes on two CPU cores."""
+
+
+def weights(job: Job) -> None:
+    """Calibrate the confidence on VL0, and store all models in half precision."""
+    model = load(job.of("structure"), device="cpu")
+    validation = splits_of(recipe_named("pico-ss"), limit=job.limit, wanted=("validation",)).validation
+    folded = fold([e.sequence for e in validation], model=model)
+    expected = [expected_f1(s.probabilities, s.pairs) for s in folded]
+    f1 = [structure_scores(e.target, s).f1 for e, s in zip(validation, folded, strict=True)]
+    model.calibration = calibrate(expected, f1)
+    save(model, job.folder / "weights" / "pico-ss.safetensors", dtype=torch.float16)
+    for run, name in {"encoder": "pico", **{task: f"pico-{task}" for task in TASKS}}.items():
+        save(
+            load(job.of(run), device="cpu"),
+            job.folder / "weights" / f"{name}.safetensors",
+            dtype=torch.float16,
+        )
+
+
+def scores(job: Job) -> None:
+    """Score every model beside the baselines on complete test sets."""
+    path = job.folder / "measured" / "scores.csv"
+
+    def score(model: Any, recipe: Any) -> None:
+        limit = 20 if job.smoke else None
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", LeakWarning
+            )  # newfam and the like hold some rows of TR0: left out below
+            evaluate(model, recipe, limit=limit, output=path)
+
+    model = load(job.folder / "weights" / "pico-ss.safetensors", device="cpu")
+    model.name = "pico-ss"
+    for recipe in ("ss-bprna", *map(unseen, ("newfam", "pseudobase"))):
+        for one in (model, "viennarna"):
+            score(one, recipe)
+    for recipe in TASKS:
+        task = load(job.folder / "weights" / f"pico-{recipe}.safetensors", device="cpu")
+        task.name = f"pico-{recipe}"
+        for one in (task, "simple", "trivial"):
+            score(one, recipe)
+
+
+def unseen(dataset: str) -> Recipe:
+    """Make a recipe that only tests: the rows of a set of structures that are no rows of TR0 or VL0."""
+    known = load_table("bprna").query("split != 'TS0'")["sequence"]
+    table = load_table(dataset)
+    duplicates = table["sequence"][table["sequence"].isin(set(known))].tolist()
+    condition = f"sequence not in {duplicates}" if duplicates else "sequence == sequence"
+    return replace(
+        recipe_named("ss-bprna"), name=f"ss-{dataset}", dataset=dataset, test=condition, group=None
+    )
+
+
+def embeddings(job: Job) -> None:
+    """Score embeddings by families of test RNAs: the encoder's, an untrained one's, and k-mers."""
+    import pandas as pd
+
+    table = load_table("rfam88").query("split == 'test'").head(60 if job.smoke else None)
+    texts, labels = table["sequence"].tolist(), table["label"].to_numpy()
+    trained = load(job.folder / "weights" / "pico.safetensors", device="cpu")
+    torch.manual_seed(SEED)
+    untrained = RiNALMo(job.size).eval()
+    vectors = {"1- to 4-mers": kmer_counts(texts)}
+    for name, model in {"pico": trained, "untrained": untrained}.items():
+        for pool in ("cls", "mean"):
+            vectors[f"{name}, {pool}"] = embed(texts, model=model, pool=pool)
+    rows = [{"vectors": name, **embedding_scores(v, labels), "n": len(labels)} for name, v in vectors.items()]
+    job.add("embeddings", pd.DataFrame(rows))
+
+
+def embedding_scores(
+    vectors: NDArray[np.float32], labels: NDArray[Any], *, neighbours: int = 5
+) -> dict[str, float]:
+    """Tell how well vectors keep families apart.
+
+    Columns are centred and scaled first, distances are those of cosines.
+
+    Parameters
+    ----------
+    vectors : ndarray of float32, shape (n, dim)
+    labels : ndarray, shape (n,)
+    neighbours : int
+        The family with most of them, each sequence itself left out, is the guess.
+
+    Returns
+    -------
+    dict
+        ``silhouette`` and ``knn_accuracy``.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> labels = np.repeat(["a", "b"], 20)
+    >>> vectors = rng.normal(size=(40, 8)) + (labels == "a")[:, None] * 5
+    >>> embedding_scores(vectors, labels)["knn_accuracy"]
+    1.0
+    """
+    from sklearn.metrics import silhouette_score
+    from sklearn.neighbors import KNeighborsClassifier
+
+    vectors = np.asarray(vectors, dtype=np.float64)
+    vectors = (vectors - vectors.mean(0)) / np.maximum(vectors.std(0), 1e-12)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    learner = KNeighborsClassifier(neighbours, algorithm="brute").fit(vectors, labels)
+    near = learner.kneighbors(return_distance=False)  # of the rows themselves: each is left out of its own
+    guesses = []
+    for row in near:
+        names, counts = np.unique(labels[row], return_counts=True)
+        best = names[counts == counts.max()]
+        guesses.append(next(label for label in labels[row] if label in best))
+    accuracy = float(np.mean(np.array(guesses) == labels))
+    return {"silhouette": float(silhouette_score(vectors, labels, metric="cosine")), "knn_accuracy": accuracy}
+
+
+STEPS: dict[str, Callable[[Job], Any]] = {
+    "corpus": corpus,
+    "study": study,
+    "encoder": encoder,
+    "thermodynamics": thermodynamics,
+    "structure": structure,
+    "tasks": tasks,
+    "weights": weights,
+    "scores": scores,
+    "embeddings": embeddings,
+}
+"""What is done, in this order."""
+
+
+def reproduce(
+    output: Path,
+    *,
+    only: Sequence[str] | None = None,
+    smoke: bool = False,
+    report: Callable[[str], None] = print,
+) -> None:
+    """Make the embedded weights again, from tables to scores.
+
+    Parameters
+    ----------
+    output : path
+        Folder for everything; finished steps in it are not repeated.
+    only : sequence of str, optional
+        Names of :data:`STEPS` to carry out.
+    smoke : bool
+        A few rows and steps of everything, in a few minutes: shows that it runs, not what comes out.
+    report : callable
+        Takes a line of text when a step begins and when it is done.
+
+    Raises
+    ------
+    ValueError
+        For an unknown step.
+    """
+    if unknown := [name for name in only or () if name not in STEPS]:
+        raise ValueError(f"no such step: {', '.join(unknown)}; there are {', '.join(STEPS)}")
+    output = Path(output)
+    output.mkdir(parents=True, exist_ok=True)
+    job = Job(output, smoke=smoke)
+    for name, step in STEPS.items():
+        if only and name not in only:
+            continue
+        report(f"{name}: {' '.join((step.__doc__ or '').split())}")
+        start = time.perf_counter()
+        step(job)
+        report(f"{name}: done in {time.perf_counter() - start:.0f} s")
