@@ -577,7 +577,7 @@ class _Writer:
 
 
 def _as_json(structure) -> str:
-    """One JSON object a line; pairs count from 1, and carry their probability."""
+    """One JSON object a line; pairs count from 1, and carry their probability; confidence is the F1 to expect."""
     pairs = [
         [int(i) + 1, int(j) + 1, round(float(structure.probabilities[i, j]), 4)] for i, j in structure.pairs
     ]
@@ -585,6 +585,7 @@ def _as_json(structure) -> str:
         "name": structure.name,
         "sequence": structure.sequence,
         "dot_bracket": structure.dot_bracket,
+        "confidence": structure.confidence,
         "pairs": pairs,
     }
     return json.dumps(content, ensure_ascii=False)

@@ -7,7 +7,7 @@ computed for padding); the tests compare them with torch's own counts.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -152,7 +152,7 @@ def peak_flops(device: torch.device | str, *, half: bool = False) -> float | Non
 
     device = torch.device(device)
     if device.type == "cpu":
-        return _cpu_peak(torch.get_num_threads())
+        return _cpu_peak(torch.get_num_threads(), torch.bfloat16 if half else torch.float32)
     if device.type != "cuda":
         return None
     if half and (known := gpu_named(torch.cuda.get_device_name(device))):
@@ -178,21 +178,21 @@ def gpu_named(name: str) -> str | None:
     return max(matching, key=len, default=None)
 
 
-_PEAKS: dict[int, float] = {}
+_PEAKS: dict[tuple[int, Any], float] = {}
 
 
-def _cpu_peak(threads: int) -> float:
-    """Speed of a matrix product in float32 with this many threads, the best of a few; about a tenth of a second."""
+def _cpu_peak(threads: int, dtype: torch.dtype) -> float:
+    """Speed of a matrix product with this many threads, the best of a few; about a tenth of a second."""
     import time
 
     import torch
 
-    if threads not in _PEAKS:
-        a, b = torch.rand(768, 768), torch.rand(768, 768)
+    if (threads, dtype) not in _PEAKS:
+        a, b = torch.rand(2, 768, 768).to(dtype).unbind(0)
         best = math.inf
         for _ in range(6):
             start = time.perf_counter()
             a @ b
             best = min(best, time.perf_counter() - start)
-        _PEAKS[threads] = 2 * 768**3 / best
-    return _PEAKS[threads]
+        _PEAKS[threads, dtype] = 2 * 768**3 / best
+    return _PEAKS[threads, dtype]

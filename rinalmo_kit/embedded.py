@@ -192,6 +192,38 @@ def structure(job: Job) -> None:
     job.finetune("pico-ss", "structure", model=job.of("thermo"))
 
 
+STARTS = ("random", "encoder", "thermo")
+
+
+def ablation(job: Job) -> None:
+    """Train on short structures from random weights, from the encoder, and from the thermodynamic stage, alike."""
+    import pandas as pd
+
+    rows = []
+    for start in STARTS:
+        model = job.size if start == "random" else job.of(start)
+        changes = {"max_lengths": (150,), "steps": 800, "mutate": 0.0}
+        job.finetune("pico-ss", f"ablation/{start}", model=model, changes=changes)
+        log = training_log(job.folder / "ablation" / start)
+        rows.append({"start": start, "structures": 8 * job.steps(800), "val_f1": float(log["val_f1"].max())})
+    job.add("ablation", pd.DataFrame(rows))
+
+
+UNSEEN = ("rivas", "archiveII-5s", "archiveII-tRNA", "archiveII-srp")
+
+
+def families(job: Job) -> None:
+    """Train without a family, or on TrainSetA, and test on what was left out, beside ViennaRNA."""
+    for name in UNSEEN:
+        model = job.finetune(f"pico-{name}", name, model=job.of("thermo"))
+        model.name = f"pico-{name}"
+        for one in (model, "viennarna"):
+            recipe = replace(recipe_named(f"pico-{name}"), name=f"ss-{name}")
+            evaluate(
+                one, recipe, limit=20 if job.smoke else None, output=job.folder / "measured" / "scores.csv"
+            )
+
+
 def tasks(job: Job) -> None:
     """Fine-tune the encoder for the other tasks."""
     for recipe, changes in TASKS.items():
@@ -335,6 +367,8 @@ STEPS: dict[str, Callable[[Job], Any]] = {
     "encoder": encoder,
     "thermodynamics": thermodynamics,
     "structure": structure,
+    "ablation": ablation,
+    "families": families,
     "tasks": tasks,
     "weights": weights,
     "scores": scores,

@@ -303,6 +303,10 @@ def finetune(
     given = splits is not None
     options = {"task": task, "target": target, "fold": fold, "limit": limit, "changes": changes}
     recipe, splits, own = prepare(recipe, splits, **options)
+    if recipe.mutate and (mode == "frozen" or recipe.task != "structure"):
+        raise ValueError(
+            f"mutate={recipe.mutate}: only structures are mutated, and not where a frozen encoder computes each once"
+        )
     torch.manual_seed(seed)
     model = starting_model(recipe.start if model is None else model)
     start = model.name

@@ -180,7 +180,7 @@ class _Attention(torch.autograd.Function):
         return dq.mul_(scale), dk.mul_(scale), dv, None, None
 
 
-def groups(lengths: Sequence[int], heads: int) -> Iterator[tuple[slice, Tensor, int]]:
+def groups(lengths: Sequence[int], heads: int) -> Iterator[tuple[slice, Tensor, int, int]]:
     """Neighbouring sequences whose attention is computed together.
 
     Yields
@@ -189,8 +189,8 @@ def groups(lengths: Sequence[int], heads: int) -> Iterator[tuple[slice, Tensor, 
         Theirs, in the packed batch.
     rows : Tensor
         int64 (tokens,), the row of each token in the padded group.
-    count : int
-        Sequences of the group.
+    count, width : int
+        Sequences of the group, and the length of its longest.
     """
     first, start = 0, 0
     while first < len(lengths):
@@ -205,7 +205,7 @@ def groups(lengths: Sequence[int], heads: int) -> Iterator[tuple[slice, Tensor, 
         stop = start + int(here.sum())
         rows = (torch.arange(width) < here[:, None]).flatten().nonzero().squeeze(1)
         if stop > start:
-            yield slice(start, stop), rows, last - first
+            yield slice(start, stop), rows, last - first, width
         first, start = last, stop
 
 
@@ -221,8 +221,8 @@ class Group:
 
     @classmethod
     def all_of(cls, lengths: Sequence[int], heads: int) -> Iterator[Group]:
-        for tokens, rows, count in groups(lengths, heads):
-            yield cls(tokens, rows, count, -(-(int(rows[-1]) + 1) // count), heads)
+        for group in groups(lengths, heads):
+            yield cls(*group, heads)
 
     def pad(self, x: Tensor) -> Tensor:
         x = x[self.tokens]

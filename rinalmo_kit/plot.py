@@ -48,7 +48,9 @@ __all__ = [
     "embedding_map",
     "layout",
     "paper_style",
+    "perplexity",
     "probability_map",
+    "reliability",
     "structure",
     "structure_html",
     "training_curves",
@@ -741,7 +743,7 @@ def training_curves(log: str | os.PathLike | pd.DataFrame, *, ax: Axes | None = 
         shown, label = {"train_loss": "training loss"}, "training loss"
     if missing := [name for name in shown if name not in table]:
         raise ValueError(f"the log has no column {missing[0]}; it has {', '.join(map(str, table.columns))}")
-    ax = _new_axes(WIDTH, 0.62 * WIDTH) if ax is None else ax
+    ax = _curve_axes(ax)
     reference = "letter frequencies alone"
     colors = dict(zip(shown.values(), (BLUE, ORANGE, GREEN, INK), strict=False))
     colors |= {reference: GREY} if reference in colors else {}
@@ -751,11 +753,81 @@ def training_curves(log: str | os.PathLike | pd.DataFrame, *, ax: Axes | None = 
         ax.plot(values.index, values, color=colors[text], label=text, **style)
     ax.set_xlabel("step", fontsize=8)
     ax.set_ylabel(label, fontsize=8)
-    ax.tick_params(labelsize=7, length=2, width=0.6)
-    ax.spines[["top", "right"]].set_visible(False)
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     if len(shown) > 1:
         _legend(ax, colors, dashed=reference, loc="lower left", bbox_to_anchor=(0, 1.01))
+    return ax
+
+
+def _curve_axes(ax: Axes | None) -> Axes:
+    ax = _new_axes(WIDTH, 0.62 * WIDTH) if ax is None else ax
+    ax.tick_params(labelsize=7, length=2, width=0.6)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def perplexity(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw perplexity against tokens seen, with dashed lines for what needs no training.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns ``model``, ``tokens`` and ``perplexity``, as in ``data/measured/pretraining.csv``; a model whose only
+        number of tokens is 0 becomes a line.
+    ax : Axes, optional
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> rows = [("pico", 1e6, 3.8), ("pico", 2e6, 3.6), ("unigram", 0, 4.0)]
+    >>> ax = perplexity(pd.DataFrame(rows, columns=["model", "tokens", "perplexity"]))
+    """
+    ax = _curve_axes(ax)
+    for number, (name, part) in enumerate(table.groupby("model", sort=False)):
+        if part["tokens"].max() == 0:
+            value = part["perplexity"].iloc[0]
+            ax.axhline(value, color=GREY, ls="--", lw=0.8)
+            place = {"xy": (1, value), "xycoords": ("axes fraction", "data"), "xytext": (0, 1.5)}
+            ax.annotate(str(name), **place, textcoords="offset points", ha="right", color=GREY, fontsize=7)
+            continue
+        part = part.sort_values("tokens")
+        color = PALETTE[number % len(PALETTE)]
+        ax.plot(part["tokens"] / 1e6, part["perplexity"], "o-", ms=2.5, lw=1.2, color=color)
+        last = part.iloc[-1]
+        place = {"xytext": (0, 4), "textcoords": "offset points", "ha": "right"}
+        ax.annotate(str(name), (last["tokens"] / 1e6, last["perplexity"]), **place, color=color, fontsize=7)
+    ax.set_xlabel("tokens seen (millions)", fontsize=8)
+    ax.set_ylabel("validation perplexity", fontsize=8)
+    return ax
+
+
+def reliability(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw the F1 that was seen against the confidence; on the diagonal, a model knows how good it is.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns ``confidence`` and ``f1``, as from :func:`rinalmo_kit.confidence.reliability`, and optionally ``set``
+        for several test sets.
+    ax : Axes, optional
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> ax = reliability(pd.DataFrame({"confidence": [0.2, 0.8], "f1": [0.25, 0.75]}))
+    """
+    if ax is None:
+        ax = _new_axes(0.7 * WIDTH, 0.7 * WIDTH)
+    ax = _curve_axes(ax)
+    ax.plot([0, 1], [0, 1], color=GREY, ls="--", lw=0.8)
+    sets = table.groupby("set", sort=False) if "set" in table else [("", table)]
+    for (name, part), color in zip(sets, PALETTE, strict=False):
+        ax.plot(part["confidence"], part["f1"], "o-", ms=3, lw=1.2, color=color, label=name)
+    if "set" in table:
+        ax.legend(fontsize=7, frameon=False, loc="upper left", handlelength=1.2)
+    ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    ax.set_xlabel("confidence (expected F1)", fontsize=8)
+    ax.set_ylabel("F1 seen", fontsize=8)
     return ax
 
 

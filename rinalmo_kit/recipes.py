@@ -328,8 +328,8 @@ def _ours() -> list[Recipe]:
     structure = replace(
         thermo,
         name="pico-ss",
-        epochs=8,
-        max_lengths=(200, 200, 200, 200, 250, 250, 300, 500),
+        epochs=5,
+        max_lengths=(150, 150, 200, 200, 300),
         lr=8e-4,
         schedule=Schedule(warmup_steps=200, decay="cosine", floor=0.01),
         mutate=0.15,
@@ -445,7 +445,16 @@ def recipe_named(name: str) -> Recipe:
     return RECIPES[name]
 
 
-LEAST = {"epochs": 1, "batch_size": 1, "steps": 1, "folds": 1, "pad_to": 1, "lr": 0, "encoder_lr": 0}
+LEAST = {
+    "mutate": 0,
+    "epochs": 1,
+    "batch_size": 1,
+    "steps": 1,
+    "folds": 1,
+    "pad_to": 1,
+    "lr": 0,
+    "encoder_lr": 0,
+}
 SCORES = {
     "structure": ("precision", "recall", "f1"),
     "binary": ("accuracy", "precision", "recall", "specificity", "f1"),

@@ -57,6 +57,7 @@ def test_json_lines(fasta, tmp_path):
         structure = rk.fold(record["sequence"])
         assert record["dot_bracket"] == structure.dot_bracket
         assert [p[:2] for p in record["pairs"]] == (structure.pairs + 1).tolist()
+        assert record["confidence"] == structure.confidence
 
 
 def test_bad_records_are_refused_and_the_rest_is_done(tmp_path, capsys):

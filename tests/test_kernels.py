@@ -167,7 +167,7 @@ def test_without_dropout_training_has_the_gradients_of_eval_mode(backend: str) -
         torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-4)
 
 
-def test_kernels_serve_training_in_full_precision_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kernels_serve_training_only(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     for name in ("add_dropped", "attention", "gated"):
         function = getattr(kernels, name)
@@ -181,11 +181,16 @@ def test_kernels_serve_training_in_full_precision_only(monkeypatch: pytest.Monke
     model.train()
     with torch.no_grad():
         model(tokens)
-    with torch.autocast("cpu", torch.bfloat16):
-        model(tokens)
     assert not calls
     model(tokens)
-    assert calls == ["attention", "add_dropped", "gated", "add_dropped"] * 2
+    wanted = ["attention", "add_dropped", "gated", "add_dropped"] * 2
+    assert calls == wanted
+    with torch.autocast("cpu", torch.bfloat16):
+        model(tokens)
+    assert calls == 2 * wanted
+    with torch.autocast("cpu", torch.float16):
+        model(tokens)
+    assert calls == 2 * wanted
 
 
 def test_a_training_step_keeps_nothing_that_grows_with_the_square_of_the_length() -> None:

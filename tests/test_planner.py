@@ -149,6 +149,7 @@ def test_gpus_agree_with_lightning_where_its_numbers_are_dense():
 
 def test_speed_of_this_cpu():
     assert 1e8 < peak_flops("cpu") < 1e14
+    assert 1e7 < peak_flops("cpu", half=True) < 1e14
     assert peak_flops("meta") is None
 
 

@@ -80,3 +80,15 @@ def test_mutants_keep_their_pairs_and_come_again():
         assert all(sequence[i] + sequence[j] in CANONICAL for i, j in s.pairs)
     assert mutants[3, 0].sequence == mutants[3, 0].sequence
     assert Mutated([Example("a", s.sequence, s)], 0.0, 0)[1, 0].sequence == s.sequence
+
+
+def test_what_cannot_be_mutated_is_refused(tmp_path):
+    s = Structure.from_dot_bracket("GGGGAAAACCCC", "((((....))))")
+    options = {
+        "task": "structure",
+        "model": Config(32, 1, heads=2),
+        "output": tmp_path,
+        "changes": {"mutate": 0.1},
+    }
+    with pytest.raises(ValueError, match="only structures are mutated"):
+        finetune([s] * 20, mode="frozen", **options)

@@ -37,6 +37,16 @@ def test_the_slider_decodes_without_running_the_model(monkeypatch):
     assert len(form.structure.pairs) >= pairs
 
 
+def test_the_view_says_how_far_the_fold_can_be_trusted():
+    form = rk.widgets.FoldForm(TRNA)
+    form.fold()
+    first = form.structure.confidence
+    assert 0 < first < 1 and f"Expected F1 {first:.2f}" in form.view.value
+    form.threshold.value = 0.99
+    assert form.structure.confidence < first, "few pairs: most of the structure is missing"
+    assert f"Expected F1 {form.structure.confidence:.2f}" in form.view.value
+
+
 def test_several_records_get_a_menu():
     form = rk.widgets.FoldForm(f">a\n{TRNA}\n>b\nGGGGAAAACCCC\n")
     form.fold()
