@@ -18,10 +18,10 @@ import numpy as np
 import torch
 
 from .baselines import kmer_counts, ngram_perplexity
-from .confidence import calibrate, expected_f1
+from .confidence import calibrate, expected_f1, reliability
 from .corpus import Corpus, build_corpus
 from .datasets import load_table
-from .evaluation import add_lines, evaluate, provenance
+from .evaluation import evaluate, provenance
 from .files import whole_file
 from .finetuning import finetune
 from .hub import load, save
@@ -48,11 +48,11 @@ CPU["enable_model_summary"] = False
 """bfloat16 is several times as fast as float32 on processors that have units for it (AMX)."""
 
 SIZES = {
-    "pico": Config.pico(),
+    "pico": replace(Config.pico(), attention_dropout=0.0, residual_dropout=0.0),
     "256 wide": Config(256, 6, 8, 0.0, 0.0),
     "nano": Config(320, 6, 20, 0.0, 0.0),
 }
-"""Sizes of the scaling study."""
+"""Sizes of the scaling study; no dropout as long as no sequence is seen often enough to be learned by heart."""
 
 STUDY_STEPS = {"pico": (158, 400), "256 wide": (117, 350), "nano": (74, 300)}
 """Steps of 8192 tokens of pretraining, and of 8 structures: what each size does in about the same time."""
@@ -92,10 +92,13 @@ class Job:
         """Weights of a finished run."""
         return self.folder / run / "model.safetensors"
 
-    def add(self, name: str, table: pd.DataFrame) -> None:
-        """Add lines to a file of measured numbers."""
+    def note(self, name: str, table: pd.DataFrame) -> None:
+        """Write a file of measured numbers."""
         facts = provenance() | {"command": "rinalmo-kit reproduce embedded"}
-        add_lines(self.folder / "measured" / f"{name}.csv", table.assign(**facts))
+        path = self.folder / "measured" / f"{name}.csv"
+        path.parent.mkdir(exist_ok=True)
+        with whole_file(path) as temporary:
+            table.assign(**facts).to_csv(temporary, index=False, float_format="%.6g")
 
     def finetune(self, recipe: str, output: str, **options: Any) -> Encoder:
         """Fine-tune by a recipe in this folder."""
@@ -151,7 +154,7 @@ def study(job: Job) -> None:
                 "val_f1": float(ss["val_f1"].dropna().iloc[-1]),
             }
         )
-    job.add("scaling_study", pd.DataFrame(rows))
+    job.note("scaling_study", pd.DataFrame(rows))
 
 
 def encoder(job: Job) -> None:
@@ -168,7 +171,7 @@ def encoder(job: Job) -> None:
     log = log.dropna(subset="val_perplexity")[["tokens_seen", "val_perplexity"]]
     rows = [{"model": "pico", "tokens": int(t), "perplexity": p} for t, p in log.itertuples(index=False)]
     rows += [{"model": name, "tokens": 0, "perplexity": p} for name, p in ngram_perplexity(*texts).items()]
-    job.add("pretraining", pd.DataFrame(rows))
+    job.note("pretraining", pd.DataFrame(rows))
 
 
 PRETRAINING_STEPS = 3000
@@ -206,7 +209,7 @@ def ablation(job: Job) -> None:
         job.finetune("pico-ss", f"ablation/{start}", model=model, changes=changes)
         log = training_log(job.folder / "ablation" / start)
         rows.append({"start": start, "structures": 8 * job.steps(800), "val_f1": float(log["val_f1"].max())})
-    job.add("ablation", pd.DataFrame(rows))
+    job.note("ablation", pd.DataFrame(rows))
 
 
 UNSEEN = ("rivas", "archiveII-5s", "archiveII-tRNA", "archiveII-srp")
@@ -257,7 +260,10 @@ def weights(job: Job) -> None:
     f1 = [structure_scores(e.target, s).f1 for e, s in zip(validation, folded, strict=True)]
     model.calibration = calibrate(expected, f1)
     save(model, job.folder / "weights" / "pico-ss.safetensors", dtype=torch.float16)
-    for run, name in {"encoder": "pico", **{task: f"pico-{task}" for task in TASKS}}.items():
+    for run, name in {
+        "encoder": "pico",
+        **{task: f"pico-{task}" for task in TASKS if job.of(task).exists()},
+    }.items():
         save(
             load(job.of(run), device="cpu"),
             job.folder / "weights" / f"{name}.safetensors",
@@ -282,11 +288,28 @@ def scores(job: Job) -> None:
     for recipe in ("ss-bprna", *map(unseen, ("newfam", "pseudobase"))):
         for one in (model, "viennarna"):
             score(one, recipe)
-    for recipe in TASKS:
+    for recipe in (task for task in TASKS if job.of(task).exists()):
         task = load(job.folder / "weights" / f"pico-{recipe}.safetensors", device="cpu")
         task.name = f"pico-{recipe}"
         for one in (task, "simple", "trivial"):
             score(one, recipe)
+
+
+def trust(job: Job) -> None:
+    """Set confidence beside the F1 that was seen, on TS0 and on newer families, and for shuffled sequences."""
+    import pandas as pd
+
+    model = load(job.folder / "weights" / "pico-ss.safetensors", device="cpu")
+    rng, parts = np.random.default_rng(SEED), []
+    for name, recipe in {"TS0": recipe_named("ss-bprna"), "NF-15": unseen("newfam")}.items():
+        test = splits_of(recipe, test_limit=20 if job.smoke else 1000, wanted=("test",)).test
+        folded = fold([e.sequence for e in test], model=model)
+        parts.append(reliability(folded, [e.target for e in test]).assign(set=name))
+        if name == "TS0":
+            shuffled = ["".join(rng.permutation(list(e.sequence))) for e in test]
+    sure = [s.confidence for s in fold(shuffled, model=model)]
+    parts.append(pd.DataFrame([{"confidence": np.mean(sure), "n": len(sure), "set": "TS0, shuffled"}]))
+    job.note("confidence", pd.concat(parts, ignore_index=True))
 
 
 def unseen(dataset: str) -> Recipe:
@@ -314,7 +337,7 @@ def embeddings(job: Job) -> None:
         for pool in ("cls", "mean"):
             vectors[f"{name}, {pool}"] = embed(texts, model=model, pool=pool)
     rows = [{"vectors": name, **embedding_scores(v, labels), "n": len(labels)} for name, v in vectors.items()]
-    job.add("embeddings", pd.DataFrame(rows))
+    job.note("embeddings", pd.DataFrame(rows))
 
 
 def embedding_scores(
@@ -372,6 +395,7 @@ STEPS: dict[str, Callable[[Job], Any]] = {
     "tasks": tasks,
     "weights": weights,
     "scores": scores,
+    "trust": trust,
     "embeddings": embeddings,
 }
 """What is done, in this order."""

@@ -281,8 +281,8 @@ def pair_probabilities(
     sequence = ready_sequence("sequence", sequence)
     if len(sequence) == 1:
         return np.zeros((1, 1), dtype=np.float32)
-    probabilities = pair_logits(model, [sequence])[0].float().sigmoid()
-    return probabilities.fill_diagonal_(0.0).cpu().numpy().copy()
+    probabilities = pair_logits(model, [sequence])[0].float().sigmoid().triu(1)
+    return (probabilities + probabilities.T).cpu().numpy().copy()  # equal on both sides to the last bit
 
 
 def pair_logits(model: Encoder, sequences: list[str]) -> list[Tensor]:

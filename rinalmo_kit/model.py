@@ -72,8 +72,8 @@ class Config:
 
     @classmethod
     def pico(cls) -> Config:
-        """2.7 M parameters; our embedded size, not in the paper. No dropout: it is too small to learn by heart."""
-        return cls(192, 6, 6, attention_dropout=0.0, residual_dropout=0.0)
+        """2.7 M parameters; our embedded size, not in the paper."""
+        return cls(192, 6, 6)
 
     @classmethod
     def nano(cls) -> Config:

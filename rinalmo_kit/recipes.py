@@ -328,8 +328,8 @@ def _ours() -> list[Recipe]:
     structure = replace(
         thermo,
         name="pico-ss",
-        epochs=5,
-        max_lengths=(150, 150, 200, 200, 300),
+        epochs=4,
+        max_lengths=(150, 150, 200, 300),
         lr=8e-4,
         schedule=Schedule(warmup_steps=200, decay="cosine", floor=0.01),
         mutate=0.15,

@@ -85,5 +85,7 @@ def read_likely_pairs(path: Path) -> Iterable[Example]:
     import pandas as pd
 
     for row in pd.read_parquet(path).itertuples(index=False):
-        pairs = np.asarray(row.pairs, dtype=np.int64).reshape(-1, 2)
-        yield Example(str(row.id), row.sequence, LikelyPairs(pairs, np.asarray(row.values)))
+        pairs = np.array(row.pairs, dtype=np.int64).reshape(
+            -1, 2
+        )  # copies: what a table gives is not writable
+        yield Example(str(row.id), row.sequence, LikelyPairs(pairs, np.array(row.values, dtype=np.float32)))

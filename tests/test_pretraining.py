@@ -169,7 +169,7 @@ def test_goes_on_from_a_model_without_its_task_head(tmp_path):
     model = pretrain(
         repeats(12), output=tmp_path, model="pico-ss", **{**SHORT, **QUIET, "steps": 1, "lr": 1e-9}
     )
-    start = rk.load("pico", device="cpu")
+    start = rk.load("pico-ss", device="cpu")
     assert model.head is None and model.threshold is None
     assert torch.allclose(model.embedding.weight, start.embedding.weight, atol=1e-7)
     assert rk.load(tmp_path / "model.safetensors").about["pretraining"]["start"] == "pico-ss"

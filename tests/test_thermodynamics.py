@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from rinalmo_kit import Config, Structure
+from rinalmo_kit.datasets import load_structures
 from rinalmo_kit.finetuning import Mutated, finetune, structure_loss
 from rinalmo_kit.recipes import recipe_named
 from rinalmo_kit.splits import Example, Splits
@@ -83,7 +84,6 @@ def test_mutants_keep_their_pairs_and_come_again():
 
 
 def test_what_cannot_be_mutated_is_refused(tmp_path):
-    s = Structure.from_dot_bracket("GGGGAAAACCCC", "((((....))))")
     options = {
         "task": "structure",
         "model": Config(32, 1, heads=2),
@@ -91,4 +91,4 @@ def test_what_cannot_be_mutated_is_refused(tmp_path):
         "changes": {"mutate": 0.1},
     }
     with pytest.raises(ValueError, match="only structures are mutated"):
-        finetune([s] * 20, mode="frozen", **options)
+        finetune(load_structures("examples"), mode="frozen", **options)
