@@ -783,12 +783,15 @@ def perplexity(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     >>> ax = perplexity(pd.DataFrame(rows, columns=["model", "tokens", "perplexity"]))
     """
     ax = _curve_axes(ax)
+    lines = 0
     for number, (name, part) in enumerate(table.groupby("model", sort=False)):
         if part["tokens"].max() == 0:
             value = part["perplexity"].iloc[0]
             ax.axhline(value, color=GREY, ls="--", lw=0.8)
-            place = {"xy": (1, value), "xycoords": ("axes fraction", "data"), "xytext": (0, 1.5)}
-            ax.annotate(str(name), **place, textcoords="offset points", ha="right", color=GREY, fontsize=7)
+            place = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "center"}
+            back = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
+            ax.annotate(str(name), (1 - 0.3 * lines, value), **place, color=GREY, fontsize=7, bbox=back)
+            lines += 1  # labels side by side: lines may lie close together
             continue
         part = part.sort_values("tokens")
         color = PALETTE[number % len(PALETTE)]

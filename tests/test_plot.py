@@ -485,3 +485,23 @@ def test_html_of_long_structures_is_light_and_leaves_pyplot_alone():
     assert len(text) < 300_000
     assert Tags(text).letters == ""
     assert not plt.get_fignums()
+
+
+# Numbers ------------------------------------------------------------------------------------------------
+
+
+def test_perplexity_draws_a_curve_a_model_and_a_line_for_what_needs_no_training():
+    rows = [("pico", 2e6, 3.6), ("pico", 1e6, 3.8), ("unigram", 0, 4.0)]
+    ax = plot.perplexity(pd.DataFrame(rows, columns=["model", "tokens", "perplexity"]))
+    curve, line = ax.get_lines()
+    assert curve.get_xydata().tolist() == [[1, 3.8], [2, 3.6]], "in the order of tokens, in millions"
+    assert set(line.get_ydata()) == {4.0}
+    assert [text.get_text() for text in ax.texts] == ["pico", "unigram"]
+
+
+def test_reliability_draws_each_set_against_the_diagonal():
+    table = pd.DataFrame({"confidence": [0.2, 0.8, 0.3], "f1": [0.1, 0.9, 0.3], "set": ["a", "a", "b"]})
+    diagonal, a, b = plot.reliability(table).get_lines()
+    assert diagonal.get_xydata().tolist() == [[0, 0], [1, 1]]
+    assert a.get_xydata().tolist() == [[0.2, 0.1], [0.8, 0.9]] and b.get_xydata().tolist() == [[0.3, 0.3]]
+    assert len(plot.reliability(table.drop(columns="set")).get_lines()) == 2
