@@ -222,7 +222,7 @@ def trained_on(model: Any) -> tuple[TrainedOn, ...]:
     --------
     >>> from rinalmo_kit import load
     >>> [str(what) for what in trained_on(load("pico-ss", device="cpu"))]
-    ['bprna TR0', 'bprna VL0']
+    ["bprna ((split == 'TR0') or (split == 'VL0'))"]
     """
     about: dict[str, Any] | None = getattr(model, "about", None)
     if not about:

@@ -49,7 +49,7 @@ def likely_pairs(sequence: str, *, least: float = 0.01) -> LikelyPairs:
     --------
     >>> found = likely_pairs("GGGGAAAACCCC")
     >>> found.pairs[found.values.argmax()].tolist()
-    [1, 10]
+    [2, 9]
     """
     try:
         import RNA
