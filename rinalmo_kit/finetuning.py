@@ -343,9 +343,9 @@ def finetune(
 
         merge_lora(model)
     model.requires_grad_(True).eval()
-    model.about = about(recipe, fold=fold, limit=limit, start=start, earlier=model.about)
     if given:  # which rows these are, nobody has said
-        model.about |= {"dataset": "own data", "standin": None}
+        recipe = dataclasses.replace(recipe, dataset="own data")
+    model.about = about(recipe, fold=fold, limit=limit, start=start, earlier=model.about)
     if own is not None:
         model.about["own data"] = own
     if trainer.is_global_zero:
