@@ -446,8 +446,10 @@ class Mutated(Dataset):
     def __getitem__(self, item: tuple[int, int]) -> Example:
         epoch, i = item
         example = self.examples[i]
+        if not self.rate:
+            return example
         rng = np.random.default_rng((self.seed, epoch, i))
-        if not self.rate or rng.random() < 0.5:
+        if rng.random() < 0.5:
             return example
         letters = np.array(list(example.sequence))
         pairs = example.target.pairs

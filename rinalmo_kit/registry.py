@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from .datasets import read_numbers
@@ -63,6 +64,7 @@ def models() -> pd.DataFrame:
     return table.astype({"n": "Int64"}) if "n" in table else table
 
 
+@cache
 def _parameters(size: str) -> int:
     """Count the parameters of a size without making them."""
     import torch
