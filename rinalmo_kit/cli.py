@@ -46,7 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     command = commands.add_parser("predict", help="FASTA in, table of classes or numbers out")
     command.add_argument("input", help="FASTA file (.gz too)")
-    command.add_argument("-m", "--model", required=True, help="name or checkpoint file")
+    command.add_argument(
+        "-m",
+        "--model",
+        default="pico-ncrna-0",
+        help="name or checkpoint file (default: pico-ncrna-0, 88 families of ncRNA)",
+    )
     command.add_argument("-o", "--output", help="CSV file; default: standard output")
     command.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
     command.set_defaults(run=_predict)

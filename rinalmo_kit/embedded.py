@@ -32,7 +32,7 @@ from .model import Config, Encoder, RiNALMo
 from .plot import training_log
 from .pretraining import pretrain
 from .recipes import Recipe, Schedule, recipe_named
-from .splits import splits_of
+from .splits import Example, splits_of
 from .thermodynamics import read_likely_pairs, write_likely_pairs
 
 if TYPE_CHECKING:
@@ -92,6 +92,10 @@ class Job:
         """Weights of a finished run."""
         return self.folder / run / "model.safetensors"
 
+    def load(self, run: str) -> Encoder:
+        """Load the weights of a finished run, to go on from without dropout: nothing is seen often."""
+        return load(self.of(run), config=self.size, device="cpu")
+
     def note(self, name: str, table: pd.DataFrame) -> None:
         """Write a file of measured numbers."""
         facts = provenance() | {"command": "rinalmo-kit reproduce embedded"}
@@ -123,13 +127,13 @@ def corpus(job: Job) -> Corpus:
     return build_corpus(fasta, job.folder / "corpus", seed=SEED, progress=False)
 
 
-def _pretrain(job: Job, output: str, size: Config, steps: int, **options: Any) -> RiNALMo:
+def _pretrain(job: Job, output: str, model: Config | Encoder, steps: int, **options: Any) -> RiNALMo:
     options = {"tokens_per_batch": 4096, "lr": 7e-4, "max_tokens": 258, **options}
     if job.smoke:
         options["tokens_per_batch"] = 1024
     steps = job.steps(steps)
     return pretrain(
-        corpus(job), output=job.folder / output, model=size, steps=steps, seed=SEED, **options, **CPU
+        corpus(job), output=job.folder / output, model=model, steps=steps, seed=SEED, **options, **CPU
     )
 
 
@@ -164,7 +168,9 @@ def encoder(job: Job) -> None:
     """Pretrain the encoder, and note its perplexity beside those of n-grams, against tokens seen."""
     import pandas as pd
 
-    _pretrain(job, "encoder", job.size, PRETRAINING_STEPS, validate_every=250)
+    _pretrain(job, "encoder-first", job.size, 3000, validate_every=250)
+    more: dict[str, Any] = {"tokens_per_batch": 2048, "lr": 1e-3, "validate_every": 500}
+    _pretrain(job, "encoder", job.load("encoder-first"), 5000, **more)
     found = corpus(job)
     texts = [
         [found.sequence(int(i))[1] for i in found.epoch(0, 0, clusters=part)]
@@ -177,25 +183,31 @@ def encoder(job: Job) -> None:
     job.note("pretraining", pd.DataFrame(rows))
 
 
-PRETRAINING_STEPS = 3000
-"""Of 4096 tokens."""
-
-
-def thermodynamics(job: Job) -> None:
-    """Learn ViennaRNA's pairing probabilities of one ncRNA of each cluster."""
+def likely(job: Job) -> list[Example]:
+    """Pairing probabilities by ViennaRNA of one ncRNA of each cluster, computed once."""
     path, found = job.folder / "thermo.parquet", corpus(job)
     if not path.exists():
         records = [found.sequence(int(i)) for i in found.epoch(0, SEED, clusters=found.train)]
         records = [(n, s) for n, s in records if 20 <= len(s) <= 220 and set(s) <= set("ACGU")]
         write_likely_pairs(records[: job.limit], path)
+    return list(read_likely_pairs(path))
+
+
+def thermodynamics(job: Job) -> None:
+    """Learn ViennaRNA's pairing probabilities."""
     splits = splits_of(recipe_named("pico-thermo"), limit=job.limit, wanted=("validation",))
-    splits = replace(splits, train=list(read_likely_pairs(path)))
-    job.finetune("pico-thermo", "thermo", model=job.size, splits=splits)
+    job.finetune("pico-thermo", "thermo", model=job.size, splits=replace(splits, train=likely(job)))
+
+
+def _structures(job: Job, recipe: str, output: str, **options: Any) -> Encoder:
+    """Train on known structures, with likely pairs of others among them, going on from these."""
+    unlabelled = [example for example in likely(job) if len(example) <= 150]
+    return job.finetune(recipe, output, model=job.load("thermo"), unlabelled=unlabelled, **options)
 
 
 def structure(job: Job) -> None:
     """Train on the known structures of TR0."""
-    job.finetune("pico-ss", "structure", model=job.of("thermo"))
+    _structures(job, "pico-ss", "structure")
 
 
 STARTS = ("random", "encoder", "thermo")
@@ -207,8 +219,8 @@ def ablation(job: Job) -> None:
 
     rows = []
     for start in STARTS:
-        model = job.size if start == "random" else job.of(start)
-        changes = {"max_lengths": (150,), "steps": 800, "mutate": 0.0}
+        model = job.size if start == "random" else job.load(start)
+        changes = {"max_lengths": (150,), "steps": 800, "mutate": 0.0, "unlabelled": 0}
         job.finetune("pico-ss", f"ablation/{start}", model=model, changes=changes)
         log = training_log(job.folder / "ablation" / start)
         rows.append({"start": start, "structures": 8 * job.steps(800), "val_f1": float(log["val_f1"].max())})
@@ -220,8 +232,9 @@ UNSEEN = ("rivas", "archiveII-5s", "archiveII-tRNA", "archiveII-srp")
 
 def families(job: Job) -> None:
     """Train without a family, or on TrainSetA, and test on what was left out, beside ViennaRNA."""
+    changes = {"epochs": 3, "max_lengths": (200, 300), "unlabelled": 1000}
     for name in UNSEEN[2:3] if job.smoke else UNSEEN:
-        model = job.finetune(f"pico-{name}", name, model=job.of("thermo"))
+        model = _structures(job, f"pico-{name}", name, changes=changes)
         model.name = f"pico-{name}"
         for one in (model, "viennarna"):
             recipe = replace(recipe_named(f"pico-{name}"), name=f"ss-{name}")
@@ -233,25 +246,48 @@ def families(job: Job) -> None:
 def tasks(job: Job) -> None:
     """Fine-tune the encoder for the other tasks."""
     for recipe, changes in TASKS.items():
-        changes = {
-            "unfreeze": ((0, 1.0),),
-            "encoder_lr": 0.5,
-            "train_embedding": True,
-            "gradient_clip": 1.0,
-            **changes,
-        }
-        changes |= {"optimizer": "adamw", "weight_decay": 0.01, "balance": False, "train_beta": True}
-        schedule = Schedule(warmup_steps=100, decay="cosine", floor=0.02)
-        job.finetune(recipe, recipe, model=job.of("encoder"), changes={**changes, "schedule": schedule})
+        job.finetune(recipe, recipe, model=job.load("encoder"), changes=SMALL | changes)
 
 
+SMALL: dict[str, Any] = {
+    "unfreeze": ((0, 1.0),),
+    "encoder_lr": 0.5,
+    "train_embedding": True,
+    "train_beta": True,
+    "optimizer": "adamw",
+    "weight_decay": 0.01,
+    "gradient_clip": 1.0,
+    "schedule": Schedule(warmup_steps=100, decay="cosine", floor=0.02),
+    "balance": False,
+}
 TASKS: dict[str, dict[str, Any]] = {
     "ncrna-0": {"epochs": 3, "batch_size": 32, "lr": 2e-3},
-    "mrl": {"epochs": 6, "batch_size": 64, "lr": 2e-3},
+    "mrl": {"epochs": 5, "batch_size": 32, "lr": 2e-3},
     "splice-donor": {"epochs": 1, "batch_size": 16, "lr": 1e-3},
     "splice-acceptor": {"epochs": 1, "batch_size": 16, "lr": 1e-3},
 }
-"""Recipes of the paper, with what is changed to make a small model of them in minutes on two CPU cores."""
+"""Recipes of the paper, and what is changed beside :data:`SMALL` to make a small model of each on a CPU core."""
+
+
+def utr(job: Job) -> None:
+    """Train heads for translation efficiency and expression level on the frozen encoder, ten folds each."""
+    names = [f"{kind}-{cell}" for kind in ("te", "el") for cell in ("muscle", "pc3", "hek")]
+    for name in names[:1] if job.smoke else names:
+        recipe, models = recipe_named(name), []
+        for number in range(recipe.folds):
+            model = job.finetune(
+                name,
+                f"{name}/fold-{number}",
+                model=job.load("encoder"),
+                mode="frozen",
+                fold=number,
+                changes={"epochs": 15, "lr": 1e-3, "optimizer": "adamw", "weight_decay": 0.01},
+                validate_every=None,
+            )
+            model.name = f"pico-{name}"
+            models.append(model)
+        for one in (models, "simple", "trivial"):
+            evaluate(one, name, output=job.folder / "measured" / "scores.csv")
 
 
 def weights(job: Job) -> None:
@@ -390,6 +426,7 @@ STEPS: dict[str, Callable[[Job], Any]] = {
     "ablation": ablation,
     "families": families,
     "tasks": tasks,
+    "utr": utr,
     "weights": weights,
     "scores": scores,
     "trust": trust,

@@ -231,6 +231,7 @@ def finetune(
     limit: int | None = None,
     changes: Mapping[str, Any] | None = None,
     splits: Splits | None = None,
+    unlabelled: Sequence[Example] = (),
     validate_every: int | None = None,
     checkpoint_every: int | None = None,
     **trainer_options: Any,
@@ -265,6 +266,9 @@ def finetune(
         Other values for the recipe's fields, such as ``{"epochs": 3, "lr": 3e-4}``.
     splits : Splits, optional
         Examples to train on and to validate with in place of those that the recipe selects.
+    unlabelled : sequence of Example
+        Examples with likely pairs (:mod:`rinalmo_kit.thermodynamics`), of which each epoch takes as many as the recipe
+        says beside the others.
     validate_every, checkpoint_every : int, optional
         In batches; validation by default once an epoch, checkpoints every 200 batches, or ten in a shorter run.
     **trainer_options
@@ -311,7 +315,8 @@ def finetune(
     model = starting_model(recipe.start if model is None else model)
     start = model.name
     facts = {"recipe": dataclasses.asdict(recipe), "fold": fold, "seed": seed, "mode": mode, "start": start}
-    rows = [f"{e.name} {e.sequence} {e.target}" for e in splits.train + splits.validation]
+    everything = [*splits.train, *splits.validation, *unlabelled]
+    rows = [f"{e.name} {e.sequence} {e.target}" for e in everything]
     facts["data"] = zlib.crc32("\n".join(rows).encode())
     claim(output, facts)
     if (finished := output / "model.safetensors").exists():
@@ -319,13 +324,15 @@ def finetune(
     ready(model, recipe, splits)
     if mode == "frozen":
         represent_once(model, splits.train + splits.validation)
-    plan = plan_of(recipe, [len(example) for example in splits.train], seed=seed)
+    lengths = [len(example) for example in splits.train]
+    plan = plan_of(recipe, lengths, seed=seed, others=len(unlabelled))
+    examples = Mutated([*splits.train, *unlabelled], recipe.mutate, seed)
     run = FineTuning(model.train(), recipe, plan, seed=seed, mode=mode)
     epoch = plan.first[1]
     validation = DataLoader(sorted(splits.validation, key=len), batch_size=16, collate_fn=list)
     trainer = fit(
         run,
-        DataLoader(Mutated(splits.train, recipe.mutate, seed), batch_sampler=plan, collate_fn=list),
+        DataLoader(examples, batch_sampler=plan, collate_fn=list),
         validation,
         output=output,
         best=recipe.best and f"val_{recipe.best}",
@@ -411,14 +418,20 @@ def represent_once(model: Encoder, examples: list[Example]) -> None:
             bar.update(len(batch))
 
 
-def plan_of(recipe: Recipe, lengths: list[int], *, seed: int) -> BatchPlan:
-    """Batches of a recipe's run; what stands in them is (epoch, number of the example)."""
+def plan_of(recipe: Recipe, lengths: list[int], *, seed: int, others: int = 0) -> BatchPlan:
+    """Batches of a recipe's run; what stands in them is (epoch, number of the example).
+
+    Of as many `others`, numbered after those whose lengths are given, each epoch takes ``recipe.unlabelled`` in turn.
+    """
 
     def epoch(number: int) -> list[list[tuple[int, int]]]:
-        longest = recipe.max_lengths[: number + 1][-1] if recipe.max_lengths else None
-        batches = shuffled_batches(
-            lengths, batch_size=recipe.batch_size, seed=(seed, number), longest=longest
-        )
+        rows = np.arange(len(lengths))
+        if recipe.max_lengths:
+            rows = rows[np.array(lengths) <= recipe.max_lengths[: number + 1][-1]]
+        share = min(recipe.unlabelled, others)
+        turn = (number * share + np.arange(share)) % max(1, others)
+        rows = np.concatenate((rows, len(lengths) + turn))
+        batches = shuffled_batches(rows, batch_size=recipe.batch_size, seed=(seed, number))
         return [[(number, i) for i in batch] for batch in batches]
 
     return BatchPlan(epoch, epochs=recipe.epochs, steps=recipe.steps)
@@ -434,6 +447,7 @@ class Mutated(Dataset):
     Parameters
     ----------
     examples : list of Example
+        Those whose target is no structure stay as they are.
     rate : float
         Share of the base pairs, and of the unpaired nucleotides, that are drawn anew; pairs stay pairs. 0: the
         examples as they are.
@@ -446,7 +460,7 @@ class Mutated(Dataset):
     def __getitem__(self, item: tuple[int, int]) -> Example:
         epoch, i = item
         example = self.examples[i]
-        if not self.rate:
+        if not self.rate or not isinstance(example.target, Structure):
             return example
         rng = np.random.default_rng((self.seed, epoch, i))
         if rng.random() < 0.5:

@@ -321,7 +321,7 @@ def head_outputs(model: Encoder, rows: list[Tensor]) -> list[Tensor] | Tensor:
 
 @torch.inference_mode()
 def predict(
-    sequences: Sequences, *, model: Encoder | str | os.PathLike, progress: bool = False
+    sequences: Sequences, *, model: Encoder | str | os.PathLike = "pico-ncrna-0", progress: bool = False
 ) -> pd.DataFrame:
     """Classify sequences, or predict a number for each, with a fine-tuned model.
 
@@ -329,8 +329,10 @@ def predict(
     ----------
     sequences : str, list of str, {name: sequence}, or path to FASTA
     model : Encoder, name or path
-        With a classification or regression head, such as the official ``"giga-splice-donor"`` and ``"giga-mrl"``, or
-        a file that :func:`rinalmo_kit.finetune` wrote. For structures use :func:`fold`.
+        With a classification or regression head. Default: the embedded classifier of 88 ncRNA families, which knows no
+        others. Also embedded: ``"pico-splice-donor"`` and ``"pico-splice-acceptor"`` (400 nt, the site in the middle)
+        and ``"pico-mrl"`` (5′ UTRs of up to 100 nt); the official ``"giga-splice-donor"``, …; or a file that
+        :func:`rinalmo_kit.finetune` wrote. For structures use :func:`fold`.
     progress : bool
         Show a progress bar.
 

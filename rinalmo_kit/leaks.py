@@ -66,15 +66,17 @@ class TrainedOn(NamedTuple):
 
 
 _BPRNA = (TrainedOn("bprna", "TR0"), TrainedOn("bprna", "VL0"))
+_RFAM88 = (TrainedOn("rfam88", "train"), TrainedOn("rfam88", "val"))
+_SIZES, _SITES = ("pico", "giga"), ("donor", "acceptor")
 
 OFFICIAL: dict[str, tuple[TrainedOn, ...]] = {
     "pico-ss": _BPRNA,
     "giga-ss-bprna": _BPRNA,
     **{f"giga-ss-archiveII-{f}": (TrainedOn("archiveII", left_out_family=f),) for f in FAMILIES},
-    "giga-splice-donor": (TrainedOn("splice", "train"),),
-    "giga-splice-acceptor": (TrainedOn("splice", "train"),),
-    **{f"giga-ncrna-{n}": (TrainedOn("rfam88", "train"), TrainedOn("rfam88", "val")) for n in (0, 200)},
-    "giga-mrl": (TrainedOn("mrl", "train"),),
+    **{f"{size}-splice-{site}": (TrainedOn("splice", "train"),) for size in _SIZES for site in _SITES},
+    **{f"giga-ncrna-{n}": _RFAM88 for n in (0, 200)},
+    "pico-ncrna-0": _RFAM88,
+    **{f"{size}-mrl": (TrainedOn("mrl", "train"),) for size in _SIZES},
 }
 """Name of a model with a head (our own, and those of :data:`rinalmo_kit.hub.OFFICIAL`) → what it was trained
 and tuned on (spec §2.3 and §8: ``archiveII-X`` is the model trained without family X). Random7600, on which the

@@ -123,6 +123,9 @@ class Recipe:
     max_lengths : tuple of int
         One entry an epoch, the last for all that follow: longer sequences are left out of it whole. Empty: all
         sequences in all epochs.
+    unlabelled : int
+        Of the examples with likely pairs (:mod:`rinalmo_kit.thermodynamics`), if any are given, each epoch takes so
+        many in turn.
     steps : int or None
         Stop after this many steps, in the middle of an epoch if need be.
     start : str or Config
@@ -163,6 +166,7 @@ class Recipe:
     gradient_clip: float | None = None
     mutate: float = 0.0
     max_lengths: tuple[int, ...] = ()
+    unlabelled: int = 0
     steps: int | None = None
     start: str | Config = "pico"
 
@@ -328,14 +332,16 @@ def _ours() -> list[Recipe]:
     structure = replace(
         thermo,
         name="pico-ss",
-        epochs=4,
-        max_lengths=(150, 150, 200, 300),
+        epochs=6,
+        max_lengths=(200, 300, 200, 300, 300, 500),
+        unlabelled=2700,
         lr=8e-4,
         schedule=Schedule(warmup_steps=200, decay="cosine", floor=0.01),
         mutate=0.15,
         source=_text("""
             Ours: all parameters at once, no gradual unfreezing; loss summed over pairs and divided by the length, so
-            that long RNAs count; short RNAs first; half of the structures mutated pair by pair in every epoch.
+            that long RNAs count; half of the structures mutated pair by pair in every epoch; among them ncRNAs with
+            ViennaRNA's pairing probabilities, if they are given, lest what is known of other families be forgotten.
         """),
     )
     families = [
@@ -447,6 +453,7 @@ def recipe_named(name: str) -> Recipe:
 
 LEAST = {
     "mutate": 0,
+    "unlabelled": 0,
     "epochs": 1,
     "batch_size": 1,
     "steps": 1,

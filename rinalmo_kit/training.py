@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -26,6 +26,9 @@ from torch.utils.data import DataLoader
 from .files import whole_file
 from .model import Encoder
 from .recipes import Schedule
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 try:
     import lightning
@@ -113,19 +116,14 @@ class BatchPlan:
                     return
 
 
-def shuffled_batches(
-    lengths: Sequence[int], *, batch_size: int, seed: tuple[int, ...], longest: int | None = None
-) -> list[list[int]]:
-    """Shuffle the indices of sequences into batches; those longer than `longest` are left out.
+def shuffled_batches(rows: ArrayLike, *, batch_size: int, seed: tuple[int, ...]) -> list[list[int]]:
+    """Shuffle rows, by their numbers, into batches.
 
     Examples
     --------
-    >>> sorted(sum(shuffled_batches([30, 80, 40], batch_size=2, seed=(0, 0), longest=50), []))
-    [0, 2]
+    >>> sorted(sum(shuffled_batches([0, 2, 5], batch_size=2, seed=(0, 0)), []))
+    [0, 2, 5]
     """
-    rows = np.arange(len(lengths))
-    if longest is not None:
-        rows = np.flatnonzero(np.asarray(lengths) <= longest)
     rows = np.random.default_rng(seed).permutation(rows)
     return [rows[i : i + batch_size].tolist() for i in range(0, len(rows), batch_size)]
 

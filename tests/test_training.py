@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from rinalmo_kit.finetuning import plan_of
 from rinalmo_kit.recipes import RECIPES, Schedule
 from rinalmo_kit.training import BatchPlan, claim, default_precision, shuffled_batches
 
@@ -15,7 +16,7 @@ def flat(batches):
 
 def plan(epochs=3, **options):
     return BatchPlan(
-        lambda e: shuffled_batches([10, 60, 20, 80, 30], batch_size=2, seed=(7, e)), epochs=epochs, **options
+        lambda e: shuffled_batches(range(5), batch_size=2, seed=(7, e)), epochs=epochs, **options
     )
 
 
@@ -54,9 +55,15 @@ def test_plan_of_endless_epochs_needs_steps():
         BatchPlan(lambda e: [], epochs=1)
 
 
-def test_long_sequences_are_left_out_whole():
-    batches = shuffled_batches([30, 80, 40], batch_size=2, seed=(0,), longest=50)
-    assert flat(batches) == [0, 2]
+def test_long_sequences_are_left_out_whole_and_others_taken_in_turn():
+    recipe = dataclasses.replace(
+        RECIPES["pico-ss"], epochs=3, max_lengths=(50, 100), unlabelled=2, batch_size=2
+    )
+    plan = plan_of(recipe, [30, 80, 40], seed=0, others=3)
+    batches = list(plan)
+    taken = [{i for batch in batches for epoch, i in batch if epoch == number} for number in range(3)]
+    assert taken == [{0, 2, 3, 4}, {0, 1, 2, 5, 3}, {0, 1, 2, 4, 5}]
+    assert max(map(len, batches)) == 2 and len(plan_of(recipe, [30, 80, 40], seed=0)) == 1 + 2 + 2
 
 
 def test_schedule_of_the_papers_pretraining_and_of_its_recipes():
