@@ -263,8 +263,8 @@ SMALL: dict[str, Any] = {
 TASKS: dict[str, dict[str, Any]] = {
     "ncrna-0": {"epochs": 3, "batch_size": 32, "lr": 2e-3},
     "mrl": {"epochs": 5, "batch_size": 32, "lr": 2e-3},
-    "splice-donor": {"epochs": 1, "batch_size": 16, "lr": 1e-3},
-    "splice-acceptor": {"epochs": 1, "batch_size": 16, "lr": 1e-3},
+    "splice-donor": {"epochs": 2, "batch_size": 32, "lr": 2e-3, "window": 100},
+    "splice-acceptor": {"epochs": 2, "batch_size": 32, "lr": 2e-3, "window": 100},
 }
 """Recipes of the paper, and what is changed beside :data:`SMALL` to make a small model of each on a CPU core."""
 

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from . import hub
 from .heads import ClassificationHead, RibosomeLoadHead, StructureHead
-from .inference import as_columns, batches_by_length, head_outputs, progress_bar, represent
+from .inference import as_columns, batches_by_length, head_outputs, middle, progress_bar, represent
 from .metrics import THRESHOLDS, task_scores, threshold_scores, tune_threshold
 from .model import Config, Encoder, RiNALMo
 from .recipes import Recipe, Schedule, changed, recipe_named
@@ -311,6 +311,14 @@ def finetune(
         raise ValueError(
             f"mutate={recipe.mutate}: only structures are mutated, and not where a frozen encoder computes each once"
         )
+    if recipe.window:
+        if recipe.task == "structure":
+            raise ValueError(
+                f"window={recipe.window}: structures are learned whole; max_lengths leaves long ones out"
+            )
+        splits = dataclasses.replace(
+            splits, train=in_window(splits.train, recipe), validation=in_window(splits.validation, recipe)
+        )
     torch.manual_seed(seed)
     model = starting_model(recipe.start if model is None else model)
     start = model.name
@@ -384,6 +392,11 @@ def prepare(
     return recipe, splits or splits_of(recipe, table, fold=fold, limit=limit), own
 
 
+def in_window(examples: list[Example], recipe: Recipe) -> list[Example]:
+    """Examples with the middle of their sequences alone."""
+    return [dataclasses.replace(e, sequence=middle(e.sequence, recipe.window)) for e in examples]
+
+
 def starting_model(model: Encoder | str | os.PathLike | Config) -> Encoder:
     """Return the model that training starts from."""
     if isinstance(model, Config):
@@ -398,7 +411,7 @@ def ready(model: Encoder, recipe: Recipe, splits: Splits) -> None:
     old = {key: value.shape for key, value in model.head.state_dict().items()} if model.head else None
     if old != shapes or model.labels != splits.labels:
         model.head = head.to(model.device)
-    model.labels, model.pad_to = splits.labels, recipe.pad_to
+    model.labels, model.pad_to, model.window = splits.labels, recipe.pad_to, recipe.window
     model.threshold = model.scaler = None
     if recipe.loss == "mse":
         targets = np.array([example.target for example in splits.train])

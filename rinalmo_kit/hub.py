@@ -66,7 +66,7 @@ OFFICIAL_FACTS: dict[str, dict[str, Any]] = {
 """What predictions need to know and the official files do not say (spec §3.4, §5)."""
 
 
-FACTS = ("labels", "pad_to", "calibration", "about")
+FACTS = ("labels", "pad_to", "window", "calibration", "about")
 """What a file says of a model beside its weights."""
 
 
@@ -244,7 +244,8 @@ def model_from_state(
         model.scaler = (float(scaler[0]), float(scaler[1]))
     facts = json.loads(beside.get("rinalmo_kit", "{}"))
     model.labels = tuple(facts["labels"]) if "labels" in facts else None
-    model.pad_to, model.about = facts.get("pad_to"), facts.get("about", {})
+    model.pad_to, model.window = facts.get("pad_to"), facts.get("window")
+    model.about = facts.get("about", {})
     if "calibration" in facts:
         model.calibration = tuple((x, y) for x, y in facts["calibration"])
     return model

@@ -332,7 +332,8 @@ def predict(
         With a classification or regression head. Default: the embedded classifier of 88 ncRNA families, which knows no
         others. Also embedded: ``"pico-splice-donor"`` and ``"pico-splice-acceptor"`` (400 nt, the site in the middle)
         and ``"pico-mrl"`` (5′ UTRs of up to 100 nt); the official ``"giga-splice-donor"``, …; or a file that
-        :func:`rinalmo_kit.finetune` wrote. For structures use :func:`fold`.
+        :func:`rinalmo_kit.finetune` wrote. For structures use :func:`fold`. A model with a ``window`` reads so many
+        nucleotides in the middle of each sequence.
     progress : bool
         Show a progress bar.
 
@@ -368,7 +369,7 @@ def predict(
             f"{model.name} cannot predict: it has {kind}; expected a classification or regression head"
         )
     found: list[Any] = [None] * len(records)
-    texts = [text for _, text in records]
+    texts = [middle(text, model.window) for _, text in records]
     with progress_bar(len(texts), "predict", shown=progress) as bar:
         for batch in batches_for(model, [len(text) for text in texts]):
             outputs = head_outputs(model, represent(model, [texts[i] for i in batch])).float().cpu()
@@ -377,6 +378,18 @@ def predict(
             bar.update(len(batch))
     names = [name for name, _ in records]
     return pd.DataFrame({"name": names, **as_columns(model, np.array(found, dtype=np.float64))})
+
+
+def middle(sequence: str, window: int | None) -> str:
+    """Return so many nucleotides in the middle of a sequence, or all.
+
+    Examples
+    --------
+    >>> middle("AACGUU", 2), middle("AACGUU", None)
+    ('CG', 'AACGUU')
+    """
+    start = 0 if window is None else max(0, (len(sequence) - window) // 2)
+    return sequence[start : len(sequence) if window is None else start + window]
 
 
 def batches_for(model: Encoder, lengths: list[int]) -> Iterator[list[int]]:

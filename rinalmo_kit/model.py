@@ -344,6 +344,8 @@ class Encoder(nn.Module):
         Names of the classes, for a classification head.
     pad_to : int or None
         Tokens every sequence is padded to, for a regression head, whose result depends on it (spec §3.4).
+    window : int or None
+        Nucleotides in the middle of a sequence that a classifier or a regression is shown; None: all.
     about : dict
         What is known of its training: recipe, fold, data.
     attention : str
@@ -358,6 +360,7 @@ class Encoder(nn.Module):
         self.scaler: tuple[float, float] | None = None
         self.labels: tuple[str, ...] | None = None
         self.pad_to: int | None = None
+        self.window: int | None = None
         self.about: dict[str, Any] = {}
         self.attention = "auto"
         self.name = type(self).__name__

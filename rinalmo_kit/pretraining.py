@@ -287,7 +287,7 @@ def starting_model(model: Config | RiNALMo | str | os.PathLike | None) -> RiNALM
         model = hub.load(model, device="cpu")
     if not isinstance(model, RiNALMo):
         raise ValueError(f"{model.name} is no RiNALMo: only ours are pretrained")
-    model.head = model.threshold = model.scaler = model.labels = model.pad_to = None
+    model.head = model.threshold = model.scaler = model.labels = model.pad_to = model.window = None
     return model
 
 

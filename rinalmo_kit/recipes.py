@@ -111,6 +111,8 @@ class Recipe:
         Scores of recipes with the same experiment are averaged, as the paper does with donor and acceptor.
     pad_to : int or None
         Tokens to pad to, for a regression head.
+    window : int or None
+        Show a classifier or a regression only so many nucleotides in the middle of each sequence.
     lowest : float or None
         Predictions below it are raised to it before they are scored.
     noise : int
@@ -160,6 +162,7 @@ class Recipe:
     class_names: tuple[str, str] | None = None
     experiment: str = ""
     pad_to: int | None = None
+    window: int | None = None
     lowest: float | None = None
     noise: int = 0
     balance: bool = False
@@ -459,6 +462,7 @@ LEAST = {
     "steps": 1,
     "folds": 1,
     "pad_to": 1,
+    "window": 1,
     "lr": 0,
     "encoder_lr": 0,
 }

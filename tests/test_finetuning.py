@@ -141,6 +141,27 @@ def test_classes_of_my_own(tmp_path):
     assert rk.load(path).about["start"] == "RiNALMo"
 
 
+def test_a_window_is_all_a_model_is_shown(tmp_path):
+    table = classes(24, seed=1).assign(split=["train"] * 16 + ["validation"] * 4 + ["test"] * 4)
+    longer = table.assign(sequence="A" * 50 + table["sequence"] + "C" * 50)
+    size = int(table["sequence"].str.len().min())
+    models = []
+    for name, rows in {"alone": table, "flanked": longer}.items():
+        changes = {**FAST, "epochs": 1, "window": size}
+        options = {"task": "classification", "output": tmp_path / name, "changes": changes, **QUIET}
+        models.append(finetune(rows, model=tiny(), **options))
+    for a, b in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        assert torch.equal(a, b)
+    saved = rk.load(tmp_path / "alone" / "model.safetensors")
+    columns = [c for c in rk.predict(["ACGU"], model=saved) if c.startswith("P(")]
+    found = [rk.predict(rows["sequence"].tolist(), model=saved)[columns] for rows in (table, longer)]
+    assert saved.window == size and np.array_equal(*found)
+    with pytest.raises(ValueError, match="structures are learned whole"):
+        finetune(
+            hairpins(12, seed=0), task="structure", model=tiny(), output=tmp_path / "s", changes={"window": 9}
+        )
+
+
 def test_numbers_of_my_own(tmp_path):
     table = classes(240, seed=1).assign(y=lambda t: 100 + 50 * t["gc"])
     options = {"task": "regression", "target": "y", "changes": {**FAST, "epochs": 8, "lr": 3e-3}}
