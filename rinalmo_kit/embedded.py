@@ -176,9 +176,15 @@ def encoder(job: Job) -> None:
         [found.sequence(int(i))[1] for i in found.epoch(0, 0, clusters=part)]
         for part in (found.train, found.holdout)
     ]
-    log = training_log(job.folder / "encoder")
-    log = log.dropna(subset="val_perplexity")[["tokens_seen", "val_perplexity"]]
-    rows = [{"model": "pico", "tokens": int(t), "perplexity": p} for t, p in log.itertuples(index=False)]
+    rows, before = [], 0
+    for run in ("encoder-first", "encoder"):
+        log = training_log(job.folder / run).dropna(subset="val_perplexity")
+        seen = before + log["tokens_seen"].astype(int)
+        rows += [
+            {"model": "pico", "tokens": t, "perplexity": p}
+            for t, p in zip(seen, log["val_perplexity"], strict=True)
+        ]
+        before = int(seen.max())
     rows += [{"model": name, "tokens": 0, "perplexity": p} for name, p in ngram_perplexity(*texts).items()]
     job.note("pretraining", pd.DataFrame(rows))
 
@@ -211,6 +217,9 @@ def structure(job: Job) -> None:
 
 
 STARTS = ("random", "encoder", "thermo")
+SHORT: dict[str, Any] = {"epochs": 4, "steps": 400}
+SHORT["schedule"] = Schedule(warmup_steps=50, decay="cosine", floor=0.01)
+"""Runs that tell one thing from another, and are not shipped."""
 
 
 def ablation(job: Job) -> None:
@@ -220,10 +229,16 @@ def ablation(job: Job) -> None:
     rows = []
     for start in STARTS:
         model = job.size if start == "random" else job.load(start)
-        changes = {"max_lengths": (150,), "steps": 800, "mutate": 0.0, "unlabelled": 0}
+        changes = {**SHORT, "max_lengths": (150,), "mutate": 0.0, "unlabelled": 0}
         job.finetune("pico-ss", f"ablation/{start}", model=model, changes=changes)
         log = training_log(job.folder / "ablation" / start)
-        rows.append({"start": start, "structures": 8 * job.steps(800), "val_f1": float(log["val_f1"].max())})
+        rows.append(
+            {
+                "start": start,
+                "structures": 8 * job.steps(SHORT["steps"]),
+                "val_f1": float(log["val_f1"].max()),
+            }
+        )
     job.note("ablation", pd.DataFrame(rows))
 
 
@@ -232,7 +247,7 @@ UNSEEN = ("rivas", "archiveII-5s", "archiveII-tRNA", "archiveII-srp")
 
 def families(job: Job) -> None:
     """Train without a family, or on TrainSetA, and test on what was left out, beside ViennaRNA."""
-    changes = {"epochs": 3, "max_lengths": (200, 300), "unlabelled": 1000}
+    changes = {**SHORT, "max_lengths": (200, 300), "unlabelled": 500}
     for name in UNSEEN[2:3] if job.smoke else UNSEEN:
         model = _structures(job, f"pico-{name}", name, changes=changes)
         model.name = f"pico-{name}"
@@ -251,7 +266,7 @@ def tasks(job: Job) -> None:
 
 SMALL: dict[str, Any] = {
     "unfreeze": ((0, 1.0),),
-    "encoder_lr": 0.5,
+    "encoder_lr": 1.0,
     "train_embedding": True,
     "train_beta": True,
     "optimizer": "adamw",
@@ -261,10 +276,10 @@ SMALL: dict[str, Any] = {
     "balance": False,
 }
 TASKS: dict[str, dict[str, Any]] = {
-    "ncrna-0": {"epochs": 3, "batch_size": 32, "lr": 2e-3},
-    "mrl": {"epochs": 5, "batch_size": 32, "lr": 2e-3},
-    "splice-donor": {"epochs": 2, "batch_size": 32, "lr": 2e-3, "window": 100},
-    "splice-acceptor": {"epochs": 2, "batch_size": 32, "lr": 2e-3, "window": 100},
+    "ncrna-0": {"epochs": 3, "batch_size": 32, "lr": 1e-3},
+    "mrl": {"epochs": 5, "batch_size": 32, "lr": 1e-3},
+    "splice-donor": {"epochs": 2, "batch_size": 32, "lr": 1e-3, "window": 100},
+    "splice-acceptor": {"epochs": 2, "batch_size": 32, "lr": 1e-3, "window": 100},
 }
 """Recipes of the paper, and what is changed beside :data:`SMALL` to make a small model of each on a CPU core."""
 
