@@ -99,7 +99,10 @@ def loss_of(kind: str, outputs: list[Tensor] | Tensor, targets: Sequence[Any]) -
 def new_head(recipe: Recipe, dim: int, labels: Sequence[str] | None) -> nn.Module:
     """Make the paper's head for a task, with random weights (spec §3)."""
     if recipe.task == "structure":
-        return StructureHead(dim)
+        head = StructureHead(dim)
+        if recipe.loss == "pairs-by-length":  # ours: begin with what is known, that pairs are rare
+            nn.init.constant_(head.conv_out.bias, -5.0)
+        return head
     if recipe.task == "binary":
         return ClassificationHead(dim, 128, 1)
     if recipe.task == "multiclass":

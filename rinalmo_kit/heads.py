@@ -130,9 +130,7 @@ class StructureHead(nn.Module):
         length = len(representation)
         if length < 2:
             raise ValueError("a structure needs at least 2 nucleotides")
-        row_weight, column_weight = self.linear_in.weight.chunk(2, dim=1)
-        rows = F.linear(representation, row_weight, self.linear_in.bias)  # (L, 64)
-        columns = F.linear(representation, column_weight)
+        rows, columns, offset = self.parts(representation)
         # The map is kept channels-last, one row a pair, (L², 64): a 1 × 1 convolution is a matrix product.
         x = (rows[:, None] + columns[None]).flatten(0, 1)
         for number, block in enumerate(self.resnet.blocks):
@@ -147,8 +145,26 @@ class StructureHead(nn.Module):
             y = F.linear(y, narrow_out[:, :, 0, 0])
             y = _norm_relu(y)
             x = x + y if torch.is_grad_enabled() else x.add_(y)
-        logits = (_convolve(x, self.conv_out.weight).view(length, length) + self.conv_out.bias).triu(1)
+        logits = _convolved_constant(offset, self.conv_out, length)
+        logits = logits.add_(_convolve(x, self.conv_out.weight).view(length, length)).triu(1)
         return logits + logits.T
+
+    def parts(self, representation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Row and column parts of the first map, (L, 64) each, both of mean 0, and the mean that was taken out, (64,).
+
+        The normalised branches do not see a constant, and the last convolution can be given it apart; left in, it may
+        be a hundred times the rest, which half precision then rounds away.
+        """
+        device = representation.device.type
+        half = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        with torch.autocast(device, enabled=False):
+            weight = self.linear_in.weight
+            parts = [F.linear(representation.to(weight.dtype), side) for side in weight.chunk(2, dim=1)]
+            means = [part.mean(0) for part in parts]
+            rows, columns = (
+                (part - mean).to(half or part.dtype) for part, mean in zip(parts, means, strict=True)
+            )
+            return rows, columns, means[0] + means[1] + self.linear_in.bias
 
 
 def _norm_relu(x: Tensor) -> Tensor:
@@ -171,6 +187,15 @@ def _convolve(x: Tensor, weight: Tensor) -> Tensor:
     x = x.view(1, side, side, -1).permute(0, 3, 1, 2)
     convolve = _CPUConvolution.apply if x.device.type == "cpu" and torch.is_grad_enabled() else _convolution
     return convolve(x, weight).permute(0, 2, 3, 1).reshape(side * side, -1)
+
+
+def _convolved_constant(offset: Tensor, convolution: nn.Conv2d, length: int) -> Tensor:
+    """Convolve (3 × 3, zero padding) a map that is `offset`, (C,), everywhere, to one channel: (L, L)."""
+    inside = offset.new_ones(3, length)  # does this row of the kernel fall on the map?
+    inside[0, 0] = inside[2, -1] = 0
+    with torch.autocast(offset.device.type, enabled=False):
+        kernel = (convolution.weight[0] * offset[:, None, None]).sum(0)
+        return torch.addmm(convolution.bias, inside.T @ kernel, inside)
 
 
 def _convolution(x: Tensor, weight: Tensor) -> Tensor:
