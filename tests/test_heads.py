@@ -152,6 +152,25 @@ def test_structure_head_needs_two_nucleotides() -> None:
             head(torch.randn(length, 8))
 
 
+def test_half_precision_keeps_what_a_large_mean_of_the_map_would_round_away():
+    torch.manual_seed(0)
+    head = StructureHead(32)
+    with torch.no_grad():
+        head.linear_in.bias += 100 * torch.rand(64)
+    representation = torch.randn(40, 32)
+    found = []
+    for enabled in (False, True):
+        head.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            logits = head(representation)
+        logits.float().square().mean().backward()
+        found.append((logits.detach().float(), {n: p.grad.clone() for n, p in head.named_parameters()}))
+    (exact, gradients), (half, others) = found
+    assert (half - exact).abs().max() < 0.02 * exact.std()
+    for name, gradient in gradients.items():
+        assert torch.cosine_similarity(gradient.flatten(), others[name].flatten(), dim=0) > 0.99, name
+
+
 PEAK = """
 import re, sys, torch
 from pathlib import Path
