@@ -127,7 +127,7 @@ def corpus(job: Job) -> Corpus:
     return build_corpus(fasta, job.folder / "corpus", seed=SEED, progress=False)
 
 
-def _pretrain(job: Job, output: str, model: Config | Encoder, steps: int, **options: Any) -> RiNALMo:
+def _pretrain(job: Job, output: str, model: Config, steps: int, **options: Any) -> RiNALMo:
     options = {"tokens_per_batch": 4096, "lr": 7e-4, "max_tokens": 258, **options}
     if job.smoke:
         options["tokens_per_batch"] = 1024
@@ -168,23 +168,15 @@ def encoder(job: Job) -> None:
     """Pretrain the encoder, and note its perplexity beside those of n-grams, against tokens seen."""
     import pandas as pd
 
-    _pretrain(job, "encoder-first", job.size, 3000, validate_every=250)
-    more: dict[str, Any] = {"tokens_per_batch": 2048, "lr": 1e-3, "validate_every": 500}
-    _pretrain(job, "encoder", job.load("encoder-first"), 5000, **more)
+    _pretrain(job, "encoder", job.size, 3000, validate_every=250)
     found = corpus(job)
     texts = [
         [found.sequence(int(i))[1] for i in found.epoch(0, 0, clusters=part)]
         for part in (found.train, found.holdout)
     ]
-    rows, before = [], 0
-    for run in ("encoder-first", "encoder"):
-        log = training_log(job.folder / run).dropna(subset="val_perplexity")
-        seen = before + log["tokens_seen"].astype(int)
-        rows += [
-            {"model": "pico", "tokens": t, "perplexity": p}
-            for t, p in zip(seen, log["val_perplexity"], strict=True)
-        ]
-        before = int(seen.max())
+    log = training_log(job.folder / "encoder").dropna(subset="val_perplexity")
+    log = log[["tokens_seen", "val_perplexity"]]
+    rows = [{"model": "pico", "tokens": int(t), "perplexity": p} for t, p in log.itertuples(index=False)]
     rows += [{"model": name, "tokens": 0, "perplexity": p} for name, p in ngram_perplexity(*texts).items()]
     job.note("pretraining", pd.DataFrame(rows))
 
