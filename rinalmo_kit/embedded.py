@@ -209,7 +209,7 @@ def structure(job: Job) -> None:
 
 
 STARTS = ("random", "encoder", "thermo")
-SHORT: dict[str, Any] = {"epochs": 4, "steps": 400}
+SHORT: dict[str, Any] = {"epochs": 4, "steps": 300}
 SHORT["schedule"] = Schedule(warmup_steps=50, decay="cosine", floor=0.01)
 """Runs that tell one thing from another, and are not shipped."""
 
@@ -269,9 +269,9 @@ SMALL: dict[str, Any] = {
 }
 TASKS: dict[str, dict[str, Any]] = {
     "ncrna-0": {"epochs": 3, "batch_size": 32, "lr": 1e-3},
-    "mrl": {"epochs": 5, "batch_size": 32, "lr": 1e-3},
-    "splice-donor": {"epochs": 2, "batch_size": 32, "lr": 1e-3, "window": 100},
-    "splice-acceptor": {"epochs": 2, "batch_size": 32, "lr": 1e-3, "window": 100},
+    "mrl": {"epochs": 4, "batch_size": 32, "lr": 3e-4},
+    "splice-donor": {"epochs": 2, "batch_size": 32, "lr": 5e-4, "window": 80},
+    "splice-acceptor": {"epochs": 2, "batch_size": 32, "lr": 5e-4, "window": 80},
 }
 """Recipes of the paper, and what is changed beside :data:`SMALL` to make a small model of each on a CPU core."""
 

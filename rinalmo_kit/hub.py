@@ -25,8 +25,9 @@ __all__ = ["EMBEDDED", "OFFICIAL", "load", "save"]
 
 WEIGHTS = Path(__file__).parent / "weights"
 
-EMBEDDED = {"pico-ss": "pico-ss.safetensors", "pico": "pico.safetensors"}
-"""Models inside the package → file under ``weights/``: first the structure model, then the encoder it was made from."""
+_OURS = ("pico-ss", "pico-ncrna-0", "pico-mrl", "pico-splice-donor", "pico-splice-acceptor", "pico")
+EMBEDDED = {name: f"{name}.safetensors" for name in _OURS}
+"""Models inside the package → file under ``weights/``: for structures, the paper's other tasks, and the encoder."""
 
 RECORD = "https://zenodo.org/records/15043668/files"
 OFFICIAL: dict[str, tuple[str, str | None]] = {
@@ -82,9 +83,9 @@ def load(
     Parameters
     ----------
     name_or_path : str or path
-        ``"pico-ss"`` (structure) and ``"pico"`` (encoder) come with the package. ``"micro"``, ``"mega"``,
-        ``"giga"`` and the fine-tuned ``"giga-ss-bprna"``, … (:data:`OFFICIAL`) are downloaded once from their
-        public record, or taken from ``$RINALMO_KIT_DATA`` where there is no internet.
+        ``"pico-ss"`` (structure), ``"pico"`` (encoder) and the others of :data:`EMBEDDED` come with the package.
+        ``"micro"``, ``"mega"``, ``"giga"`` and the fine-tuned ``"giga-ss-bprna"``, … (:data:`OFFICIAL`) are
+        downloaded once from their public record, or taken from ``$RINALMO_KIT_DATA`` where there is no internet.
         Else a file: ``.pt``, ``.ckpt`` or ``.safetensors`` in any layout of the official code, or saved by
         :func:`save`.
     config : Config, optional

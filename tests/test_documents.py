@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from rinalmo_kit.hub import EMBEDDED
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -39,6 +41,33 @@ def test_scores_are_the_measured_and_published_ones(document):
     for name, cells in shown.items():
         source = measured.get(name) or published[name]
         assert cells[:3] == [f"{float(source[key]):.2f}" for key in ("precision", "recall", "f1")], name
+
+
+def measured(recipe, group, metric):
+    """Model → score, rounded as in the documents."""
+    return {
+        r["model"]: f"{float(r['value']):.2f}"
+        for r in rows(ROOT / "data/measured/scores.csv")
+        if (r["recipe"], r["group"], r["metric"], r["fold"]) == (recipe, group, metric, "all")
+    }
+
+
+def test_scores_of_the_other_tasks_are_the_measured_ones():
+    shown = table("rinalmo_kit/weights/MODEL_CARD.md", "task")
+    assert {f"pico-{name.split(',')[0]}" for name in shown} >= set(EMBEDDED) - {"pico", "pico-ss"}
+    for name, (metric, *cells) in shown.items():
+        recipe, _, group = name.partition(", ")
+        found = measured(recipe, group or "all", {"R²": "r2"}.get(metric, metric.lower()))
+        assert cells[:3] == [found[f"pico-{recipe}"], found["simple"], found["trivial"]], name
+
+
+def test_scores_on_families_that_were_not_trained_on_are_the_measured_ones():
+    shown = table("rinalmo_kit/weights/MODEL_CARD.md", "F1")
+    assert {"ss-newfam", "ss-pseudobase", "ss-rivas", "ss-archiveII-5s"} <= set(shown)
+    for recipe, cells in shown.items():
+        found = measured(recipe, "all", "f1")
+        ours = [value for model, value in found.items() if model.startswith("pico")]
+        assert [cells[0]] == ours and cells[1] == found["viennarna"], recipe
 
 
 def test_speed_ratios_are_the_measured_ones():
