@@ -288,7 +288,7 @@ def utr(job: Job) -> None:
                 model=job.load("encoder"),
                 mode="frozen",
                 fold=number,
-                changes={"epochs": 15, "lr": 1e-3, "optimizer": "adamw", "weight_decay": 0.01},
+                changes={"epochs": 10, "lr": 1e-3, "optimizer": "adamw", "weight_decay": 0.01},
                 validate_every=None,
             )
             model.name = f"pico-{name}"
