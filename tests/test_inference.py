@@ -158,3 +158,12 @@ def test_check_recomputes_the_reference(monkeypatch, tmp_path):
     (tmp_path / "r.json").write_text(broken)
     monkeypatch.setattr(checks, "REFERENCE", tmp_path / "r.json")
     assert not rk.check().ok and "WRONG" in repr(rk.check())
+
+
+def test_predict_names_the_family_by_default():
+    known = rk.datasets.load_structures("examples")
+    names = {"tRNA": "RF00005", "5S-rRNA": "RF00001", "FMN-riboswitch": "RF00050"}
+    ask = {s.name: s.sequence for s in known if s.name.split("/")[0] in names}
+    table = rk.predict(ask)
+    wanted = [names[name.split("/")[0]] for name in table["name"]]
+    assert (table["label"] == wanted).mean() > 0.9 and len(table) > 15
