@@ -98,11 +98,28 @@ class Job:
 
     def note(self, name: str, table: pd.DataFrame) -> None:
         """Write a file of measured numbers."""
-        facts = provenance() | {"command": "rinalmo-kit reproduce embedded"}
         path = self.folder / "measured" / f"{name}.csv"
         path.parent.mkdir(exist_ok=True)
         with whole_file(path) as temporary:
-            table.assign(**facts).to_csv(temporary, index=False, float_format="%.6g")
+            table.assign(**provenance()).to_csv(temporary, index=False, float_format="%.6g")
+
+    def file(self, name: str) -> Path:
+        """Where a model that is to be shipped is stored."""
+        return self.folder / "weights" / f"{name}.safetensors"
+
+    def stored(self, name: str) -> Encoder:
+        """Load a model that is to be shipped."""
+        model = load(self.file(name), device="cpu")
+        model.name = name
+        return model
+
+    def score(self, model: Any, recipe: str | Recipe) -> None:
+        """Add the scores of a model, one model a fold, or a baseline to those measured."""
+        limit = 20 if self.smoke else None
+        with warnings.catch_warnings():
+            # The paper's MRL is watched on a test set; rows of TR0 in other sets are left out by unseen()
+            warnings.simplefilter("ignore", LeakWarning)
+            evaluate(model, recipe, limit=limit, output=self.folder / "measured" / "scores.csv")
 
     def finetune(self, recipe: str, output: str, **options: Any) -> Encoder:
         """Fine-tune by a recipe in this folder."""
@@ -127,13 +144,13 @@ def corpus(job: Job) -> Corpus:
     return build_corpus(fasta, job.folder / "corpus", seed=SEED, progress=False)
 
 
-def _pretrain(job: Job, output: str, model: Config, steps: int, **options: Any) -> RiNALMo:
+def _pretrain(job: Job, output: str, size: Config, steps: int, **options: Any) -> RiNALMo:
     options = {"tokens_per_batch": 4096, "lr": 7e-4, "max_tokens": 258, **options}
     if job.smoke:
         options["tokens_per_batch"] = 1024
     steps = job.steps(steps)
     return pretrain(
-        corpus(job), output=job.folder / output, model=model, steps=steps, seed=SEED, **options, **CPU
+        corpus(job), output=job.folder / output, model=size, steps=steps, seed=SEED, **options, **CPU
     )
 
 
@@ -174,8 +191,8 @@ def encoder(job: Job) -> None:
         [found.sequence(int(i))[1] for i in found.epoch(0, 0, clusters=part)]
         for part in (found.train, found.holdout)
     ]
-    log = training_log(job.folder / "encoder").dropna(subset="val_perplexity")
-    log = log[["tokens_seen", "val_perplexity"]]
+    log = training_log(job.folder / "encoder")
+    log = log.dropna(subset="val_perplexity")[["tokens_seen", "val_perplexity"]]
     rows = [{"model": "pico", "tokens": int(t), "perplexity": p} for t, p in log.itertuples(index=False)]
     rows += [{"model": name, "tokens": 0, "perplexity": p} for name, p in ngram_perplexity(*texts).items()]
     job.note("pretraining", pd.DataFrame(rows))
@@ -209,8 +226,11 @@ def structure(job: Job) -> None:
 
 
 STARTS = ("random", "encoder", "thermo")
-SHORT: dict[str, Any] = {"epochs": 4, "steps": 300}
-SHORT["schedule"] = Schedule(warmup_steps=50, decay="cosine", floor=0.01)
+SHORT: dict[str, Any] = {
+    "epochs": 4,
+    "steps": 300,
+    "schedule": Schedule(warmup_steps=50, decay="cosine", floor=0.01),
+}
 """Runs that tell one thing from another, and are not shipped."""
 
 
@@ -224,13 +244,8 @@ def ablation(job: Job) -> None:
         changes = {**SHORT, "max_lengths": (150,), "mutate": 0.0, "unlabelled": 0}
         job.finetune("pico-ss", f"ablation/{start}", model=model, changes=changes)
         log = training_log(job.folder / "ablation" / start)
-        rows.append(
-            {
-                "start": start,
-                "structures": 8 * job.steps(SHORT["steps"]),
-                "val_f1": float(log["val_f1"].max()),
-            }
-        )
+        seen = 8 * job.steps(SHORT["steps"])
+        rows.append({"start": start, "structures": seen, "val_f1": float(log["val_f1"].max())})
     job.note("ablation", pd.DataFrame(rows))
 
 
@@ -244,10 +259,7 @@ def families(job: Job) -> None:
         model = _structures(job, f"pico-{name}", name, changes=changes)
         model.name = f"pico-{name}"
         for one in (model, "viennarna"):
-            recipe = replace(recipe_named(f"pico-{name}"), name=f"ss-{name}")
-            evaluate(
-                one, recipe, limit=20 if job.smoke else None, output=job.folder / "measured" / "scores.csv"
-            )
+            job.score(one, replace(recipe_named(f"pico-{name}"), name=f"ss-{name}"))
 
 
 def tasks(job: Job) -> None:
@@ -294,7 +306,7 @@ def utr(job: Job) -> None:
             model.name = f"pico-{name}"
             models.append(model)
         for one in (models, "simple", "trivial"):
-            evaluate(one, name, output=job.folder / "measured" / "scores.csv")
+            job.score(one, name)
 
 
 def weights(job: Job) -> None:
@@ -305,41 +317,28 @@ def weights(job: Job) -> None:
     expected = [expected_f1(s.probabilities, s.pairs) for s in folded]
     f1 = [structure_scores(e.target, s).f1 for e, s in zip(validation, folded, strict=True)]
     model.calibration = calibrate(expected, f1)
-    save(model, job.folder / "weights" / "pico-ss.safetensors", dtype=torch.float16)
+    save(model, job.file("pico-ss"), dtype=torch.float16)
     trained = {task: f"pico-{task}" for task in TASKS if job.of(task).exists()}
     for run, name in {"encoder": "pico", **trained}.items():
         model = load(job.of(run), device="cpu")
-        save(model, job.folder / "weights" / f"{name}.safetensors", dtype=torch.float16)
+        save(model, job.file(name), dtype=torch.float16)
 
 
 def scores(job: Job) -> None:
     """Score every model beside the baselines on complete test sets."""
-    path = job.folder / "measured" / "scores.csv"
-
-    def score(model: Any, recipe: Any) -> None:
-        limit = 20 if job.smoke else None
-        with warnings.catch_warnings():
-            # The paper's MRL is watched on a test set; rows of TR0 in other sets are left out by unseen()
-            warnings.simplefilter("ignore", LeakWarning)
-            evaluate(model, recipe, limit=limit, output=path)
-
-    model = load(job.folder / "weights" / "pico-ss.safetensors", device="cpu")
-    model.name = "pico-ss"
     for recipe in ("ss-bprna", *map(unseen, ("newfam", "pseudobase"))):
-        for one in (model, "viennarna"):
-            score(one, recipe)
-    for recipe in (task for task in TASKS if job.of(task).exists()):
-        task = load(job.folder / "weights" / f"pico-{recipe}.safetensors", device="cpu")
-        task.name = f"pico-{recipe}"
-        for one in (task, "simple", "trivial"):
-            score(one, recipe)
+        for one in (job.stored("pico-ss"), "viennarna"):
+            job.score(one, recipe)
+    for task in (task for task in TASKS if job.file(f"pico-{task}").exists()):
+        for one in (job.stored(f"pico-{task}"), "simple", "trivial"):
+            job.score(one, task)
 
 
 def trust(job: Job) -> None:
     """Set confidence beside the F1 that was seen, on TS0 and on newer families, and for shuffled sequences."""
     import pandas as pd
 
-    model = load(job.folder / "weights" / "pico-ss.safetensors", device="cpu")
+    model = job.stored("pico-ss")
     rng, parts = np.random.default_rng(SEED), []
     for name, recipe in {"TS0": recipe_named("ss-bprna"), "NF-15": unseen("newfam")}.items():
         test = splits_of(recipe, test_limit=20 if job.smoke else 1000, wanted=("test",)).test
@@ -369,7 +368,7 @@ def embeddings(job: Job) -> None:
 
     table = load_table("rfam88").query("split == 'test'").sample(frac=0.1 if job.smoke else 1, random_state=0)
     texts, labels = table["sequence"].tolist(), table["label"].to_numpy()
-    trained = load(job.folder / "weights" / "pico.safetensors", device="cpu")
+    trained = job.stored("pico")
     torch.manual_seed(SEED)
     untrained = RiNALMo(job.size).eval()
     vectors = {"1- to 4-mers": kmer_counts(texts)}

@@ -384,7 +384,10 @@ def average_scores(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def provenance() -> dict[str, str]:
-    """Tell the command that runs, the commit of the working folder (with ``+`` if it has changes) and the date."""
+    """Tell the command that runs, the commit of the working folder (with ``+`` if it has changes) and the date.
+
+    Of absolute paths in the command the last part is kept: where things lie on a machine concerns nobody else.
+    """
 
     def git(*arguments: str) -> str:
         if shutil.which("git") is None:
@@ -392,8 +395,12 @@ def provenance() -> dict[str, str]:
         done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
         return done.stdout.strip()
 
+    def plain(word: str) -> str:
+        return Path(word).name if Path(word).is_absolute() else word
+
     commit = git("rev-parse", "--short", "HEAD") or "unknown"
-    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    words = ["=".join(map(plain, word.split("="))) for word in sys.argv]
+    command = " ".join([Path(words[0]).name, *words[1:]])
     changed = "+" if git("status", "--porcelain", "--untracked-files=no") else ""
     return {"command": command, "commit": commit + changed, "date": datetime.date.today().isoformat()}
 

@@ -334,7 +334,7 @@ def finetune(
         return hub.load(finished, device="cpu")
     ready(model, recipe, splits)
     if mode == "frozen":
-        represent_once(model, splits.train + splits.validation)
+        represent_once(model, everything)
     lengths = [len(example) for example in splits.train]
     plan = plan_of(recipe, lengths, seed=seed, others=len(unlabelled))
     examples = Mutated([*splits.train, *unlabelled], recipe.mutate, seed)

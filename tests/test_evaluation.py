@@ -203,6 +203,20 @@ def test_provenance_without_git(monkeypatch, tmp_path):
     assert provenance()["commit"] == "unknown"
 
 
+def test_provenance_tells_nothing_of_the_machine(monkeypatch):
+    words = [
+        "/home/me/bin/rinalmo-kit",
+        "evaluate",
+        "/data/my model.pt",
+        "ss-bprna",
+        "--trainer=path=/x/y",
+        "-o",
+        "a/b.csv",
+    ]
+    monkeypatch.setattr("sys.argv", words)
+    assert provenance()["command"] == "rinalmo-kit evaluate my model.pt ss-bprna --trainer=path=y -o a/b.csv"
+
+
 def test_the_classes_are_those_of_the_model():
     table = classes(20, seed=0)
     for labels in (("rich", "poor"), ("poor", "rich")):  # the second is the positive one
