@@ -70,6 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.add_argument(
         "--smoke", action="store_true", help="a few rows and steps of everything: does it run?"
     )
+    command.add_argument(
+        "--trainer", action="append", default=[], metavar="OPTION=VALUE", help="for Lightning: devices=2"
+    )
     command.set_defaults(run=_reproduce)
 
     command = commands.add_parser("recipes", help="list the experiments of the paper, or tell one in full")
@@ -291,7 +294,8 @@ def _reproduce(options: argparse.Namespace) -> int:
     def report(line: str) -> None:
         print(line, flush=True)
 
-    reproduce(Path(options.output), only=options.only, smoke=options.smoke, report=report)
+    settings = {"only": options.only, "smoke": options.smoke, "trainer": _settings(options.trainer)}
+    reproduce(Path(options.output), report=report, **settings)
     return 0
 
 

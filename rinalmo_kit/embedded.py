@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,10 +77,13 @@ class Job:
     folder : Path
     smoke : bool
         A few rows and steps of everything: does it run?
+    trainer : mapping, optional
+        For Lightning, in place of :data:`CPU`.
     """
 
-    def __init__(self, folder: Path, *, smoke: bool = False) -> None:
+    def __init__(self, folder: Path, *, smoke: bool = False, trainer: Mapping[str, Any] | None = None) -> None:
         self.folder, self.smoke = folder, smoke
+        self.trainer = CPU | dict(trainer or {})
         self.size = Config(64, 2, 4, 0.0, 0.0) if smoke else SIZES["pico"]
         self.limit = 40 if smoke else None
 
@@ -127,7 +130,7 @@ class Job:
         if self.smoke:
             changes |= {"steps": 3, "epochs": 1}
             changes |= {"max_lengths": (80,)} if recipe_named(recipe).task == "structure" else {}
-        options = {"seed": SEED, "limit": self.limit, "validate_every": 10**9, **CPU, **options}
+        options = {"seed": SEED, "limit": self.limit, "validate_every": 10**9, **self.trainer, **options}
         return finetune(recipe, output=self.folder / output, changes=changes, **options)
 
 
@@ -149,9 +152,8 @@ def _pretrain(job: Job, output: str, size: Config, steps: int, **options: Any) -
     if job.smoke:
         options["tokens_per_batch"] = 1024
     steps = job.steps(steps)
-    return pretrain(
-        corpus(job), output=job.folder / output, model=size, steps=steps, seed=SEED, **options, **CPU
-    )
+    options |= {"steps": steps, "seed": SEED, **job.trainer}
+    return pretrain(corpus(job), output=job.folder / output, model=size, **options)
 
 
 def study(job: Job) -> None:
@@ -446,6 +448,7 @@ def reproduce(
     *,
     only: Sequence[str] | None = None,
     smoke: bool = False,
+    trainer: Mapping[str, Any] | None = None,
     report: Callable[[str], None] = print,
 ) -> None:
     """Make the embedded weights again, from tables to scores.
@@ -458,6 +461,9 @@ def reproduce(
         Names of :data:`STEPS` to carry out.
     smoke : bool
         A few rows and steps of everything, in a few minutes: shows that it runs, not what comes out.
+    trainer : mapping, optional
+        For :class:`lightning.Trainer`, such as ``{"devices": 2}``; one CPU process unless told
+        otherwise. Runs are the same to the last bit only for the same number of processes.
     report : callable
         Takes a line of text when a step begins and when it is done.
 
@@ -470,7 +476,7 @@ def reproduce(
         raise ValueError(f"no such step: {', '.join(unknown)}; there are {', '.join(STEPS)}")
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
-    job = Job(output, smoke=smoke)
+    job = Job(output, smoke=smoke, trainer=trainer)
     for name, step in STEPS.items():
         if only and name not in only:
             continue
