@@ -216,15 +216,25 @@ def thermodynamics(job: Job) -> None:
     job.finetune("pico-thermo", "thermo", model=job.size, splits=replace(splits, train=likely(job)))
 
 
-def _structures(job: Job, recipe: str, output: str, **options: Any) -> Encoder:
-    """Train on known structures, with likely pairs of others among them, going on from these."""
+def _structures(job: Job, recipe: str, output: str, *, start: str = "thermo", **options: Any) -> Encoder:
+    """Train on known structures, with likely pairs of others among them."""
     unlabelled = [example for example in likely(job) if len(example) <= 150]
-    return job.finetune(recipe, output, model=job.load("thermo"), unlabelled=unlabelled, **options)
+    return job.finetune(recipe, output, model=job.load(start), unlabelled=unlabelled, **options)
 
 
 def structure(job: Job) -> None:
-    """Train on the known structures of TR0."""
-    _structures(job, "pico-ss", "structure")
+    """Train on the known structures of TR0, in two rounds."""
+    _structures(job, "pico-ss", "structure-1")
+    _structures(job, "pico-ss", "structure", start="structure-1", changes=SECOND)
+
+
+SECOND: dict[str, Any] = {
+    "epochs": 6,
+    "lr": 5e-4,
+    "max_lengths": (300, 200, 300, 500, 200, 300),
+    "unlabelled": 3000,
+}
+"""What the second round does otherwise: longer RNAs from the start, more unlabelled ones, a lower rate."""
 
 
 STARTS = ("random", "encoder", "thermo")

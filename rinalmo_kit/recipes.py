@@ -335,9 +335,9 @@ def _ours() -> list[Recipe]:
     structure = replace(
         thermo,
         name="pico-ss",
-        epochs=7,
-        max_lengths=(150, 200, 300, 200, 300, 500, 300),
-        unlabelled=3000,
+        epochs=5,
+        max_lengths=(150, 200, 300, 200, 500),
+        unlabelled=2000,
         lr=8e-4,
         schedule=Schedule(warmup_steps=200, decay="cosine", floor=0.01),
         mutate=0.15,
