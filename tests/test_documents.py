@@ -61,6 +61,14 @@ def test_scores_of_the_other_tasks_are_the_measured_ones():
         assert cells[:3] == [found[f"pico-{recipe}"], found["simple"], found["trivial"]], name
 
 
+def test_scores_of_translation_and_expression_are_the_measured_ones():
+    shown = table("rinalmo_kit/weights/MODEL_CARD.md", "Spearman")
+    assert len(shown) == 6
+    for name, cells in shown.items():
+        found = measured(name, "all", "spearman")
+        assert cells[:2] == [found[f"pico-{name}"], found["simple"]], name
+
+
 def test_scores_on_families_that_were_not_trained_on_are_the_measured_ones():
     shown = table("rinalmo_kit/weights/MODEL_CARD.md", "F1")
     assert {"ss-newfam", "ss-pseudobase", "ss-rivas", "ss-archiveII-5s"} <= set(shown)
