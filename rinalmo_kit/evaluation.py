@@ -219,11 +219,8 @@ def beside_published(
     >>> from rinalmo_kit.datasets import load_structures
     >>> found = compare(["most-pairs"], load_structures("examples", family="tRNA"), draws=0)
     >>> published = pd.DataFrame({"method": ["other"], "f1": [0.1], "kind": ["second-hand"]})
-    >>> beside_published(found, published, ["f1"])["where"]
-    method
-    most-pairs    measured here, n = 7
-    other                  second-hand
-    Name: where, dtype: object
+    >>> beside_published(found, published, ["f1"])["where"].to_dict()
+    {'most-pairs': 'measured here, n = 7', 'other': 'second-hand'}
     """
     import pandas as pd
 
