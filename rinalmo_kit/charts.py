@@ -7,6 +7,7 @@ them too.
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -429,7 +430,7 @@ def embedding_map(coordinates: ArrayLike, labels: ArrayLike | None = None, *, ax
     names = names[np.argsort(-counts, kind="stable")]  # small groups on top
     side = WIDTH if len(names) <= 2 * len(PALETTE) else DOUBLE
     ax = new_axes(side, side) if ax is None else ax
-    size = float(np.clip(4000 / max(len(points), 1), 1.5, 16))
+    size = float(np.clip(9000 / max(len(points), 1), 1.5, 16))
     for k, name in enumerate(names):
         members = points[groups == name]
         color, marker = PALETTE[k % len(PALETTE)], MARKERS[k // len(PALETTE) % len(MARKERS)]
@@ -608,22 +609,21 @@ def perplexity(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     >>> ax = perplexity(pd.DataFrame(rows, columns=["model", "tokens", "perplexity"]))
     """
     ax = chart_axes(ax)
-    lines = 0
+    lines, trained = 0, {}
     for number, (name, part) in enumerate(table.groupby("model", sort=False)):
         if part["tokens"].max() == 0:
             value = part["perplexity"].iloc[0]
             ax.axhline(value, color=GREY, ls="--", lw=0.8)
             place = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "center"}
             back = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
-            ax.annotate(str(name), (1 - 0.3 * lines, value), **place, color=GREY, fontsize=7, bbox=back)
+            ax.annotate(str(name), (0.3 + 0.3 * lines, value), **place, color=GREY, fontsize=7, bbox=back)
             lines += 1  # labels side by side: lines may lie close together
             continue
         part = part.sort_values("tokens")
         color = PALETTE[number % len(PALETTE)]
         ax.plot(part["tokens"] / 1e6, part["perplexity"], "o-", ms=2.5, lw=1.2, color=color)
-        last = part.iloc[-1]
-        place = {"xytext": (0, 4), "textcoords": "offset points", "ha": "right"}
-        ax.annotate(str(name), (last["tokens"] / 1e6, last["perplexity"]), **place, color=color, fontsize=7)
+        trained[str(name)] = color
+    legend(ax, trained, loc="upper right", ncols=1, borderaxespad=0.5)
     ax.set_xlabel("tokens seen (millions)", fontsize=8)
     ax.set_ylabel("validation perplexity", fontsize=8)
     return ax
@@ -742,7 +742,7 @@ def mutation_map(
     matrix = np.asarray(effects, dtype=float)
     if matrix.shape != (len(sequence), 4):
         raise ValueError(f"effects have shape {matrix.shape}, expected ({len(sequence)}, 4)")
-    ax = new_axes(DOUBLE if len(sequence) > 60 else WIDTH, 1.1) if ax is None else ax
+    ax = new_axes(DOUBLE if len(sequence) > 60 else WIDTH, 1.3) if ax is None else ax
     most = float(np.nanmax(np.abs(matrix), initial=0)) or 1.0
     image = ax.imshow(
         matrix.T, cmap="RdBu_r", norm=TwoSlopeNorm(0, -most, most), aspect="auto", interpolation="nearest"
@@ -760,7 +760,7 @@ def mutation_map(
     bar = ax.figure.colorbar(image, cax=ax.inset_axes((1.01, 0, 0.012, 1)))
     bar.ax.tick_params(labelsize=6, length=1.5, width=0.5)
     bar.outline.set_linewidth(0.6)
-    bar.set_label(label, fontsize=6)
+    bar.set_label(textwrap.fill(label, 18), fontsize=6)
     return ax
 
 

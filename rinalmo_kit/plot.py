@@ -12,6 +12,7 @@ import html
 import io
 import math
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import matplotlib as mpl
@@ -42,6 +43,7 @@ from .layout import in_layout, layout
 from .structure import CANONICAL, Structure, as_pairs
 from .style import (
     BLUE,
+    DOUBLE,
     GREEN,
     GREY,
     INK,
@@ -78,6 +80,7 @@ __all__ = [
     "sequence_logo",
     "structure",
     "structure_html",
+    "structures",
     "training_curves",
     "training_log",
 ]
@@ -152,6 +155,77 @@ def structure(
     if values is not None:
         _color_bar(ax, values, "probability" if isinstance(color_by, str) else "value")
     return ax
+
+
+def structures(
+    target: Structure,
+    predictions: Mapping[str, Structure],
+    *,
+    columns: int = 2,
+    color_by: Any = None,
+    **options: Any,
+) -> NDArray[Any]:
+    """Draw a known structure, and predictions of several methods for the same RNA, alike (paper, Figs. 3a and 3g).
+
+    Pairs of predictions are coloured by whether they are in the target, as with ``reference`` in :func:`structure`;
+    above each stands its F1, tolerant to ±1.
+
+    Parameters
+    ----------
+    target : Structure
+    predictions : {name: Structure}
+    columns : int
+        Panels side by side; a figure of two is one journal column wide, of more two.
+    color_by, **options
+        As for :func:`structure`: letters, numbering, label_ends; outlines without them unless told otherwise.
+
+    Returns
+    -------
+    ndarray of Axes
+        The target's, then those of the predictions.
+
+    Raises
+    ------
+    ValueError
+        If a prediction is not of the target's length, or there is none.
+
+    Examples
+    --------
+    >>> target = Structure.from_dot_bracket("GGGAAAACCU", "(((....)))")
+    >>> axes = structures(target, {"one pair less": Structure(target.sequence, target.pairs[:2])})
+    >>> axes[1].get_title()
+    'one pair less, F1 0.80'
+    """
+    import matplotlib.pyplot as plt
+
+    from .metrics import structure_scores
+
+    if not predictions:
+        raise ValueError("no predictions to draw")
+    for one in predictions.values():
+        _same_length(one, target)
+    options = {"letters": False, "numbering": 0, "label_ends": False} | options
+    panels = [("target", target)]
+    for name, one in predictions.items():
+        panels.append((f"{name}, F1 {structure_scores(target, one).f1:.2f}", one))
+    rows, width = -(-len(panels) // columns), WIDTH if columns <= 2 else DOUBLE
+    views = [_view(one) for _, one in panels]
+    heights = [min(1.3, (np.ptp(v.imag) + 3) / (np.ptp(v.real) + 3)) * width / columns + 0.25 for v in views]
+    tallest = [max(heights[k : k + columns]) for k in range(0, len(views), columns)]
+    total = sum(tallest) + 0.25
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(width, total), squeeze=False, height_ratios=tallest, layout="none"
+    )
+    space = {"wspace": 0.02, "hspace": 0.25 * rows / total}
+    figure.subplots_adjust(left=0, right=1, bottom=0.25 / total, top=1 - 0.2 / total, **space)
+    for ax, (title, one), view in zip(axes.flat, panels, views, strict=False):
+        _draw(ax, one, view, _base_colors(one, color_by)[0], None if one is target else target, **options)
+        ax.set_title(title, fontsize=7, pad=2, parse_math=False)
+    for ax in axes.flat[len(panels) :]:
+        ax.set_axis_off()
+    kinds = {"both": GREEN, "predicted": ORANGE, "target": BLUE}
+    legend(figure, kinds, dashed="target", loc="lower center")
+    return axes.flat[: len(panels)]
 
 
 def _view(s: Structure) -> NDArray[np.complexfloating]:

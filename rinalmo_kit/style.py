@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["paper_style"]
 
@@ -42,14 +43,14 @@ def chart_axes(ax: Axes | None, width: float = WIDTH, height: float = 0.62 * WID
     return ax
 
 
-def legend(ax: Axes, colors: dict[str, str], *, dashed: str = "", **options: Any) -> None:
+def legend(ax: Axes | Figure, colors: dict[str, str], *, dashed: str = "", **options: Any) -> None:
     """Legend of coloured lines, one of them dashed."""
     handles = [
         Line2D([], [], color=color, lw=1.2, ls="--" if label == dashed else "-", label=label)
         for label, color in colors.items()
     ]
     style = {"fontsize": 6, "frameon": False, "handlelength": 1.6, "columnspacing": 1, "borderaxespad": 0}
-    ax.legend(handles=handles, ncols=len(colors), **style | options)
+    ax.legend(handles=handles, **style | {"ncols": len(colors)} | options)
 
 
 def small_bar(ax: Axes, image: Any, label: str) -> None:

@@ -20,6 +20,7 @@ from rinalmo_kit.structure import CANONICAL, pairs_from_dot_bracket
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
+pytestmark = pytest.mark.xdist_group("lab")  # one server for all
 browser_test = needs_browser()
 
 # tRNA-Ala of E. coli without its CCA end, and its cloverleaf
