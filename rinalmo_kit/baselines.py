@@ -91,12 +91,30 @@ def viennarna(
     return Structure(sequence, pairs_from_dot_bracket(structure), name)
 
 
+def linearpartition(sequence: str, *, name: str = "sequence") -> Structure:
+    """Fold by LinearPartition, by its Python package if that is installed, else by the program on PATH.
+
+    Its structure of maximum expected accuracy, with the parameters of ViennaRNA.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is neither; says where to get them.
+    """
+    try:
+        import linearpartition as package
+    except ImportError:
+        return fold_by("linearpartition", sequence, name=name)
+    return Structure(sequence, pairs_from_dot_bracket(package.partition(sequence)["structure"]), name)
+
+
 BASELINES: dict[str, Callable[..., Structure]] = {
     "most-pairs": most_pairs,
     "viennarna": viennarna,
     "viennarna-centroid": partial(viennarna, kind="centroid"),
     "viennarna-mea": partial(viennarna, kind="mea"),
     **{name: partial(fold_by, name) for name in PROGRAMS if name not in HOMOLOGS},
+    "linearpartition": linearpartition,
 }
 """Name → function of a sequence: the trivial one, ViennaRNA's, and other programs (:mod:`rinalmo_kit.programs`)."""
 
@@ -109,12 +127,10 @@ def installed() -> list[str]:
     >>> "most-pairs" in installed()
     True
     """
-    here = importlib.util.find_spec("RNA") is not None
-    return [
-        name
-        for name in BASELINES
-        if (here if name.startswith("viennarna") else name not in PROGRAMS or name in on_path())
-    ]
+    packages = {"viennarna": "RNA", "linearpartition": "linearpartition"}
+    found = [name for name, package in packages.items() if importlib.util.find_spec(package)]
+    names = {"most-pairs", *found, *on_path()}
+    return [name for name in BASELINES if name in names or name.partition("-")[0] in found]
 
 
 def trivial(task: str, targets: Sequence[Any]) -> Any:

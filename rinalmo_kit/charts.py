@@ -616,14 +616,19 @@ def perplexity(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             ax.axhline(value, color=GREY, ls="--", lw=0.8)
             place = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "center"}
             back = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
-            ax.annotate(str(name), (0.3 + 0.3 * lines, value), **place, color=GREY, fontsize=7, bbox=back)
+            ax.annotate(str(name), (1 - 0.3 * lines, value), **place, color=GREY, fontsize=7, bbox=back)
             lines += 1  # labels side by side: lines may lie close together
             continue
         part = part.sort_values("tokens")
         color = PALETTE[number % len(PALETTE)]
         ax.plot(part["tokens"] / 1e6, part["perplexity"], "o-", ms=2.5, lw=1.2, color=color)
         trained[str(name)] = color
-    legend(ax, trained, loc="upper right", ncols=1, borderaxespad=0.5)
+        end = part["tokens"].iloc[-1] / 1e6, part["perplexity"].iloc[-1]
+    if len(trained) > 1:
+        legend(ax, trained, loc="upper right", ncols=1, borderaxespad=0.5)
+    for name, color in trained.items() if len(trained) == 1 else ():
+        place = {"xytext": (0, 4), "textcoords": "offset points", "ha": "right"}
+        ax.annotate(name, end, **place, color=color, fontsize=7)
     ax.set_xlabel("tokens seen (millions)", fontsize=8)
     ax.set_ylabel("validation perplexity", fontsize=8)
     return ax

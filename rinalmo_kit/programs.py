@@ -58,7 +58,9 @@ PROGRAMS: Mapping[str, Program] = {
     ),
     "mxfold2": Program(("mxfold2", "predict", "{fasta}"), "https://github.com/mxfold/mxfold2"),
     "linearpartition": Program(
-        ("linearpartition", "-M"), "https://github.com/LinearFold/LinearPartition", stdin=True
+        ("linearpartition", "-M"),
+        "https://github.com/LinearFold/LinearPartition (Python: pip install linearpartition-unofficial)",
+        stdin=True,
     ),
     "centroid-homfold": Program(("centroid_homfold", "-H", "{homologs}", "{fasta}"), CENTROID),
     "centroid-alifold": Program(("centroid_alifold", "{alignment}"), CENTROID),

@@ -104,3 +104,11 @@ def test_kinds_of_viennarna():
     for name in ("viennarna", "viennarna-centroid", "viennarna-mea"):
         assert baselines.BASELINES[name]("GGGGGAAAACCCCC").dot_bracket == "(((((....)))))"
         assert name in baselines.installed()
+
+
+def test_linearpartition_folds_a_trna_as_a_package():
+    pytest.importorskip("linearpartition", reason="linearpartition-unofficial is not installed")
+    assert "linearpartition" in baselines.installed()
+    hairpin = "GGGCGUAGCUCUUCGGAGCUACGCCC"
+    folded = baselines.BASELINES["linearpartition"](hairpin, name="hairpin")
+    assert folded.name == "hairpin" and folded.dot_bracket.startswith("(((((((((")
