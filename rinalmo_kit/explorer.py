@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,7 +69,8 @@ class EmbeddingExplorer(anywidget.AnyWidget):
     Examples
     --------
     >>> import pandas as pd
-    >>> table = pd.DataFrame({"sequence": ["GGGAAACCC", "ACGUACGU", "GGGGCCCC", "AUAUAUAU", "GCGCGCGC"], "family": list("abaab")})
+    >>> sequences = ["GGGAAACCC", "ACGUACGU", "GGGGCCCC", "AUAUAUAU", "GCGCGCGC"]
+    >>> table = pd.DataFrame({"sequence": sequences, "family": list("abaab")})
     >>> explorer = EmbeddingExplorer(table)
     >>> explorer.select([0, 2])
     >>> explorer.selection["sequence"].tolist()
@@ -114,7 +114,9 @@ class EmbeddingExplorer(anywidget.AnyWidget):
             raise ValueError(f"no column 'sequence'; there are {', '.join(map(str, table.columns))}")
         table = table.reset_index(drop=True)
         if coordinates is None:
-            vectors = embed(table["sequence"].tolist(), model=model, pool="mean") if vectors is None else vectors
+            vectors = (
+                embed(table["sequence"].tolist(), model=model, pool="mean") if vectors is None else vectors
+            )
             if len(vectors) != len(table):
                 raise ValueError(f"{len(vectors)} vectors for {len(table)} rows")
             coordinates = tsne_map(vectors)
@@ -163,11 +165,15 @@ class EmbeddingExplorer(anywidget.AnyWidget):
         import pandas as pd
 
         if self.map is None:
-            raise ValueError("coordinates were given without a map: nothing can be placed; give a Map of rk.maps")
+            raise ValueError(
+                "coordinates were given without a map: nothing can be placed; give a Map of rk.maps"
+            )
         records = read_sequences(sequences)
-        vectors = embed(dict(records) if len({n for n, _ in records}) == len(records) else [s for _, s in records], model=self.model, pool="mean")
+        vectors = embed([sequence for _, sequence in records], model=self.model, pool="mean")
         places = self.map.place(vectors)
-        new = pd.DataFrame(records, columns=["name", "sequence"]).assign(x=places[:, 0], y=places[:, 1], placed=True)
+        new = pd.DataFrame(records, columns=["name", "sequence"]).assign(
+            x=places[:, 0], y=places[:, 1], placed=True
+        )
         if "name" not in self.table and "id" in self.table:
             new = new.rename(columns={"name": "id"})
         start = len(self.table)
@@ -197,6 +203,7 @@ class EmbeddingExplorer(anywidget.AnyWidget):
                 self.codes = values.tobytes()
             return
         texts = column.astype(object).where(column.notna(), "(none)").astype(str)
+        texts = texts.where(~self.table["placed"], "(placed)")
         labels = texts.value_counts(sort=True)
         numbers = {label: k for k, label in enumerate(labels.index)}
         with self.hold_sync():
@@ -215,7 +222,12 @@ class EmbeddingExplorer(anywidget.AnyWidget):
         row = self.table.iloc[self.hovered]
         sequence = str(row["sequence"])
         facts = {c: str(row[c])[:80] for c in self.columns[:6]}
-        detail = {"row": self.hovered, "name": self.names[self.hovered], "facts": facts, "length": len(sequence)}
+        detail = {
+            "row": self.hovered,
+            "name": self.names[self.hovered],
+            "facts": facts,
+            "length": len(sequence),
+        }
         if self._fold is not None and len(sequence) <= LONGEST_FOLD:
             try:
                 detail["fold"] = drawn(self._fold(sequence))
@@ -253,7 +265,8 @@ class EmbeddingExplorer(anywidget.AnyWidget):
         embedding_map(self.table[["x", "y"]], labels, ax=figure.add_subplot())
         found = io.BytesIO()
         figure.savefig(found, format="png", dpi=100)
-        return f'<img alt="map of embeddings" src="data:image/png;base64,{base64.b64encode(found.getvalue()).decode()}">'
+        picture = base64.b64encode(found.getvalue()).decode()
+        return f'<img alt="map of embeddings" src="data:image/png;base64,{picture}">'
 
 
 def _folder(model: Encoder) -> Any:

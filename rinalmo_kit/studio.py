@@ -65,7 +65,7 @@ class _Interruptible(TorchFunctionMode):
 
 
 class FoldingStudio(anywidget.AnyWidget):
-    """Fold RNAs in a notebook: drawing, arcs and probabilities, linked; thresholds and constraints; figures to take home.
+    """Fold RNAs in a notebook: linked drawing, arcs and probabilities; thresholds, constraints, figures to take home.
 
     Paste a sequence, or FASTA with one record or many, and press Fold. Sliders and constraints decode the probabilities
     again without running the model.
@@ -372,12 +372,12 @@ class FoldingStudio(anywidget.AnyWidget):
 
 
 def without_numbers(text: str) -> str:
-    """Take out the numbers and blanks that databases print between nucleotides; headers stay.
+    r"""Take out the numbers and blanks that databases print between nucleotides; headers stay.
 
     Examples
     --------
-    >>> without_numbers(">tRNA 1\\n  1 gcgg auuu\\n 61 acca")
-    '>tRNA 1\\ngcggauuu\\nacca'
+    >>> without_numbers(">tRNA 1\n  1 gcgg auuu\n 61 acca")
+    '>tRNA 1\ngcggauuu\nacca'
     """
     lines = text.splitlines()
     return "\n".join(line if line.startswith(">") else re.sub(r"[\d\s]", "", line) for line in lines)
