@@ -63,8 +63,9 @@ function countLetters(text) {
   return [records || (letters ? 1 : 0), letters];
 }
 
-function pannable(svg, box) {
-  let view = [...box], drag = null;
+// Wheel and drag move what an svg shows; frame() says what all of it is.
+function pannable(svg) {
+  let box = [0, 0, 1, 1], view = [...box], drag = null;
   const apply = () => svg.setAttribute("viewBox", view.join(" "));
   const place = event => {
     const r = svg.getBoundingClientRect(), scale = Math.max(view[2] / r.width, view[3] / r.height);
@@ -95,15 +96,15 @@ function pannable(svg, box) {
   const end = () => { setTimeout(() => { drag = null; }); };
   svg.addEventListener("pointerup", end);
   svg.addEventListener("pointercancel", end);
-  apply();
-  return { zoom, fit: () => { view = [...box]; apply(); }, dragged: () => Boolean(drag?.[2]) };
+  const fit = () => { view = [...box]; apply(); };
+  return { zoom, fit, frame: whole => { box = whole; fit(); }, dragged: () => Boolean(drag?.[2]) };
 }
 
 function render({ model, el }) {
   const known = new Set(model.get("letters"));
   const say = content => model.send(content);
   const save = (key, value) => { model.set(key, value); model.save_changes(); };
-  let hover = null, chosen = [], colorBy = "letter", compareWith = "none", camera = null, marks = {}, timer = 0;
+  let hover = null, chosen = [], colorBy = "letter", compareWith = "none", framed = null, marks = {}, timer = 0;
 
   // Controls
   const text = node("textarea", { "aria-label": "Sequence or FASTA", placeholder: "Paste a sequence, or FASTA with one record or many", spellcheck: "false" });
@@ -123,11 +124,12 @@ function render({ model, el }) {
 
   // Views
   const svg = shape("svg", { tabindex: "0", role: "img", preserveAspectRatio: "xMidYMid meet" });
+  const camera = pannable(svg);
   svg.setAttribute("aria-label", "Structure; arrow keys go along the sequence, Enter chooses a nucleotide");
   const tools = node("div", { class: "rk-tools" },
-    node("button", { title: "Zoom in", "aria-label": "Zoom in", onclick: () => camera?.zoom(1 / 1.3) }, "+"),
-    node("button", { title: "Zoom out", "aria-label": "Zoom out", onclick: () => camera?.zoom(1.3) }, "−"),
-    node("button", { title: "Show all", "aria-label": "Show all", onclick: () => camera?.fit() }, "⤢"));
+    node("button", { title: "Zoom in", "aria-label": "Zoom in", onclick: () => camera.zoom(1 / 1.3) }, "+"),
+    node("button", { title: "Zoom out", "aria-label": "Zoom out", onclick: () => camera.zoom(1.3) }, "−"),
+    node("button", { title: "Show all", "aria-label": "Show all", onclick: () => camera.fit() }, "⤢"));
   const drawing = node("div", { class: "rk-panel rk-drawing" }, svg, tools);
   const arcs = shape("svg", { preserveAspectRatio: "none" });
   const arcTitle = node("span", { class: "rk-title" }, "arcs");
@@ -270,13 +272,9 @@ function render({ model, el }) {
     marks.ring2 = marks.ring.cloneNode(); svg.append(marks.ring2);
     marks.first = shape("circle", { r: 0.6, fill: "none", stroke: COLORS.other, "stroke-width": 0.22, visibility: "hidden" }, svg);
     marks.second = marks.first.cloneNode(); svg.append(marks.second);
-    if (!camera || camera.of !== `${view.name} ${view.sequence} ${n}` || camera.shape !== view.dot_bracket) {
-      const fresh = svg.cloneNode(false);
-      fresh.append(...svg.childNodes);
-      svg.replaceWith ? drawing.replaceChild(fresh, drawing.querySelector("svg")) : null;
-      listen(fresh);
-      camera = { ...pannable(fresh, box), of: `${view.name} ${view.sequence} ${n}`, shape: view.dot_bracket, svg: fresh };
-    } else camera.svg.replaceChildren(...svg.childNodes);
+    const seen = `${view.sequence} ${view.dot_bracket}`;
+    if (framed !== seen) camera.frame(box);
+    framed = seen;
 
     // Arcs: ours above, the other below
     const heights = view.pairs.concat(otherPairs ?? []).map(([i, j]) => j - i), tall = Math.max(1, ...heights) / 2;
@@ -370,12 +368,11 @@ function render({ model, el }) {
     highlight(k);
   }
 
-  function listen(target) {
-    const base = event => event.target.dataset?.base;
-    target.addEventListener("pointerover", event => { if (base(event) != null) highlight(Number(base(event))); });
-    target.addEventListener("pointerleave", () => highlight(null));
-    target.addEventListener("click", event => { if (base(event) != null && !camera.dragged()) choose(Number(base(event))); });
-    target.addEventListener("keydown", event => {
+  const baseOf = event => event.target.dataset?.base;
+  svg.addEventListener("pointerover", event => { if (baseOf(event) != null) highlight(Number(baseOf(event))); });
+  svg.addEventListener("pointerleave", () => highlight(null));
+  svg.addEventListener("click", event => { if (baseOf(event) != null && !camera.dragged()) choose(Number(baseOf(event))); });
+  svg.addEventListener("keydown", event => {
       const n = model.get("view").sequence?.length ?? 0, move = { ArrowRight: 1, ArrowLeft: -1, ArrowUp: 10, ArrowDown: -10 }[event.key];
       if (move && n) highlight(Math.max(0, Math.min(n - 1, hover == null ? 0 : hover + move)));
       else if (event.key === "Enter" && hover != null) choose(hover);
@@ -385,8 +382,6 @@ function render({ model, el }) {
       else return;
       event.preventDefault(); event.stopPropagation();
     });
-  }
-  listen(svg);
 
   arcs.addEventListener("pointermove", event => {
     const n = model.get("view").sequence?.length ?? 0, r = arcs.getBoundingClientRect();
