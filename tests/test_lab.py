@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import nbformat
 import pytest
-from lab import ROOT, chromium, environment, errors, jupyterlab, needs_browser, page, run_all, workplace
+from lab import ROOT, environment, errors, jupyterlab, needs_browser, page, run_all, workplace
 
 from rinalmo_kit import read_structures
 from rinalmo_kit.structure import CANONICAL, pairs_from_dot_bracket
@@ -32,6 +31,18 @@ TRNA = "GGGGCUAUAGCUCAGCUGGGAGAGCGCCUGCUUUGCACGCAGGAGGUCUGCGGUUCGAUCCCGCAUAGCUCC
 KNOWN = "(((((((..((((........)))).(((((.......))))).....(((((.......))))))))))))."
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 HAIRPIN = "GGGCGUAGCUCUUCGGAGCUACGCCC"
+TWO = """
+import pandas as pd
+import rinalmo_kit as rk
+rnas = rk.datasets.load_structures("examples")
+table = pd.DataFrame({"name": [r.name for r in rnas], "sequence": [r.sequence for r in rnas]})
+table["family"] = table["name"].str.split("/").str[0]
+rk.widgets.EmbeddingExplorer(table)
+---
+rk.widgets.FoldingStudio("GGGGAAAACCCC")
+---
+rk.widgets.FoldingStudio("GGGGGAAAACCCCC")
+"""
 HOSTILE = "x<img/src=x/onerror=window.live=1><script>window.live=1</script><svg/onload=window.live=1>"
 
 
@@ -39,7 +50,10 @@ HOSTILE = "x<img/src=x/onerror=window.live=1><script>window.live=1</script><svg/
 def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Page, list[dict[str, Any]]]]:
     """The quickstart with all its cells run: its page and its code cells."""
     folder, home = tmp_path_factory.mktemp("lab"), tmp_path_factory.mktemp("home")
-    workplace(folder)
+    copies = workplace(folder)
+    cells = [nbformat.v4.new_code_cell(source.strip()) for source in TWO.split("---")]
+    two = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": KERNEL})
+    nbformat.write(two, copies / "two.ipynb")
     with jupyterlab(folder, home=home) as address, page(address) as tab:
         yield tab, run_all(tab, "notebooks/00_quickstart.ipynb")
 
@@ -176,69 +190,59 @@ def test_text_of_a_user_stays_text(quickstart, studio):
     eventually(lambda: dot_bracket(studio, 4))
 
 
-TWO = """
-import pandas as pd
-import rinalmo_kit as rk
-rnas = rk.datasets.load_structures("examples")
-table = pd.DataFrame({"name": [r.name for r in rnas], "sequence": [r.sequence for r in rnas]})
-table["family"] = table["name"].str.split("/").str[0]
-rk.widgets.EmbeddingExplorer(table)
----
-rk.widgets.FoldingStudio("GGGGAAAACCCC")
----
-rk.widgets.FoldingStudio("GGGGGAAAACCCCC")
-"""
-
-
 @browser_test
-def test_two_studios_an_explorer_and_a_restart(tmp_path):
+def test_two_studios_an_explorer_and_a_restart(quickstart):
     """Widgets of one notebook do not disturb each other, and a restarted kernel makes them anew."""
-    cells = [nbformat.v4.new_code_cell(source.strip()) for source in TWO.split("---")]
-    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": KERNEL})
-    (tmp_path / "work").mkdir()
-    nbformat.write(notebook, tmp_path / "work" / "two.ipynb")
-    with jupyterlab(tmp_path / "work", home=tmp_path) as address, page(address) as tab:
-        assert errors(run_all(tab, "two.ipynb")) == []
-        first, second = tab.locator(".rk-studio").nth(0), tab.locator(".rk-studio").nth(1)
-        eventually(lambda: dot_bracket(first, 12) and dot_bracket(second, 14))
-        fold(first, HAIRPIN)
-        eventually(lambda: dot_bracket(first, len(HAIRPIN)))
-        assert dot_bracket(second, 14)
+    tab, _ = quickstart
+    assert errors(run_all(tab, "notebooks/two.ipynb")) == []
+    here = tab.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
+    first, second = here.locator(".rk-studio").nth(0), here.locator(".rk-studio").nth(1)
+    eventually(lambda: dot_bracket(first, 12) and dot_bracket(second, 14))
+    fold(first, HAIRPIN)
+    eventually(lambda: dot_bracket(first, len(HAIRPIN)))
+    assert dot_bracket(second, 14)
 
-        explorer = tab.locator(".rk-explorer")
-        explorer.scroll_into_view_if_needed()
-        assert explorer.locator(".rk-legend button").count() == 6
-        explorer.get_by_role("button", name="Lasso").click()
-        box = explorer.locator("canvas").bounding_box()
-        corners = [
-            (1, 1),
-            (box["width"] - 1, 1),
-            (box["width"] - 1, box["height"] - 1),
-            (1, box["height"] - 1),
-        ]
-        for number, (x, y) in enumerate(corners):
-            tab.mouse.move(box["x"] + x, box["y"] + y, steps=3)
-            if number == 0:
-                tab.mouse.down()
-        tab.mouse.up()
-        eventually(lambda: "37 points, 37 selected" in explorer.inner_text())
-        explorer.get_by_label("New sequences").fill(f">{HOSTILE}\n{TRNA}")
-        explorer.get_by_role("button", name="Place").click()
-        eventually(lambda: "38 points, 1 selected" in explorer.inner_text())
-        assert tab.evaluate("window.live") is None and tab.elsewhere == []
+    explorer = here.locator(".rk-explorer")
+    explorer.scroll_into_view_if_needed()
+    assert explorer.locator(".rk-legend button").count() == 6
+    explorer.get_by_role("button", name="Lasso").click()
+    box = explorer.locator("canvas").bounding_box()
+    corners = [
+        (1, 1),
+        (box["width"] - 1, 1),
+        (box["width"] - 1, box["height"] - 1),
+        (1, box["height"] - 1),
+    ]
+    for number, (x, y) in enumerate(corners):
+        tab.mouse.move(box["x"] + x, box["y"] + y, steps=3)
+        if number == 0:
+            tab.mouse.down()
+    tab.mouse.up()
+    eventually(lambda: "37 points, 37 selected" in explorer.inner_text())
+    explorer.get_by_label("New sequences").fill(f">{HOSTILE}\n{TRNA}")
+    explorer.get_by_role("button", name="Place").click()
+    eventually(lambda: "38 points, 1 selected" in explorer.inner_text())
+    assert tab.evaluate("window.live") is None and tab.elsewhere == []
 
-        tab.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.restartKernel()")
-        assert errors(run_all(tab, "two.ipynb")) == []
-        eventually(lambda: dot_bracket(tab.locator(".rk-studio").nth(0), 12))
+    tab.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.restartKernel()")
+    assert errors(run_all(tab, "notebooks/two.ipynb")) == []
+    eventually(lambda: dot_bracket(here.locator(".rk-studio").nth(0), 12))
 
 
 @browser_test
-def test_studio_of_its_own_wants_its_token_and_folds(tmp_path):
+def test_studio_of_its_own_wants_its_token_and_folds(quickstart, tmp_path):
     pytest.importorskip("voila", reason="voila is not installed")
-    from playwright.sync_api import sync_playwright
 
     log = tmp_path / "output"
-    command = [sys.executable, "-m", "rinalmo_kit", "studio", "--no-browser", "--port", "18866"]
+    command = [
+        sys.executable,
+        "-c",
+        "from rinalmo_kit.cli import main; main()",
+        "studio",
+        "--no-browser",
+        "--port",
+        "18866",
+    ]
     with log.open("w") as output:
         server = subprocess.Popen(
             command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env=environment()
@@ -246,17 +250,15 @@ def test_studio_of_its_own_wants_its_token_and_folds(tmp_path):
     try:
         address = eventually(lambda: re.search(r"http://\S+:18866/\?token=\w+", log.read_text())).group()
         address = re.sub("//[^:]+:", "//127.0.0.1:", address)
-        with pytest.raises(urllib.error.HTTPError, match="403"):
-            urllib.request.urlopen(address.split("?")[0], timeout=30)
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
-            tab = browser.new_page(viewport={"width": 800, "height": 1200})
-            tab.goto(address)
-            studio = tab.locator(".rk-studio")
-            studio.wait_for(timeout=60_000)
-            fold_trna(studio)
-            tab.screenshot(path=tmp_path / "studio.png")
-            browser.close()
+        with urllib.request.urlopen(address.split("?")[0], timeout=30) as answer:
+            assert "/login" in answer.url, "without the token there is no studio"
+        tab = quickstart[0].context.browser.new_page(viewport={"width": 800, "height": 1200})
+        tab.goto(address)
+        studio = tab.locator(".rk-studio")
+        studio.wait_for(timeout=60_000)
+        fold_trna(studio)
+        tab.screenshot(path=tmp_path / "studio.png")
+        tab.close()
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(30)
