@@ -8,7 +8,7 @@ PORT ?= 8888
 ARGS ?=
 LAB_ARGS ?=
 
-.PHONY: help lab test lint clean
+.PHONY: help lab test lint docs clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -32,11 +32,14 @@ lab: $(VENV)/.installed-$(EXTRAS) ## open JupyterLab on the first notebook (PORT
 
 test: $(VENV)/.installed-dev ## run all tests; what is skipped is named at the end (ARGS="-k fold" goes to pytest)
 	@.ci/tools
-	$(VENV)/bin/python -m pytest -rs $(ARGS)
+	$(VENV)/bin/python -m pytest -rs -n 2 --dist loadgroup $(ARGS)
 
 lint: $(VENV)/.installed-dev ## check style
 	$(VENV)/bin/python -m ruff check .
 	$(VENV)/bin/python -m ruff format --check .
+
+docs: $(VENV)/.installed-$(EXTRAS) ## run all notebooks and write them as HTML pages to build/docs
+	@.ci/docs build/docs
 
 clean: ## remove caches and built files; .venv and runs stay
 	rm -rf build dist .pytest_cache .ruff_cache .hypothesis

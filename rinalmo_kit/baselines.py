@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from .programs import HOMOLOGS, PROGRAMS, fold_by, on_path
 from .structure import CANONICAL, Structure, pairs_from_dot_bracket
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["BASELINES", "kmer_counts", "most_pairs", "ngram_perplexity", "simple", "trivial", "viennarna"]
+__all__ = [
+    "BASELINES",
+    "installed",
+    "kmer_counts",
+    "most_pairs",
+    "ngram_perplexity",
+    "simple",
+    "trivial",
+    "viennarna",
+]
 
 
 def most_pairs(sequence: str, *, min_loop: int = 4, name: str = "sequence") -> Structure:
@@ -49,8 +61,17 @@ def most_pairs(sequence: str, *, min_loop: int = 4, name: str = "sequence") -> S
     return Structure(sequence, pairs, name)
 
 
-def viennarna(sequence: str, *, name: str = "sequence") -> Structure:
-    """Minimum-free-energy structure by ViennaRNA, if it is installed.
+def viennarna(
+    sequence: str, *, name: str = "sequence", kind: Literal["mfe", "centroid", "mea"] = "mfe"
+) -> Structure:
+    """Fold by ViennaRNA, if it is installed.
+
+    Parameters
+    ----------
+    sequence : str
+    name : str
+    kind : {"mfe", "centroid", "mea"}
+        Structure of minimum free energy; centroid of the ensemble; structure of maximum expected accuracy.
 
     Raises
     ------
@@ -61,10 +82,55 @@ def viennarna(sequence: str, *, name: str = "sequence") -> Structure:
         import RNA
     except ImportError as error:
         raise ImportError("ViennaRNA is not installed: pip install 'rinalmo-kit[baselines]'") from error
-    return Structure(sequence, pairs_from_dot_bracket(RNA.fold(sequence)[0]), name)
+    ensemble = RNA.fold_compound(sequence)
+    structure, energy = ensemble.mfe()
+    if kind != "mfe":
+        ensemble.exp_params_rescale(energy)  # else long sequences overflow
+        ensemble.pf()
+        structure = ensemble.centroid()[0] if kind == "centroid" else ensemble.MEA()[0]
+    return Structure(sequence, pairs_from_dot_bracket(structure), name)
 
 
-BASELINES: dict[str, Callable[..., Structure]] = {"most-pairs": most_pairs, "viennarna": viennarna}
+def linearpartition(sequence: str, *, name: str = "sequence") -> Structure:
+    """Fold by LinearPartition, by its Python package if that is installed, else by the program on PATH.
+
+    Its structure of maximum expected accuracy, with the parameters of ViennaRNA.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is neither; says where to get them.
+    """
+    try:
+        import linearpartition as package
+    except ImportError:
+        return fold_by("linearpartition", sequence, name=name)
+    return Structure(sequence, pairs_from_dot_bracket(package.partition(sequence)["structure"]), name)
+
+
+BASELINES: dict[str, Callable[..., Structure]] = {
+    "most-pairs": most_pairs,
+    "viennarna": viennarna,
+    "viennarna-centroid": partial(viennarna, kind="centroid"),
+    "viennarna-mea": partial(viennarna, kind="mea"),
+    **{name: partial(fold_by, name) for name in PROGRAMS if name not in HOMOLOGS},
+    "linearpartition": linearpartition,
+}
+"""Name → function of a sequence: the trivial one, ViennaRNA's, and other programs (:mod:`rinalmo_kit.programs`)."""
+
+
+def installed() -> list[str]:
+    """Names of the structure baselines that can be used here.
+
+    Examples
+    --------
+    >>> "most-pairs" in installed()
+    True
+    """
+    packages = {"viennarna": "RNA", "linearpartition": "linearpartition"}
+    found = [name for name, package in packages.items() if importlib.util.find_spec(package)]
+    names = {"most-pairs", *found, *on_path()}
+    return [name for name in BASELINES if name in names or name.partition("-")[0] in found]
 
 
 def trivial(task: str, targets: Sequence[Any]) -> Any:

@@ -75,6 +75,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     command.set_defaults(run=_reproduce)
 
+    command = commands.add_parser("studio", help="open the folding studio as a page in the browser")
+    command.add_argument("-m", "--model", default="pico-ss", help="structure model (default: pico-ss)")
+    command.add_argument("--port", type=int, default=8866)
+    command.add_argument(
+        "--ip", default="127.0.0.1", help="address to listen at (default: this machine only)"
+    )
+    command.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
+    command.set_defaults(run=_studio)
+
     command = commands.add_parser("recipes", help="list the experiments of the paper, or tell one in full")
     command.add_argument("recipe", nargs="?")
     command.set_defaults(run=_recipes)
@@ -297,6 +306,31 @@ def _reproduce(options: argparse.Namespace) -> int:
     settings = {"only": options.only, "smoke": options.smoke, "trainer": _settings(options.trainer)}
     reproduce(Path(options.output), report=report, **settings)
     return 0
+
+
+def _studio(options: argparse.Namespace) -> int:
+    """Serve a notebook with nothing but the studio by Voilà, which makes a token of its own."""
+    import importlib.util
+    import subprocess
+    import tempfile
+
+    if importlib.util.find_spec("voila") is None:
+        raise ValueError("the page needs voila: pip install 'rinalmo-kit[notebooks]'")
+    source = f"from rinalmo_kit.widgets import FoldingStudio\n\nFoldingStudio(model={options.model!r})"
+    cell = {"cell_type": "code", "id": "studio", "metadata": {}, "source": source}
+    cell |= {"execution_count": None, "outputs": []}
+    kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "studio.ipynb")
+        page = {"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
+        path.write_text(json.dumps(page), encoding="utf-8")
+        words = [f"--Voila.ip={options.ip}", f"--port={options.port}", "--Voila.auto_token=True"]
+        words += ["--no-browser"] if options.no_browser else []
+        print(f"The studio is starting at {options.ip}:{options.port}; Ctrl-C ends it.", flush=True)
+        try:
+            return subprocess.call([sys.executable, "-m", "voila", str(path), *words])
+        except KeyboardInterrupt:
+            return 0
 
 
 def _recipes(options: argparse.Namespace) -> int:

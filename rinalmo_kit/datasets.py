@@ -23,6 +23,7 @@ __all__ = [
     "CATALOGUE",
     "EXAMPLES",
     "TABLES",
+    "available",
     "cache_dir",
     "data_dir",
     "find_table",
@@ -89,6 +90,20 @@ def find_table(name: str) -> Path:
         return made
     hint = f"; rinalmo-kit data get {name} makes it from the original files" if CATALOGUE[name].files else ""
     raise FileNotFoundError(f"dataset {name!r} is not under RINALMO_KIT_DATA: {ready} is missing{hint}")
+
+
+def available(*names: str) -> bool:
+    """Tell whether the tables of all these datasets are at hand.
+
+    Examples
+    --------
+    >>> available()
+    True
+    """
+    try:
+        return all(find_table(name) for name in names)
+    except FileNotFoundError:
+        return False
 
 
 def load_table(name: str) -> pd.DataFrame:

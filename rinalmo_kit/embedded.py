@@ -27,6 +27,7 @@ from .finetuning import finetune
 from .hub import load, save
 from .inference import embed, fold
 from .leaks import LeakWarning
+from .maps import embedding_scores
 from .metrics import structure_scores
 from .model import Config, Encoder, RiNALMo
 from .plot import training_log
@@ -37,9 +38,8 @@ from .thermodynamics import read_likely_pairs, write_likely_pairs
 
 if TYPE_CHECKING:
     import pandas as pd
-    from numpy.typing import NDArray
 
-__all__ = ["STEPS", "embedding_scores", "reproduce"]
+__all__ = ["STEPS", "reproduce"]
 
 SEED = 20261124
 
@@ -81,7 +81,9 @@ class Job:
         For Lightning, in place of :data:`CPU`.
     """
 
-    def __init__(self, folder: Path, *, smoke: bool = False, trainer: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, smoke: bool = False, trainer: Mapping[str, Any] | None = None
+    ) -> None:
         self.folder, self.smoke = folder, smoke
         self.trainer = CPU | dict(trainer or {})
         self.size = Config(64, 2, 4, 0.0, 0.0) if smoke else SIZES["pico"]
@@ -389,50 +391,6 @@ def embeddings(job: Job) -> None:
             vectors[f"{name}, {pool}"] = embed(texts, model=model, pool=pool)
     rows = [{"vectors": name, **embedding_scores(v, labels), "n": len(labels)} for name, v in vectors.items()]
     job.note("embeddings", pd.DataFrame(rows))
-
-
-def embedding_scores(
-    vectors: NDArray[np.float32], labels: NDArray[Any], *, neighbours: int = 5
-) -> dict[str, float]:
-    """Tell how well vectors keep families apart.
-
-    Columns are centred and scaled first, distances are those of cosines.
-
-    Parameters
-    ----------
-    vectors : ndarray of float32, shape (n, dim)
-    labels : ndarray, shape (n,)
-    neighbours : int
-        The family with most of them, each sequence itself left out, is the guess.
-
-    Returns
-    -------
-    dict
-        ``silhouette`` and ``knn_accuracy``.
-
-    Examples
-    --------
-    >>> rng = np.random.default_rng(0)
-    >>> labels = np.repeat(["a", "b"], 20)
-    >>> vectors = rng.normal(size=(40, 8)) + (labels == "a")[:, None] * 5
-    >>> embedding_scores(vectors, labels)["knn_accuracy"]
-    1.0
-    """
-    from sklearn.metrics import silhouette_score
-    from sklearn.neighbors import KNeighborsClassifier
-
-    vectors = np.asarray(vectors, dtype=np.float64)
-    vectors = (vectors - vectors.mean(0)) / np.maximum(vectors.std(0), 1e-12)
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    learner = KNeighborsClassifier(neighbours, algorithm="brute").fit(vectors, labels)
-    near = learner.kneighbors(return_distance=False)  # of the rows themselves: each is left out of its own
-    guesses = []
-    for row in near:
-        names, counts = np.unique(labels[row], return_counts=True)
-        best = names[counts == counts.max()]
-        guesses.append(next(label for label in labels[row] if label in best))
-    accuracy = float(np.mean(np.array(guesses) == labels))
-    return {"silhouette": float(silhouette_score(vectors, labels, metric="cosine")), "knn_accuracy": accuracy}
 
 
 STEPS: dict[str, Callable[[Job], Any]] = {

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["Evaluation", "average_scores", "evaluate", "provenance"]
+__all__ = ["Evaluation", "average_scores", "beside_published", "compare", "evaluate", "provenance"]
 
 LEARNED = ("trivial", "simple")
 """Baselines that are learned from the training rows."""
@@ -159,6 +159,79 @@ def evaluate(
     if output is not None:
         add_lines(Path(output), scores.assign(**provenance()))
     return Evaluation(samples, scores)
+
+
+def compare(models: Mapping[str, Any] | Sequence[str], on: Any = "ss-bprna", **options: Any) -> Evaluation:
+    """Evaluate several models, or baselines, on the same test rows.
+
+    Parameters
+    ----------
+    models : {name: model} or list of names
+        Each as for :func:`evaluate`.
+    on, **options
+        As for :func:`evaluate`.
+
+    Returns
+    -------
+    Evaluation
+        Samples and scores of all, with a column ``method`` in front that holds the names.
+
+    Examples
+    --------
+    >>> from rinalmo_kit.datasets import load_structures
+    >>> found = compare(["trivial", "most-pairs"], load_structures("examples", family="tRNA"), draws=0)
+    >>> found.samples.groupby("method", sort=False).size().to_dict()
+    {'trivial': 7, 'most-pairs': 7}
+    """
+    import pandas as pd
+
+    models = models if isinstance(models, Mapping) else {name: name for name in models}
+    found = {name: evaluate(model, on, **options) for name, model in models.items()}
+    parts = [[one[k].assign(method=name) for name, one in found.items()] for k in (0, 1)]
+    samples, scores = (pd.concat(part, ignore_index=True) for part in parts)
+    for table in (samples, scores):
+        table.insert(0, "method", table.pop("method"))
+    return Evaluation(samples, scores)
+
+
+def beside_published(
+    compared: Evaluation, published: pd.DataFrame, metrics: Sequence[str] = ("precision", "recall", "f1")
+) -> pd.DataFrame:
+    """Put the scores of :func:`compare` beside published ones, the best of the last metric first.
+
+    Parameters
+    ----------
+    compared : Evaluation
+    published : DataFrame
+        A column ``method``, columns named as the metrics, and ``kind``, which says where a row comes from; a score
+        that is not known is empty.
+    metrics : sequence of str
+
+    Returns
+    -------
+    DataFrame
+        One row a method, named by the index; the metrics, and ``where``: published, or measured here and on how many
+        rows.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from rinalmo_kit.datasets import load_structures
+    >>> found = compare(["most-pairs"], load_structures("examples", family="tRNA"), draws=0)
+    >>> published = pd.DataFrame({"method": ["other"], "f1": [0.1], "kind": ["second-hand"]})
+    >>> beside_published(found, published, ["f1"])["where"].to_dict()
+    {'most-pairs': 'measured here, n = 7', 'other': 'second-hand'}
+    """
+    import pandas as pd
+
+    ours = compared.scores.query("group == 'all' and fold == 'all'")
+    ours = ours[ours["metric"].isin(metrics)]
+    wide = ours.pivot(index="method", columns="metric", values="value")
+    wide["where"] = "measured here, n = " + ours.groupby("method")["n"].first().astype(int).astype(str)
+    theirs = published.set_index("method").rename(columns={"kind": "where"})
+    columns = [name for name in metrics if name in wide or name in theirs]
+    both = pd.concat([wide, theirs]).reindex(columns=[*columns, "where"])
+    return both.sort_values(columns[-1], ascending=False)
 
 
 def _recipe_and_table(

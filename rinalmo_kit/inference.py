@@ -17,12 +17,12 @@ from .confidence import expected_f1, read_off
 from .heads import ClassificationHead, RibosomeLoadHead, StructureHead
 from .hub import load
 from .model import Encoder
-from .structure import Structure, greedy_pairs
+from .structure import Structure, as_pairs, greedy_pairs
 from .tokens import Sequences, clean, is_path, read_sequences, tokenize
 
 if TYPE_CHECKING:
     import pandas as pd
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["embed", "fold", "fold_each", "pair_probabilities", "predict", "refold"]
 
@@ -244,28 +244,56 @@ def refold(
     threshold: float | None = None,
     canonical_only: bool = True,
     min_loop: int = 4,
+    force: ArrayLike = (),
+    forbid: ArrayLike = (),
 ) -> Structure:
     """Decode a structure's probabilities again, with another threshold or other rules; the model is not run.
 
-    With `model`, its threshold is the default, and its calibration gives the new pairs a confidence.
+    Parameters
+    ----------
+    structure : Structure
+        With probabilities, from :func:`fold`.
+    model : Encoder, optional
+        Its threshold is the default, and its calibration gives the new pairs a confidence.
+    threshold, canonical_only, min_loop
+        As for :func:`fold`.
+    force : array_like of int, shape (n, 2)
+        Pairs, 0-based, that are to be there, whatever their probability and letters.
+    forbid : array_like of int, shape (n, 2)
+        Pairs that are not to be there.
+
+    Raises
+    ------
+    ValueError
+        Without probabilities; or for constraints that cannot be met, naming them (positions from 1).
 
     Examples
     --------
     >>> s = fold("GGGGAAAACCCC")
     >>> refold(s, threshold=1.0).dot_bracket
     '............'
+    >>> refold(s, threshold=1.0, force=[(0, 11)]).dot_bracket
+    '(..........)'
     """
     if structure.probabilities is None:
         raise ValueError(f"{structure.name!r} has no probabilities to decode: fold it first")
     if threshold is None:
         threshold = 0.5 if model is None or model.threshold is None else model.threshold
-    pairs, _ = greedy_pairs(
-        structure.probabilities,
-        structure.sequence,
-        threshold=threshold,
-        canonical_only=canonical_only,
-        min_loop=min_loop,
-    )
+    length = len(structure)
+    forced = as_pairs(force, length=length, name="force")
+    forbidden = as_pairs(forbid, length=length, name="forbid", multiplets=True)
+    if both := {*map(tuple, forced.tolist())} & {*map(tuple, forbidden.tolist())}:
+        i, j = min(both)
+        raise ValueError(f"{structure.name!r}: pair {i + 1}-{j + 1} is to be there and not to be there")
+    p = structure.probabilities
+    if len(forced) or len(forbidden):
+        p = p.copy()
+        p[forced.ravel()] = p[:, forced.ravel()] = 0
+        for i, j in forbidden:
+            p[i, j] = p[j, i] = 0
+    rules = {"threshold": threshold, "canonical_only": canonical_only, "min_loop": min_loop}
+    pairs, _ = greedy_pairs(p, structure.sequence, **rules)
+    pairs = as_pairs(np.concatenate((forced, pairs)))
     confidence = None
     if model is not None and model.calibration is not None:
         confidence = read_off(model.calibration, expected_f1(structure.probabilities, pairs))

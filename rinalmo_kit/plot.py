@@ -1,4 +1,4 @@
-"""Drawings for papers and notebooks: secondary structures, arcs, probability maps, embeddings.
+"""Drawings for papers and notebooks: secondary structures, arcs, probability maps; and all charts (charts.py).
 
 Every function takes data and an optional Axes and returns the Axes. None of them shows a figure or changes
 global settings; :func:`paper_style` sets fonts within a ``with`` block. Without an Axes, a figure of
@@ -11,63 +11,82 @@ import hashlib
 import html
 import io
 import math
-import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.collections import EllipseCollection, LineCollection, PatchCollection
-from matplotlib.colors import (
-    LinearSegmentedColormap,
-    Normalize,
-    is_color_like,
-    to_rgb,
-    to_rgba,
-    to_rgba_array,
-)
+from matplotlib.colors import Normalize, is_color_like, to_rgba, to_rgba_array
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
+from .charts import (
+    attention_map,
+    confusion,
+    embedding_map,
+    mutation_map,
+    perplexity,
+    precision_recall,
+    regression,
+    reliability,
+    roc,
+    score_boxes,
+    score_table,
+    sequence_logo,
+    training_curves,
+    training_log,
+)
 from .layout import in_layout, layout
 from .structure import CANONICAL, Structure, as_pairs
+from .style import (
+    BLUE,
+    DOUBLE,
+    GREEN,
+    GREY,
+    INK,
+    NUCLEOTIDES,
+    ORANGE,
+    PROBABILITIES,
+    WIDTH,
+    legend,
+    new_axes,
+    paper_style,
+    small_bar,
+)
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "arcs",
+    "attention_map",
+    "confusion",
     "embedding_map",
     "layout",
+    "mutation_map",
     "paper_style",
     "perplexity",
+    "precision_recall",
     "probability_map",
+    "regression",
     "reliability",
+    "roc",
+    "score_boxes",
+    "score_table",
+    "sequence_logo",
     "structure",
     "structure_html",
+    "structures",
     "training_curves",
     "training_log",
 ]
 
-WIDTH = 3.4  # inches, one journal column
 RADIUS = 0.42  # of a nucleotide's circle
 LARGEST, MARGIN, FOOT = 14.0, 15, 22  # points: most per unit of a layout, around a drawing, below it
-INK, GREY = "#222222", "#8C8C8C"
-BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"  # Okabe and Ito, as the others
-NUCLEOTIDES = {"A": "#F2C14E", "C": "#8CCBF0", "G": "#7CC8A4", "U": "#E2A6C6"}  # the same, lighter
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
-PALETTE += ("#999999", "#882255", "#44AA99", "#332288")  # Tol
-PROBABILITIES = LinearSegmentedColormap.from_list(  # lightness falls evenly from white
-    "probabilities", ["#FFFFFF", "#BFE0F2", "#7DBBE3", "#3E90C8", "#0F649F", "#04406E", "#001D3D"]
-)
 
 
 # Structures ---------------------------------------------------------------------------------------------
@@ -127,15 +146,86 @@ def structure(
     view = _view(s)
     foot = FOOT if values is not None or reference is not None else 0
     if ax is None:
-        ax = _new_axes(*_size(view, foot=foot))
+        ax = new_axes(*_size(view, foot=foot))
     options = {"numbering": numbering, "letters": letters, "label_ends": label_ends}
     _draw(ax, s, view, colors, reference, foot=foot, **options)
     if reference is not None:
         kinds = {"both": GREEN, "predicted": ORANGE, "reference": BLUE}
-        _legend(ax, kinds, dashed="reference", loc="lower left")
+        legend(ax, kinds, dashed="reference", loc="lower left")
     if values is not None:
         _color_bar(ax, values, "probability" if isinstance(color_by, str) else "value")
     return ax
+
+
+def structures(
+    target: Structure,
+    predictions: Mapping[str, Structure],
+    *,
+    columns: int = 2,
+    color_by: Any = None,
+    **options: Any,
+) -> NDArray[Any]:
+    """Draw a known structure, and predictions of several methods for the same RNA, alike (paper, Figs. 3a and 3g).
+
+    Pairs of predictions are coloured by whether they are in the target, as with ``reference`` in :func:`structure`;
+    above each stands its F1, tolerant to ±1.
+
+    Parameters
+    ----------
+    target : Structure
+    predictions : {name: Structure}
+    columns : int
+        Panels side by side; a figure of two is one journal column wide, of more two.
+    color_by, **options
+        As for :func:`structure`: letters, numbering, label_ends; outlines without them unless told otherwise.
+
+    Returns
+    -------
+    ndarray of Axes
+        The target's, then those of the predictions.
+
+    Raises
+    ------
+    ValueError
+        If a prediction is not of the target's length, or there is none.
+
+    Examples
+    --------
+    >>> target = Structure.from_dot_bracket("GGGAAAACCU", "(((....)))")
+    >>> axes = structures(target, {"one pair less": Structure(target.sequence, target.pairs[:2])})
+    >>> axes[1].get_title()
+    'one pair less, F1 0.80'
+    """
+    import matplotlib.pyplot as plt
+
+    from .metrics import structure_scores
+
+    if not predictions:
+        raise ValueError("no predictions to draw")
+    for one in predictions.values():
+        _same_length(one, target)
+    options = {"letters": False, "numbering": 0, "label_ends": False} | options
+    panels = [("target", target)]
+    for name, one in predictions.items():
+        panels.append((f"{name}, F1 {structure_scores(target, one).f1:.2f}", one))
+    rows, width = -(-len(panels) // columns), WIDTH if columns <= 2 else DOUBLE
+    views = [_view(one) for _, one in panels]
+    heights = [min(1.3, (np.ptp(v.imag) + 3) / (np.ptp(v.real) + 3)) * width / columns + 0.25 for v in views]
+    tallest = [max(heights[k : k + columns]) for k in range(0, len(views), columns)]
+    total = sum(tallest) + 0.25
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(width, total), squeeze=False, height_ratios=tallest, layout="none"
+    )
+    space = {"wspace": 0.02, "hspace": 0.25 * rows / total}
+    figure.subplots_adjust(left=0, right=1, bottom=0.25 / total, top=1 - 0.2 / total, **space)
+    for ax, (title, one), view in zip(axes.flat, panels, views, strict=False):
+        _draw(ax, one, view, _base_colors(one, color_by)[0], None if one is target else target, **options)
+        ax.set_title(title, fontsize=7, pad=2, parse_math=False)
+    for ax in axes.flat[len(panels) :]:
+        ax.set_axis_off()
+    kinds = {"both": GREEN, "predicted": ORANGE, "target": BLUE}
+    legend(figure, kinds, dashed="target", loc="lower center")
+    return axes.flat[: len(panels)]
 
 
 def _view(s: Structure) -> NDArray[np.complexfloating]:
@@ -149,12 +239,6 @@ def _size(view: NDArray, *, foot: float = 0) -> tuple[float, float]:
     spans = np.ptp(view.real) + 1, np.ptp(view.imag) + 1
     unit = min(LARGEST, (72 * WIDTH - 2 * MARGIN) / spans[0])
     return WIDTH, min(1.3 * WIDTH, (unit * spans[1] + 2 * MARGIN + 6 + foot) / 72)
-
-
-def _new_axes(width: float = WIDTH, height: float = WIDTH) -> Axes:
-    import matplotlib.pyplot as plt
-
-    return plt.subplots(figsize=(width, height), layout="constrained")[1]
 
 
 def _same_length(s: Structure, other: Structure) -> None:
@@ -194,15 +278,6 @@ def _draw(
         for place, letter, on_dark in zip(view, s.sequence, dark, strict=True):
             ax.text(place.real, place.imag, letter, color="white" if on_dark else INK, **style)
     _draw_labels(ax, view, np.concatenate(obstacles), unit, numbering=numbering, label_ends=label_ends)
-
-
-def _legend(ax: Axes, colors: dict[str, str], *, dashed: str = "", **options: Any) -> None:
-    handles = [
-        Line2D([], [], color=color, lw=1.2, ls="--" if label == dashed else "-", label=label)
-        for label, color in colors.items()
-    ]
-    style = {"fontsize": 6, "frameon": False, "handlelength": 1.6, "columnspacing": 1, "borderaxespad": 0}
-    ax.legend(handles=handles, ncols=len(colors), **style | options)
 
 
 def _base_colors(s: Structure, color_by: Any) -> tuple[NDArray | None, mpl.cm.ScalarMappable | None]:
@@ -457,7 +532,7 @@ def arcs(s: Structure, *, other: Structure | None = None, ax: Axes | None = None
     if other is not None:
         _same_length(s, other)
     length = len(s)
-    ax = _new_axes(WIDTH, 1.5 if other is None else 2.6) if ax is None else ax
+    ax = new_axes(WIDTH, 1.5 if other is None else 2.6) if ax is None else ax
     unit = (_points(ax)[0] - 8) / length
     letters, font = unit > 3, min(7, 1.15 * unit)
     above = set(map(tuple, s.pairs.tolist()))
@@ -489,7 +564,7 @@ def arcs(s: Structure, *, other: Structure | None = None, ax: Axes | None = None
     _position_ticks(ax.xaxis, length)
     if other is not None:
         kinds = {"both": GREEN, "above only": ORANGE, "below only": BLUE}
-        _legend(ax, kinds, loc="lower center", bbox_to_anchor=(0.5, 1))
+        legend(ax, kinds, loc="lower center", bbox_to_anchor=(0.5, 1))
     return ax
 
 
@@ -546,7 +621,7 @@ def probability_map(
         pairs = target.pairs
     elif target is not None:
         pairs = as_pairs(target, length=length, name="target")
-    ax = _new_axes(WIDTH, 0.86 * WIDTH) if ax is None else ax
+    ax = new_axes(WIDTH, 0.86 * WIDTH) if ax is None else ax
     if pairs is not None:
         matrix[np.tril_indices(length)] = 0
     block = max(1, length // 600)  # a pair would be thinner than a pixel: the largest value of each block
@@ -567,301 +642,5 @@ def probability_map(
     for axis in (ax.xaxis, ax.yaxis):
         _position_ticks(axis, length)
     ax.spines[:].set_linewidth(0.6)
-    bar = ax.figure.colorbar(image, cax=ax.inset_axes((1.04, 0, 0.045, 1)))
-    bar.ax.tick_params(labelsize=7, length=2, width=0.6)
-    bar.outline.set_linewidth(0.6)
-    bar.set_label("pairing probability", fontsize=7)
+    small_bar(ax, image, "pairing probability")
     return ax
-
-
-def embedding_map(coordinates: ArrayLike, labels: ArrayLike | None = None, *, ax: Axes | None = None) -> Axes:
-    """Scatter two-dimensional coordinates of embeddings, coloured and labelled by group.
-
-    Parameters
-    ----------
-    coordinates : array_like, shape (n, 2)
-        From t-SNE, UMAP, PCA, ...
-    labels : array_like, shape (n,), optional
-        Groups; up to twelve are named in the map, more in a legend.
-    ax : Axes, optional
-
-    Returns
-    -------
-    Axes
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not fit.
-
-    Examples
-    --------
-    >>> ax = embedding_map([[0, 0], [1, 0], [5, 5]], ["tRNA", "tRNA", "5S"])
-    """
-    points = np.asarray(coordinates, dtype=float)
-    if points.ndim != 2 or points.shape[1] != 2:
-        raise ValueError(f"coordinates have shape {points.shape}, expected (n, 2)")
-    groups = np.full(len(points), "") if labels is None else np.asarray(labels).astype(str)
-    if groups.shape != (len(points),):
-        raise ValueError(f"labels have shape {groups.shape}, there are {len(points)} points")
-    ax = _new_axes(WIDTH, WIDTH) if ax is None else ax
-    names, counts = np.unique(groups, return_counts=True)
-    names = names[np.argsort(-counts, kind="stable")]  # small groups on top
-    size = float(np.clip(4000 / max(len(points), 1), 1.5, 16))
-    markers = "oDs^vP*X"
-    for k, name in enumerate(names):
-        members = points[groups == name]
-        color, marker = PALETTE[k % len(PALETTE)], markers[k // len(PALETTE) % len(markers)]
-        style = {"s": size, "linewidths": 0, "alpha": 0.8, "marker": marker, "rasterized": len(points) > 5000}
-        ax.scatter(*members.T, color=color, label=name or "_points", **style)
-    ax.set(xticks=[], yticks=[])
-    ax.spines[:].set(linewidth=0.6, color=GREY)
-    ax.set_aspect("equal", adjustable="datalim")
-    if labels is not None and len(names) <= len(PALETTE):
-        _label_groups(ax, points, groups, names)
-    elif labels is not None:
-        style = {"fontsize": 5, "ncols": 4, "frameon": False, "markerscale": 1.5}
-        for text in ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0), **style).get_texts():
-            text.set_parse_math(False)
-    return ax
-
-
-def _label_groups(ax: Axes, points: NDArray, groups: NDArray, names: NDArray) -> None:
-    """Write each name at the member nearest to the group's median, moved up or down off other names."""
-    ax.apply_aspect()
-    to_points = ax.transData.transform
-    scale = 72 / ax.figure.dpi
-    spots, halves = [], []
-    for name in names:
-        members = points[groups == name]
-        spots.append(members[np.argmin(np.square(members - np.median(members, axis=0)).sum(axis=1))])
-        halves.append((0.3 * 7 * len(name) + 1, 4.5))
-    spots, halves = scale * to_points(np.array(spots)), np.array(halves)
-    for _ in range(100):
-        moved = False
-        for a in range(len(names)):
-            for b in range(a):
-                room = halves[a] + halves[b] - np.abs(spots[a] - spots[b])
-                if (room > 0).all():
-                    up = 1 if spots[a, 1] >= spots[b, 1] else -1
-                    spots[a, 1] += up * (room[1] / 2 + 0.1)
-                    spots[b, 1] -= up * (room[1] / 2 + 0.1)
-                    moved = True
-        if not moved:
-            break
-    for k, (x, y) in enumerate(ax.transData.inverted().transform(spots / scale)):
-        color = 0.7 * np.array(to_rgb(PALETTE[k]))  # darker than its points, to be read on white
-        text = ax.text(
-            x, y, names[k], fontsize=7, weight="bold", color=color, ha="center", va="center", zorder=5
-        )
-        text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
-
-
-# Training -----------------------------------------------------------------------------------------------
-
-
-def training_log(folder: str | os.PathLike) -> pd.DataFrame:
-    r"""Read the CSV logs of a training run, those of its resumed parts put together.
-
-    Parameters
-    ----------
-    folder : path
-        The ``output`` of :func:`rinalmo_kit.pretrain` or :func:`rinalmo_kit.finetune`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row a logged step, ascending; the index is the number of steps done. Where a run was stopped after its
-        last checkpoint, the steps that were made again are there once.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no log.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     for version, rows in enumerate(("19,1.4\n39,1.3\n", "39,1.3\n59,1.2\n")):
-    ...         log = Path(folder, "log", f"version_{version}", "metrics.csv")
-    ...         log.parent.mkdir(parents=True)
-    ...         _ = log.write_text("step,train_loss\n" + rows)
-    ...     training_log(folder)["train_loss"].to_dict()
-    {20: 1.4, 40: 1.3, 60: 1.2}
-    """
-    import pandas as pd
-
-    folder = Path(folder)
-    paths = sorted(folder.glob("log/version_*/metrics.csv"), key=lambda path: int(path.parent.name[8:]))
-    paths = [path for path in paths if path.stat().st_size]  # a killed run may leave an empty one
-    if not paths:
-        raise FileNotFoundError(
-            f"no log of a training run: {folder / 'log/version_0/metrics.csv'} is missing"
-        )
-    table = pd.DataFrame({"step": pd.Series(dtype=int)})
-    for path in paths:
-        part = pd.read_csv(path)
-        table = pd.concat([table[table["step"] < part["step"].min()], part]) if len(table) else part
-    table["step"] += 1
-    return table.groupby("step").first()  # training and validation have lines of their own
-
-
-def training_curves(log: str | os.PathLike | pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw how a run went: perplexity beside that of the letters' frequencies; else scores, or the training loss.
-
-    Parameters
-    ----------
-    log : path or DataFrame
-        Folder of a run, or its table as from :func:`training_log`: a column ``val_perplexity``, or columns
-        ``val_…`` that are scores from 0 to 1, or ``train_loss``; the index is the step.
-    ax : Axes, optional
-
-    Returns
-    -------
-    Axes
-
-    Raises
-    ------
-    ValueError
-        If the table has none of these columns.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> perplexity = {"val_perplexity": [3.9, 3.7], "val_perplexity_unigram": [4.0, 4.0]}
-    >>> ax = training_curves(pd.DataFrame(perplexity, index=[50, 100]))
-    """
-    table = log if hasattr(log, "columns") else training_log(log)
-    scores = [name for name in ("accuracy", "f1", "r2", "spearman") if f"val_{name}" in table]
-    if "val_perplexity" in table:
-        shown = {"val_perplexity": "model", "val_perplexity_unigram": "letter frequencies alone"}
-        label = "validation perplexity"
-    elif scores:
-        shown, label = {f"val_{name}": name for name in scores}, "validation score"
-    else:
-        shown, label = {"train_loss": "training loss"}, "training loss"
-    if missing := [name for name in shown if name not in table]:
-        raise ValueError(f"the log has no column {missing[0]}; it has {', '.join(map(str, table.columns))}")
-    ax = _curve_axes(ax)
-    reference = "letter frequencies alone"
-    colors = dict(zip(shown.values(), (BLUE, ORANGE, GREEN, INK), strict=False))
-    colors |= {reference: GREY} if reference in colors else {}
-    for name, text in shown.items():
-        values = table[name].dropna()
-        style = {"ls": "--", "lw": 1.0} if text == reference else {"marker": "o", "ms": 2.5, "lw": 1.2}
-        ax.plot(values.index, values, color=colors[text], label=text, **style)
-    ax.set_xlabel("step", fontsize=8)
-    ax.set_ylabel(label, fontsize=8)
-    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    if len(shown) > 1:
-        _legend(ax, colors, dashed=reference, loc="lower left", bbox_to_anchor=(0, 1.01))
-    return ax
-
-
-def _curve_axes(ax: Axes | None) -> Axes:
-    ax = _new_axes(WIDTH, 0.62 * WIDTH) if ax is None else ax
-    ax.tick_params(labelsize=7, length=2, width=0.6)
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
-
-
-def perplexity(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw perplexity against tokens seen, with dashed lines for what needs no training.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Columns ``model``, ``tokens`` and ``perplexity``, as in ``data/measured/pretraining.csv``; a model whose only
-        number of tokens is 0 becomes a line.
-    ax : Axes, optional
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> rows = [("pico", 1e6, 3.8), ("pico", 2e6, 3.6), ("unigram", 0, 4.0)]
-    >>> ax = perplexity(pd.DataFrame(rows, columns=["model", "tokens", "perplexity"]))
-    """
-    ax = _curve_axes(ax)
-    lines = 0
-    for number, (name, part) in enumerate(table.groupby("model", sort=False)):
-        if part["tokens"].max() == 0:
-            value = part["perplexity"].iloc[0]
-            ax.axhline(value, color=GREY, ls="--", lw=0.8)
-            place = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "center"}
-            back = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
-            ax.annotate(str(name), (1 - 0.3 * lines, value), **place, color=GREY, fontsize=7, bbox=back)
-            lines += 1  # labels side by side: lines may lie close together
-            continue
-        part = part.sort_values("tokens")
-        color = PALETTE[number % len(PALETTE)]
-        ax.plot(part["tokens"] / 1e6, part["perplexity"], "o-", ms=2.5, lw=1.2, color=color)
-        last = part.iloc[-1]
-        place = {"xytext": (0, 4), "textcoords": "offset points", "ha": "right"}
-        ax.annotate(str(name), (last["tokens"] / 1e6, last["perplexity"]), **place, color=color, fontsize=7)
-    ax.set_xlabel("tokens seen (millions)", fontsize=8)
-    ax.set_ylabel("validation perplexity", fontsize=8)
-    return ax
-
-
-def reliability(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw the F1 that was seen against the confidence; on the diagonal, a model knows how good it is.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Columns ``confidence`` and ``f1``, as from :func:`rinalmo_kit.confidence.reliability`, and optionally ``set``
-        for several test sets.
-    ax : Axes, optional
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> ax = reliability(pd.DataFrame({"confidence": [0.2, 0.8], "f1": [0.25, 0.75]}))
-    """
-    if ax is None:
-        ax = _new_axes(0.7 * WIDTH, 0.7 * WIDTH)
-    ax = _curve_axes(ax)
-    ax.plot([0, 1], [0, 1], color=GREY, ls="--", lw=0.8)
-    sets = table.groupby("set", sort=False) if "set" in table else [("", table)]
-    for (name, part), color in zip(sets, PALETTE, strict=False):
-        ax.plot(part["confidence"], part["f1"], "o-", ms=3, lw=1.2, color=color, label=name)
-    if "set" in table:
-        ax.legend(fontsize=7, frameon=False, loc="upper left", handlelength=1.2)
-    ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
-    ax.set_xlabel("confidence (expected F1)", fontsize=8)
-    ax.set_ylabel("F1 seen", fontsize=8)
-    return ax
-
-
-@contextmanager
-def paper_style() -> Iterator[None]:
-    """Context manager for figures in journals: small sans-serif fonts, thin lines, text kept as text.
-
-    Examples
-    --------
-    >>> with paper_style():
-    ...     ax = arcs(Structure("GGGAAAACCC", [(0, 9)]))
-    """
-    sizes = dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 7)
-    widths = dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width"), 0.6)
-    fonts = {
-        "font.family": "sans-serif",
-        "font.sans-serif": ["Arial", "Helvetica", "Liberation Sans", "DejaVu Sans"],
-    }
-    texts = {
-        "font.size": 7,
-        "axes.labelsize": 8,
-        "axes.titlesize": 8,
-        "svg.fonttype": "none",
-        "pdf.fonttype": 42,
-    }
-    figure = {"figure.figsize": (WIDTH, 0.75 * WIDTH), "savefig.dpi": 300, "lines.linewidth": 1}
-    with mpl.rc_context({**sizes, **widths, **fonts, **texts, **figure}):
-        try:
-            yield
-        finally:
-            interactive = mpl.is_interactive()
-    mpl.interactive(
-        interactive
-    )  # a notebook switches it on with the first figure, which may have been in the block

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import signal
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -38,7 +39,7 @@ try:
 except ImportError as error:  # pragma: no cover
     raise ImportError("training needs Lightning: pip install 'rinalmo-kit[training]'") from error
 
-__all__ = ["BatchPlan", "Run", "claim", "fit", "shuffled_batches"]
+__all__ = ["PROGRESS", "STOP", "BatchPlan", "Run", "Stopped", "Watched", "claim", "fit", "shuffled_batches"]
 
 
 class BatchPlan:
@@ -262,6 +263,8 @@ def fit(
         For an option that would end the run early and leave it looking finished.
     TimeoutError
         If ``max_time`` was given and is over; the checkpoint is kept.
+    Stopped
+        If somebody asked for it (:data:`STOP`); the checkpoint is of that step.
     """
     for option in ("max_steps", "max_epochs"):
         if option in trainer_options:
@@ -286,7 +289,7 @@ def fit(
         "precision": default_precision(trainer_options.get("accelerator", "auto")),
         "logger": loggers(output),
         "plugins": [WholeCheckpoints()],
-        "callbacks": [*keepers, *callbacks],
+        "callbacks": [*keepers, *callbacks, Watched(output)],
         **trainer_options,
     }
     with quiet(), warnings.catch_warnings():
@@ -316,6 +319,52 @@ def fit(
             f"max_time is over at step {run.position} of {len(run.plan)}; start the same run again to go on"
         )
     return trainer
+
+
+STOP, PROGRESS = "stop", "progress.json"
+"""Files in a run's folder: the first, whatever it holds, ends the run after its step; the second says how far it is."""
+
+
+class Stopped(RuntimeError):
+    """A run was ended because somebody asked for it; started again it goes on."""
+
+
+class Watched(lightning.Callback):
+    """Say how far a run is, and end it when the file :data:`STOP` appears in its folder."""
+
+    def __init__(self, output: Path) -> None:
+        self.output, self.told = output, 0.0
+
+    def on_train_start(self, trainer: lightning.Trainer, run: Any) -> None:
+        if trainer.is_global_zero:
+            (self.output / STOP).unlink(missing_ok=True)  # of an earlier run
+        trainer.strategy.barrier()
+
+    def tell(self, trainer: lightning.Trainer, run: Any, *, running: bool) -> None:
+        """Write down how far the run is."""
+        if trainer.is_global_zero:
+            self.told = time.monotonic()
+            with whole_file(self.output / PROGRESS) as temporary:
+                facts = {"step": run.position, "steps": len(run.plan), "running": running}
+                temporary.write_text(json.dumps(facts))
+
+    def on_train_end(self, trainer: lightning.Trainer, run: Any) -> None:
+        self.tell(trainer, run, running=False)
+
+    def on_exception(self, trainer: lightning.Trainer, run: Any, exception: BaseException) -> None:
+        self.tell(trainer, run, running=False)
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, run: Any, *_: Any) -> None:
+        if time.monotonic() - self.told > 1:
+            self.tell(trainer, run, running=True)
+        if trainer.strategy.reduce_boolean_decision((self.output / STOP).exists(), all=False):
+            trainer.save_checkpoint(self.output / "last.ckpt")
+            trainer.strategy.barrier()
+            if trainer.is_global_zero:
+                (self.output / STOP).unlink(missing_ok=True)
+            raise Stopped(
+                f"stopped at step {run.position} of {len(run.plan)}, as asked; start the same run again to go on"
+            )
 
 
 @contextmanager
@@ -377,7 +426,7 @@ def loggers(output: Path) -> list[Any]:
     """CSV always; TensorBoard where it is installed."""
     import importlib.util
 
-    found: list[Any] = [CSVLogger(output, name="log")]
+    found: list[Any] = [CSVLogger(output, name="log", flush_logs_every_n_steps=1)]
     if importlib.util.find_spec("tensorboard"):
         found.append(TensorBoardLogger(output, name="tensorboard"))
     return found

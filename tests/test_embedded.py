@@ -9,8 +9,9 @@ import pytest
 
 import rinalmo_kit as rk
 from rinalmo_kit.cli import main
-from rinalmo_kit.embedded import STEPS, embedding_scores, reproduce
+from rinalmo_kit.embedded import STEPS, reproduce
 from rinalmo_kit.hub import EMBEDDED, OFFICIAL, WEIGHTS
+from rinalmo_kit.maps import embedding_scores
 
 
 def test_models_lists_every_model_with_its_measured_score(capsys):

@@ -19,6 +19,8 @@ from rinalmo_kit.masking import REPLACEMENTS, MaskedDataset, batches_of, collate
 from rinalmo_kit.pretraining import pretrain
 from rinalmo_kit.tokens import CLS, EOS, MASK, PAD
 
+pytestmark = pytest.mark.xdist_group("pretraining")  # what is made once serves all
+
 SCRIPT = Path(__file__).with_name("pretraining_run.py")
 
 

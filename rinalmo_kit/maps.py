@@ -1,0 +1,165 @@
+"""Maps of embeddings: t-SNE by openTSNE, on which new sequences find their place (paper, Fig. 2); and their scores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["Map", "embedding_scores", "standardised", "tsne_map"]
+
+
+class Map:
+    """Two-dimensional map of vectors; made by :func:`tsne_map`.
+
+    Attributes
+    ----------
+    coordinates : ndarray of float64, shape (n, 2)
+        Places of the vectors that the map was made of.
+    """
+
+    def __init__(self, embedding: Any, vectors: NDArray[np.float64]) -> None:
+        embedding -= (embedding.max(0) + embedding.min(0)) / 2  # as openTSNE does before it places new ones
+        self._embedding, self._vectors = embedding, vectors
+        self.coordinates: NDArray[np.float64] = np.array(embedding)
+
+    def place(self, vectors: ArrayLike) -> NDArray[np.float64]:
+        """Find the places of new vectors, which leave the map as it is.
+
+        Parameters
+        ----------
+        vectors : array_like of float, shape (m, dim)
+
+        Returns
+        -------
+        ndarray of float64, shape (m, 2)
+
+        Raises
+        ------
+        ValueError
+            If the vectors are of another width than those of the map.
+        """
+        new = _checked(vectors)
+        if new.shape[1] != self._vectors.shape[1]:
+            raise ValueError(
+                f"vectors are {new.shape[1]} wide; those of the map are {self._vectors.shape[1]}"
+            )
+        new = standardised(new, like=self._vectors)
+        return np.array(self._embedding.transform(new, perplexity=min(5, len(self.coordinates) - 1)))
+
+
+def tsne_map(vectors: ArrayLike, *, perplexity: float = 30, seed: int = 0) -> Map:
+    """Make a t-SNE map of vectors, such as those of :func:`rinalmo_kit.embed` with a ``pool``.
+
+    Columns are centred and scaled, distances are those of cosines, and the map starts from principal components, so
+    that it is the same every time.
+
+    Parameters
+    ----------
+    vectors : array_like of float, shape (n, dim)
+    perplexity : float
+        About how many neighbours count; less for fewer than 91 vectors.
+    seed : int
+
+    Returns
+    -------
+    Map
+
+    Raises
+    ------
+    ValueError
+        For fewer than five vectors, or a value that is no number.
+    ImportError
+        Without openTSNE: ``pip install 'rinalmo-kit[tsne]'``.
+
+    Examples
+    --------
+    >>> vectors = np.random.default_rng(0).normal(size=(20, 8))
+    >>> made = tsne_map(vectors)
+    >>> made.coordinates.shape, made.place(vectors[:3]).shape
+    ((20, 2), (3, 2))
+    """
+    try:
+        import openTSNE
+    except ImportError:
+        raise ImportError("maps need openTSNE: pip install 'rinalmo-kit[tsne]'") from None
+    found = _checked(vectors)
+    if len(found) < 5:
+        raise ValueError(f"{len(found)} vectors: a map needs five or more")
+    learner = openTSNE.TSNE(
+        perplexity=min(perplexity, (len(found) - 1) / 3),
+        initialization="pca",
+        random_state=seed,
+        n_jobs=2,
+    )
+    return Map(learner.fit(standardised(found)), found)
+
+
+def _checked(vectors: ArrayLike) -> NDArray[np.float64]:
+    found = np.asarray(vectors, dtype=np.float64)
+    if found.ndim != 2:
+        raise ValueError(
+            f"vectors have shape {found.shape}, expected (n, dim): embed(…, pool='mean') makes such"
+        )
+    if bad := np.flatnonzero(~np.isfinite(found).all(1)).tolist():
+        raise ValueError(f"vector {bad[0]} holds a value that is no number")
+    return found
+
+
+def standardised(vectors: ArrayLike, *, like: ArrayLike | None = None) -> NDArray[np.float64]:
+    """Centre and scale the columns, by those of other vectors if they are given, and make each vector 1 long.
+
+    Distances between such vectors have the order of the cosines.
+
+    Examples
+    --------
+    >>> standardised([[0.0, 1.0], [2.0, 1.0]]).tolist()
+    [[-1.0, 0.0], [1.0, 0.0]]
+    """
+    found = np.asarray(vectors, dtype=np.float64)
+    others = found if like is None else np.asarray(like, dtype=np.float64)
+    found = (found - others.mean(0)) / np.maximum(others.std(0), 1e-12)
+    return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+
+
+def embedding_scores(vectors: ArrayLike, labels: ArrayLike, *, neighbours: int = 5) -> dict[str, float]:
+    """Tell how well vectors keep families apart.
+
+    Columns are centred and scaled first, distances are those of cosines.
+
+    Parameters
+    ----------
+    vectors : array_like of float, shape (n, dim)
+    labels : array_like, shape (n,)
+    neighbours : int
+        The family with most of them, each sequence itself left out, is the guess.
+
+    Returns
+    -------
+    dict
+        ``silhouette`` and ``knn_accuracy``.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> labels = np.repeat(["a", "b"], 20)
+    >>> vectors = rng.normal(size=(40, 8)) + (labels == "a")[:, None] * 5
+    >>> embedding_scores(vectors, labels)["knn_accuracy"]
+    1.0
+    """
+    from sklearn.metrics import silhouette_score
+    from sklearn.neighbors import KNeighborsClassifier
+
+    vectors, labels = standardised(vectors), np.asarray(labels)
+    learner = KNeighborsClassifier(neighbours, algorithm="brute").fit(vectors, labels)
+    near = learner.kneighbors(return_distance=False)  # of the rows themselves: each is left out of its own
+    guesses = []
+    for row in near:
+        names, counts = np.unique(labels[row], return_counts=True)
+        best = names[counts == counts.max()]
+        guesses.append(next(label for label in labels[row] if label in best))
+    accuracy = float(np.mean(np.array(guesses) == labels))
+    return {"silhouette": float(silhouette_score(vectors, labels, metric="cosine")), "knn_accuracy": accuracy}

@@ -1,0 +1,217 @@
+"""Other folding programs, found on PATH, as baselines: for single sequences, and with the help of homologs.
+
+Each is called as its manual says on files in a temporary folder, and the dot-bracket it prints, or the CT file it
+writes, is read. None is shipped or installed by this package; where one is missing, an error says where it comes from.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from .formats import read_structures
+from .structure import Structure, pairs_from_dot_bracket
+
+__all__ = ["PROGRAMS", "Program", "families_by_cmscan", "fold_by", "on_path"]
+
+TIMEOUT = 600
+"""Seconds that a program may take for one sequence."""
+
+
+class Program(NamedTuple):
+    """How a folding program is called.
+
+    Attributes
+    ----------
+    command : tuple of str
+        ``{fasta}`` stands for the file of the sequence, ``{homologs}`` for that of the sequence and its homologs,
+        ``{out}`` for a CT file to be written, ``{folder}`` for a folder.
+    url : str
+        Where it comes from.
+    stdin : bool
+        The bare sequence is given on standard input.
+    variable : str
+        Environment variable that it needs.
+    """
+
+    command: tuple[str, ...]
+    url: str
+    stdin: bool = False
+    variable: str = ""
+
+
+CENTROID = "https://github.com/satoken/centroid-rna-package"
+
+PROGRAMS: Mapping[str, Program] = {
+    "contrafold": Program(("contrafold", "predict", "{fasta}"), "http://contra.stanford.edu/contrafold"),
+    "eternafold": Program(("eternafold", "predict", "{fasta}"), "https://github.com/eternagame/EternaFold"),
+    "rnastructure": Program(
+        ("Fold", "-mfe", "{fasta}", "{out}"),
+        "https://rna.urmc.rochester.edu/RNAstructure.html",
+        variable="DATAPATH",
+    ),
+    "mxfold2": Program(("mxfold2", "predict", "{fasta}"), "https://github.com/mxfold/mxfold2"),
+    "linearpartition": Program(
+        ("linearpartition", "-M"),
+        "https://github.com/LinearFold/LinearPartition (Python: pip install linearpartition-unofficial)",
+        stdin=True,
+    ),
+    "centroid-homfold": Program(("centroid_homfold", "-H", "{homologs}", "{fasta}"), CENTROID),
+    "centroid-alifold": Program(("centroid_alifold", "{alignment}"), CENTROID),
+    "locarna": Program(
+        ("mlocarna", "{homologs}", "--tgtdir", "{folder}"), "https://github.com/s-will/LocARNA"
+    ),
+}
+"""Name → program. The last three need homologs (paper, Fig. 5)."""
+
+HOMOLOGS = ("centroid-homfold", "centroid-alifold", "locarna")
+
+
+def on_path() -> list[str]:
+    """Names of the programs that can be called here."""
+    return [name for name, one in PROGRAMS.items() if shutil.which(one.command[0])]
+
+
+def fold_by(
+    program: str, sequence: str, *, homologs: Sequence[str] = (), name: str = "sequence"
+) -> Structure:
+    """Fold a sequence by another program.
+
+    Parameters
+    ----------
+    program : str
+        A key of :data:`PROGRAMS`.
+    sequence : str
+        A, C, G, U.
+    homologs : sequence of str
+        For the programs that use them; ``"centroid-alifold"`` aligns them with mlocarna first.
+    name : str
+
+    Raises
+    ------
+    ValueError
+        For an unknown program, missing homologs, or output without a structure of the sequence's length.
+    FileNotFoundError
+        If the program is not on PATH, or what it needs is not set; says where it comes from.
+    RuntimeError
+        If it fails or takes longer than ten minutes, with the end of what it printed.
+
+    Examples
+    --------
+    >>> fold_by("abacus", "ACGU")
+    Traceback (most recent call last):
+    ...
+    ValueError: unknown program 'abacus'; known: contrafold, eternafold, rnastructure, ...
+    """
+    if program not in PROGRAMS:
+        raise ValueError(f"unknown program {program!r}; known: {', '.join(PROGRAMS)}")
+    one = PROGRAMS[program]
+    if program in HOMOLOGS and not homologs:
+        raise ValueError(f"{program} needs homologs of {name!r}: give homologs=[…]")
+    _check(program, one)
+    with tempfile.TemporaryDirectory() as folder:
+        files = {key: str(Path(folder, key)) for key in ("fasta", "homologs", "out.ct", "folder")}
+        files["out"] = files.pop("out.ct")
+        Path(files["fasta"]).write_text(f">target\n{sequence}\n", encoding="ascii")
+        others = "".join(f">homolog{i}\n{s}\n" for i, s in enumerate(homologs))
+        Path(files["homologs"]).write_text(
+            others if program == "centroid-homfold" else f">target\n{sequence}\n{others}", encoding="ascii"
+        )
+        if "{alignment}" in one.command:
+            _check("locarna", PROGRAMS["locarna"])
+            _run("locarna", [word.format(**files) for word in PROGRAMS["locarna"].command], None)
+            files["alignment"] = str(Path(files["folder"], "results", "result.aln"))
+        printed = _run(program, [w.format(**files) for w in one.command], sequence if one.stdin else None)
+        if "{out}" in one.command:
+            [found, *_] = read_structures(files["out"])
+            return Structure(sequence, found.pairs, name)
+        if program in HOMOLOGS[1:]:
+            results = Path(files["folder"], "results", "result.aln")
+            return _onto_target(printed, results.read_text(encoding="utf-8"), sequence, name)
+    return Structure(sequence, pairs_from_dot_bracket(_structure_in(printed, len(sequence), program)), name)
+
+
+def _check(program: str, one: Program) -> None:
+    if shutil.which(one.command[0]) is None:
+        raise FileNotFoundError(f"{program}: no {one.command[0]} on PATH; it comes from {one.url}")
+    if one.variable and not os.environ.get(one.variable):
+        raise FileNotFoundError(
+            f"{program} needs the environment variable {one.variable}: the folder of its tables"
+        )
+
+
+def _run(program: str, command: list[str], given: str | None) -> str:
+    try:
+        done = subprocess.run(
+            command, input=given, capture_output=True, text=True, timeout=TIMEOUT, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"{program} took longer than {TIMEOUT} s") from None
+    if done.returncode:
+        raise RuntimeError(
+            f"{program} failed ({done.returncode}): {(done.stderr or done.stdout)[-500:].strip()}"
+        )
+    return done.stdout
+
+
+def _structure_in(printed: str, length: int, program: str) -> str:
+    """Find the last dot-bracket of a length."""
+    found = [word for word in re.findall(r"[.()\[\]{}<>]+", printed) if len(word) == length]
+    if not found:
+        raise ValueError(
+            f"{program} printed no structure of {length} nucleotides: {printed[-200:].strip()!r}"
+        )
+    return found[-1]
+
+
+def _onto_target(printed: str, alignment: str, sequence: str, name: str) -> Structure:
+    """Consensus structure of an alignment, on the columns of the target."""
+    row = "".join(re.findall(r"^target\s+(\S+)", alignment, flags=re.MULTILINE))
+    if row.replace("-", "").replace("T", "U") != sequence:
+        raise ValueError(f"the alignment does not hold {name!r}: {row[:60]!r} …")
+    blocks = re.findall(r"^(?:alifold|target structure)?\s*([.()\[\]{}<>]+)", printed, flags=re.MULTILINE)
+    consensus = next((b for b in reversed(blocks) if len(b) == len(row)), "".join(blocks))
+    if len(consensus) != len(row):
+        raise ValueError(
+            f"no consensus structure of {len(row)} columns was printed: {printed[-200:].strip()!r}"
+        )
+    column = [k for k, letter in enumerate(row) if letter != "-"]
+    place = {k: i for i, k in enumerate(column)}
+    pairs = [(place[i], place[j]) for i, j in pairs_from_dot_bracket(consensus) if i in place and j in place]
+    return Structure(sequence, pairs, name)
+
+
+def families_by_cmscan(sequence: str, models: str | os.PathLike) -> list[tuple[str, str, float]]:
+    """Search Rfam's covariance models with Infernal's cmscan, as the paper does to find homologs (Fig. 5).
+
+    Parameters
+    ----------
+    sequence : str
+    models : path
+        ``Rfam.cm``, pressed by cmpress.
+
+    Returns
+    -------
+    list of (accession, name, E-value)
+        Best first.
+
+    Raises
+    ------
+    FileNotFoundError
+        If cmscan is not on PATH.
+    RuntimeError
+        If it fails.
+    """
+    _check("cmscan", Program(("cmscan",), "http://eddylab.org/infernal (Debian: infernal)"))
+    with tempfile.TemporaryDirectory() as folder:
+        fasta, table = Path(folder, "target.fa"), Path(folder, "hits")
+        fasta.write_text(f">target\n{sequence}\n", encoding="ascii")
+        _run("cmscan", ["cmscan", "--noali", "--tblout", str(table), str(models), str(fasta)], None)
+        rows = [line.split() for line in table.read_text().splitlines() if line and line[0] != "#"]
+    return sorted(((row[1], row[0], float(row[15])) for row in rows), key=lambda hit: hit[2])

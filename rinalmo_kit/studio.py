@@ -1,0 +1,426 @@
+"""The folding studio: paste, fold, look, constrain, compare and take home a figure, live in a notebook.
+
+Python folds, decodes, scores and writes files; ``assets/studio.js`` draws what it is told and reports what a user does.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import threading
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import traitlets
+from torch.overrides import TorchFunctionMode
+
+from .baselines import installed, viennarna
+from .formats import write_structures
+from .inference import fold_each, folding_model, refold
+from .layout import in_layout
+from .metrics import structure_scores
+from .model import Encoder
+from .structure import Structure, pairs_from_dot_bracket
+from .tokens import VOCABULARY, is_path, read_sequences
+
+try:
+    import anywidget
+except ImportError as error:  # pragma: no cover
+    raise ImportError("the studio needs anywidget: pip install 'rinalmo-kit[notebooks]'") from error
+
+__all__ = ["FoldingStudio"]
+
+ASSETS = Path(__file__).parent / "assets"
+FORMATS = {
+    "dbn": "text/plain",
+    "ct": "text/plain",
+    "bpseq": "text/plain",
+    "svg": "image/svg+xml",
+    "pdf": "application/pdf",
+    "png": "image/png",
+}
+"""What can be taken home, and its media type."""
+
+SHOWN = 0.02
+"""Pairs less probable than this are not sent to the page."""
+
+
+class Cancelled(Exception):
+    """The user does not want to wait."""
+
+
+class _Interruptible(TorchFunctionMode):
+    """Look before every operation of torch whether it is still wanted; modes are of one thread alone."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        super().__init__()
+        self.stop = stop
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if self.stop.is_set():
+            raise Cancelled
+        return function(*args, **(kwargs or {}))
+
+
+class FoldingStudio(anywidget.AnyWidget):
+    """Fold RNAs in a notebook: linked drawing, arcs and probabilities; thresholds, constraints, figures to take home.
+
+    Paste a sequence, or FASTA with one record or many, and press Fold. Sliders and constraints decode the probabilities
+    again without running the model.
+
+    Parameters
+    ----------
+    sequence : str, Structure, or what :func:`rinalmo_kit.fold` takes, optional
+        Folded at once.
+    model : Encoder, name or path
+        A model with a structure head.
+    reference : Structure or str, optional
+        Known structure, or dot-bracket, to compare with.
+
+    Attributes
+    ----------
+    structure : Structure or None
+        What is shown; ``studio.observe(function, "structure")`` calls whenever it changes.
+    structures : list of Structure
+        All records as they were folded.
+
+    Examples
+    --------
+    >>> studio = FoldingStudio("GGGGAAAACCCC")
+    >>> studio.structure.dot_bracket
+    '((((....))))'
+    >>> studio.force(1, 10)
+    >>> studio.structure.dot_bracket
+    '(((......)))'
+    """
+
+    _esm = ASSETS / "studio.js"
+    _css = ASSETS / "studio.css"
+
+    text = traitlets.Unicode().tag(sync=True)
+    letters = traitlets.Unicode("".join(sorted({*"".join(v for v in VOCABULARY if len(v) == 1), "U"}))).tag(
+        sync=True
+    )
+    names = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    record = traitlets.Int(0).tag(sync=True)
+    threshold = traitlets.Float(0.5).tag(sync=True)
+    tuned = traitlets.Float(0.5).tag(sync=True)
+    canonical_only = traitlets.Bool(True).tag(sync=True)
+    min_loop = traitlets.Int(4).tag(sync=True)
+    reference = traitlets.Unicode().tag(sync=True)
+    forced = traitlets.List().tag(sync=True)
+    forbidden = traitlets.List().tag(sync=True)
+    busy = traitlets.Bool(False).tag(sync=True)
+    progress = traitlets.Float(0.0).tag(sync=True)
+    message = traitlets.Dict().tag(sync=True)
+    view = traitlets.Dict().tag(sync=True)
+    cells = traitlets.Bytes().tag(sync=True)
+    structure = traitlets.Any(None, allow_none=True)
+
+    def __init__(
+        self,
+        sequence: Any = None,
+        model: Encoder | str = "pico-ss",
+        reference: Structure | str | None = None,
+    ) -> None:
+        self.model = folding_model(model)
+        self.structures: list[Structure] = []
+        self._others: dict[str, Structure] = {}
+        self._stop, self._thread = threading.Event(), None
+        if isinstance(sequence, Structure):
+            sequence = {sequence.name or "sequence": sequence.sequence}
+        text, records = "", None
+        if sequence is not None:
+            records = read_sequences(sequence)
+            text = "".join(f">{name}\n{letters}\n" for name, letters in records)
+            text = sequence if isinstance(sequence, str) and not is_path(sequence) else text
+        if isinstance(reference, Structure):
+            reference = reference.dot_bracket
+        tuned = self.model.threshold or 0.5
+        super().__init__(text=text, threshold=tuned, tuned=tuned, reference=reference or "")
+        rules = ["record", "threshold", "canonical_only", "min_loop", "reference", "forced", "forbidden"]
+        self.observe(self._decode, names=rules)
+        self.on_msg(self._asked)
+        if records is not None:
+            self.fold()
+
+    # Folding
+
+    def fold(self) -> None:
+        """Fold the text and wait for it; what is wrong with it is said below the text."""
+        self._stop.clear()
+        self._work()
+
+    def start(self) -> None:
+        """Fold the text in the background; :meth:`cancel` ends it."""
+        if self.busy:
+            return
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def cancel(self) -> None:
+        """Give up a fold that is under way; what was shown before stays."""
+        self._stop.set()
+
+    def _work(self) -> None:
+        self.busy, self.progress, self.message = True, 0.0, {}
+        notes, folded, others = [], [], {}
+        try:
+            records = read_sequences(without_numbers(self.text))
+            if not "".join(sequence for _, sequence in records).strip():
+                raise ValueError("there is no sequence yet: paste one, or FASTA")
+            with warnings.catch_warnings(record=True) as caught, _Interruptible(self._stop):
+                warnings.simplefilter("always")
+                for one in fold_each(records, model=self.model):
+                    folded.append(one)
+                    self.progress = len(folded) / len(records)
+            notes = [str(one.message) for one in caught if issubclass(one.category, UserWarning)]
+            if "viennarna" in installed():
+                others = {one.name: viennarna(one.sequence) for one in folded if len(one) <= 1500}
+        except Cancelled:
+            self.message = {"text": "Cancelled."}
+        except (ValueError, OSError, RuntimeError, MemoryError) as error:
+            self.message = {"text": str(error), "wrong": True}
+        else:
+            self.structures, self._others = folded, others
+            with self.hold_trait_notifications():
+                self.names, self.record = [one.name for one in folded], 0
+                self.forced, self.forbidden = [], []
+            self.message = {"text": " ".join(dict.fromkeys(notes))}
+            self._decode()
+        finally:
+            self.busy = False
+
+    def _decode(self, change: Any = None) -> None:
+        """Decode again and send what is to be seen."""
+        if change is not None and change["name"] == "record" and (self.forced or self.forbidden):
+            with self.hold_trait_notifications():
+                self.forced, self.forbidden = [], []
+        if not 0 <= self.record < len(self.structures):
+            self.structure, self.view, self.cells = None, {}, b""
+            return
+        folded = self.structures[self.record]
+        rules = {
+            "threshold": self.threshold,
+            "canonical_only": self.canonical_only,
+            "min_loop": self.min_loop,
+        }
+        try:
+            constraints = {"force": self.forced, "forbid": self.forbidden}
+            shown = refold(folded, model=self.model, **rules, **constraints)
+        except ValueError as error:
+            self.message = {"text": str(error), "wrong": True}
+            return
+        if self.message.get("wrong"):
+            self.message = {}
+        self.structure = shown
+        view = drawn(shown)
+        view["compared"] = {name: self._compared(shown, other) for name, other in self._known(shown).items()}
+        view["code"] = self.code()
+        if change is None or change["name"] == "record":
+            self.cells = candidates(shown)
+        self.view = view
+
+    def _known(self, shown: Structure) -> dict[str, Structure]:
+        """Structures to compare with."""
+        found = {}
+        if self.reference.strip():
+            try:
+                text = "".join(self.reference.split())
+                if len(text) != len(shown):
+                    raise ValueError(
+                        f"the reference has {len(text)} positions, {shown.name!r} has {len(shown)}"
+                    )
+                found["reference"] = Structure(shown.sequence, pairs_from_dot_bracket(text, name="reference"))
+            except ValueError as error:
+                self.message = {"text": str(error), "wrong": True}
+        if shown.name in self._others and self._others[shown.name].sequence == shown.sequence:
+            found["ViennaRNA"] = self._others[shown.name]
+        return found
+
+    @staticmethod
+    def _compared(shown: Structure, other: Structure) -> dict[str, Any]:
+        scores = structure_scores(other, shown)
+        numbers = {key: round(getattr(scores, key), 3) for key in ("precision", "recall", "f1")}
+        return {"pairs": other.pairs.tolist(), "dot_bracket": other.dot_bracket, **numbers}
+
+    # Constraints, positions from 0
+
+    def force(self, i: int, j: int) -> None:
+        """Want a pair of two positions, counted from 0, whatever its probability."""
+        pair = sorted((int(i), int(j)))
+        kept = [other for other in self.forced if not {*other} & {*pair}]
+        with self.hold_trait_notifications():
+            self.forbidden = [other for other in self.forbidden if other != pair]
+            self.forced = [*kept, pair]
+
+    def forbid(self, i: int, j: int) -> None:
+        """Do not want a pair of two positions, counted from 0."""
+        pair = sorted((int(i), int(j)))
+        with self.hold_trait_notifications():
+            self.forced = [other for other in self.forced if other != pair]
+            self.forbidden = [*(other for other in self.forbidden if other != pair), pair]
+
+    def clear(self) -> None:
+        """Take all constraints back."""
+        with self.hold_trait_notifications():
+            self.forced, self.forbidden = [], []
+
+    # What is taken home
+
+    def code(self) -> str:
+        """Python that gives the structure that is shown, without the studio."""
+        if not 0 <= self.record < len(self.structures):
+            return ""
+        s, constraints = self.structures[self.record], {"force": self.forced, "forbid": self.forbidden}
+        rules: dict[str, Any] = {"threshold": round(self.threshold, 4)}
+        rules |= {} if self.canonical_only else {"canonical_only": False}
+        rules |= {} if self.min_loop == 4 else {"min_loop": self.min_loop}
+        words = ", ".join(f"{key}={value!r}" for key, value in rules.items())
+        call = f"rk.fold({s.sequence!r}, model={self.model.name!r}, {words})"
+        if self.forced or self.forbidden:
+            more = ", ".join(
+                f"{key}={[tuple(p) for p in value]!r}" for key, value in constraints.items() if value
+            )
+            call = f"rk.refold({call}, {words}, {more})"
+        return f"import rinalmo_kit as rk\n{call}"
+
+    def export(self, kind: str) -> bytes:
+        """Give the structure that is shown as a file.
+
+        Parameters
+        ----------
+        kind : {"dbn", "ct", "bpseq", "svg", "png", "pdf"}
+
+        Returns
+        -------
+        bytes
+
+        Raises
+        ------
+        ValueError
+            For another kind, or before anything is folded.
+        """
+        if kind not in FORMATS:
+            raise ValueError(f"{kind!r}: there are {', '.join(FORMATS)}")
+        if self.structure is None:
+            raise ValueError("nothing is folded yet")
+        if kind in ("dbn", "ct", "bpseq"):
+            import tempfile
+
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder, f"structure.{kind}")
+                write_structures([self.structure], path)
+                return path.read_bytes()
+        from matplotlib.figure import Figure
+
+        from .plot import paper_style
+        from .plot import structure as draw
+
+        with paper_style():
+            figure = Figure(figsize=(3.4, 3.4), layout="constrained")
+            draw(self.structure, ax=figure.add_subplot())
+            found = io.BytesIO()
+            figure.savefig(found, format=kind, dpi=300, bbox_inches="tight")
+        return found.getvalue()
+
+    def _asked(self, _: Any, content: dict[str, Any], __: Any) -> None:
+        """Do what the page asks for."""
+        action = content.get("do")
+        if action == "fold":
+            self.start()
+        elif action == "cancel":
+            self.cancel()
+        elif action in ("force", "forbid"):
+            try:
+                getattr(self, action)(*content["pair"])
+            except (TypeError, ValueError) as error:
+                self.message = {"text": str(error), "wrong": True}
+        elif action == "clear":
+            self.clear()
+        elif action == "export":
+            try:
+                kind = content.get("kind")
+                data = self.export(kind)
+            except ValueError as error:
+                self.message = {"text": str(error), "wrong": True}
+                return
+            stem = (
+                "".join(c if c.isalnum() or c in "-_." else "_" for c in self.structure.name)[:60]
+                or "structure"
+            )
+            self.send({"file": f"{stem}.{kind}", "type": FORMATS[kind]}, [data])
+
+    # Without a live kernel
+
+    def _picture(self) -> str:
+        if self.structure is None:
+            return "<pre>FoldingStudio: nothing is folded yet</pre>"
+        return self.structure._repr_html_()
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        """Add the last picture, for pages without a kernel."""
+        found = super()._repr_mimebundle_(**options)
+        if found is None:
+            return None
+        data, metadata = found if isinstance(found, tuple) else (found, {})
+        shown = "" if self.structure is None else f"\n{self.structure}"
+        return {**data, "text/html": self._picture(), "text/plain": f"FoldingStudio{shown}"}, metadata
+
+
+def without_numbers(text: str) -> str:
+    r"""Take out the numbers and blanks that databases print between nucleotides; headers stay.
+
+    Examples
+    --------
+    >>> without_numbers(">tRNA 1\n  1 gcgg auuu\n 61 acca")
+    '>tRNA 1\ngcggauuu\nacca'
+    """
+    lines = text.splitlines()
+    return "\n".join(line if line.startswith(">") else re.sub(r"[\d\s]", "", line) for line in lines)
+
+
+def drawn(s: Structure) -> dict[str, Any]:
+    """Give what a page needs to draw a structure.
+
+    Examples
+    --------
+    >>> drawn(Structure.from_dot_bracket("GGGAAAACCC", "(((....)))"))["pairs"][0]
+    [0, 9, None, True]
+    """
+    from .plot import _view
+
+    view = _view(s)
+    straight = {*map(tuple, s.pairs[in_layout(s.pairs, len(s))].tolist())}
+    p = s.probabilities
+    best = np.zeros(len(s)) if p is None else p.max(axis=1, initial=0)
+    sure = 1 - best
+    pairs = []
+    for i, j in s.pairs.tolist():
+        value = None if p is None else round(float(p[i, j]), 4)
+        pairs.append([i, j, value, (i, j) in straight])
+        if value is not None:
+            sure[i] = sure[j] = value
+    return {
+        "name": s.name,
+        "sequence": s.sequence,
+        "dot_bracket": s.dot_bracket,
+        "pairs": pairs,
+        "x": np.round(view.real, 2).tolist(),
+        "y": np.round(-view.imag, 2).tolist(),
+        "sure": [] if p is None else np.round(sure, 3).tolist(),
+        "confidence": None if s.confidence is None else round(s.confidence, 3),
+    }
+
+
+def candidates(s: Structure) -> bytes:
+    """Give the pairs that are at all probable: i, j and 10,000 p, as little-endian int32, the most probable first."""
+    if s.probabilities is None:
+        return b""
+    i, j = np.nonzero(np.triu(s.probabilities, 1) >= SHOWN)
+    p = s.probabilities[i, j]
+    order = np.argsort(-p, kind="stable")[:60_000]
+    return np.stack((i, j, np.round(10_000 * p)), axis=1)[order].astype("<i4").tobytes()
