@@ -75,7 +75,7 @@ def layout(pairs: ArrayLike, length: int) -> NDArray[np.floating]:
 
 def in_layout(pairs: NDArray[np.int64], length: int) -> NDArray[np.bool_]:
     """(n,) True for the nested pairs that shape the layout."""
-    symbols = np.array([*to_dot_bracket(pairs, length), ""])
+    symbols = np.array([*to_dot_bracket(pairs, length, drop=True), ""])
     return (symbols[pairs[:, 0]] == "(") & (pairs[:, 1] - pairs[:, 0] > 1)
 
 

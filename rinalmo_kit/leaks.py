@@ -236,7 +236,7 @@ def trained_on(model: Any) -> tuple[TrainedOn, ...]:
         for training in (about, about.get("pretraining", {})):
             found += OFFICIAL.get(str(training.get("start")), ())
         about = about.get("earlier")
-    return found
+    return tuple(dict.fromkeys(found))  # rounds of one training are on the same rows
 
 
 def warn_if_trained_on(model: Any, recipe: Recipe, examples: Sequence[Example]) -> pd.DataFrame:

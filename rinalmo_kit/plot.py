@@ -40,7 +40,7 @@ from .charts import (
     training_log,
 )
 from .layout import in_layout, layout
-from .structure import CANONICAL, Structure, as_pairs
+from .structure import CANONICAL, Structure, as_pairs, to_dot_bracket
 from .style import (
     BLUE,
     DOUBLE,
@@ -466,7 +466,11 @@ def structure_html(s: Structure) -> str:
     """
     view, heavy = _view(s), len(s) > 1000
     width, height = _size(view)
-    salt = hashlib.sha256(str(s).encode()).hexdigest()[:10]
+    written = to_dot_bracket(s.pairs, len(s), drop=True)
+    text = f">{s.name}\n{s.sequence}\n{written}"
+    if len(written) - written.count(".") < 2 * len(s.pairs):
+        text += "\n(more pseudoknots than there are brackets: some pairs are drawn, but not written)"
+    salt = hashlib.sha256(text.encode()).hexdigest()[:10]
     svg = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt, "path.simplify": True}):
         figure = Figure(figsize=(width, height))
@@ -485,7 +489,7 @@ def structure_html(s: Structure) -> str:
     drawing = re.sub(r'<svg\b([^>]*?) width="[^"]*"', rf'<svg\1 style="{style}"', drawing, count=1)
     drawing = re.sub(r'(<svg\b[^>]*?) height="[^"]*"', r"\1", drawing, count=1)
     trust = "" if s.confidence is None else f"<p>{html.escape(trust_note(s.confidence))}</p>"
-    return f'<div>{drawing}<pre style="overflow-x:auto">{html.escape(str(s))}</pre>{trust}</div>'
+    return f'<div>{drawing}<pre style="overflow-x:auto">{html.escape(text)}</pre>{trust}</div>'
 
 
 def trust_note(confidence: float) -> str:

@@ -230,8 +230,10 @@ def pairs_from_dot_bracket(dot_bracket: str, *, name: str = "structure") -> NDAr
     return as_pairs(pairs, length=len(dot_bracket), name=name)
 
 
-def to_dot_bracket(pairs: ArrayLike, length: int, *, name: str = "structure") -> str:
+def to_dot_bracket(pairs: ArrayLike, length: int, *, name: str = "structure", drop: bool = False) -> str:
     """Write pairs as dot-bracket, long stems first in ``()``, crossing ones in further bracket levels.
+
+    With `drop`, stems that need more levels than there are stay out.
 
     Raises
     ------
@@ -261,6 +263,8 @@ def to_dot_bracket(pairs: ArrayLike, length: int, *, name: str = "structure") ->
         level = next(free, len(levels))
         if level == len(levels):
             if level == len(OPENING):
+                if drop:
+                    continue
                 raise ValueError(f"{name!r}: pair {i + 1}-{j + 1} needs more than {level} bracket levels")
             levels.append([])
         levels[level].append((i, j))

@@ -22,7 +22,7 @@ from .inference import fold_each, folding_model, refold
 from .layout import in_layout
 from .metrics import structure_scores
 from .model import Encoder
-from .structure import Structure, pairs_from_dot_bracket
+from .structure import Structure, pairs_from_dot_bracket, to_dot_bracket
 from .tokens import VOCABULARY, is_path, read_sequences
 
 try:
@@ -245,7 +245,7 @@ class FoldingStudio(anywidget.AnyWidget):
     def _compared(shown: Structure, other: Structure) -> dict[str, Any]:
         scores = structure_scores(other, shown)
         numbers = {key: round(getattr(scores, key), 3) for key in ("precision", "recall", "f1")}
-        return {"pairs": other.pairs.tolist(), "dot_bracket": other.dot_bracket, **numbers}
+        return {"pairs": other.pairs.tolist(), **numbers}
 
     # Constraints, positions from 0
 
@@ -367,7 +367,8 @@ class FoldingStudio(anywidget.AnyWidget):
         if found is None:
             return None
         data, metadata = found if isinstance(found, tuple) else (found, {})
-        shown = "" if self.structure is None else f"\n{self.structure}"
+        s = self.structure
+        shown = "" if s is None else f"\n{s.sequence}\n{to_dot_bracket(s.pairs, len(s), drop=True)}"
         return {**data, "text/html": self._picture(), "text/plain": f"FoldingStudio{shown}"}, metadata
 
 
@@ -407,7 +408,7 @@ def drawn(s: Structure) -> dict[str, Any]:
     return {
         "name": s.name,
         "sequence": s.sequence,
-        "dot_bracket": s.dot_bracket,
+        "dot_bracket": to_dot_bracket(s.pairs, len(s), drop=True),
         "pairs": pairs,
         "x": np.round(view.real, 2).tolist(),
         "y": np.round(-view.imag, 2).tolist(),

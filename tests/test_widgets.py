@@ -96,7 +96,7 @@ def test_comparison_with_a_reference_is_live():
 def test_viennarna_stands_beside_it():
     pytest.importorskip("RNA", reason="ViennaRNA is not installed")
     studio = FoldingStudio(TRNA)
-    assert studio.view["compared"]["ViennaRNA"]["dot_bracket"] == rk.baselines.viennarna(TRNA).dot_bracket
+    assert studio.view["compared"]["ViennaRNA"]["pairs"] == rk.baselines.viennarna(TRNA).pairs.tolist()
 
 
 def test_several_records_and_numbers_of_databases():
@@ -168,6 +168,27 @@ def test_without_a_kernel_there_is_a_picture_and_nothing_live():
     assert "<script" not in data["text/html"] and "<img" not in data["text/html"]
     assert studio.structure.dot_bracket in data["text/plain"]
     assert "application/vnd.jupyter.widget-view+json" in data
+
+
+def test_a_fold_with_more_pseudoknots_than_brackets_is_drawn():
+    length = 40
+    p = np.zeros((2 * length + 8, 2 * length + 8))
+    for k in range(length):  # every pair crosses every other one
+        p[k, k + length + 8] = p[k + length + 8, k] = 0.9
+    knotted = rk.Structure(
+        "G" * length + "A" * 8 + "C" * length, [(k, k + length + 8) for k in range(length)], "x", p
+    )
+    with pytest.raises(ValueError, match="needs more than 30 bracket levels"):
+        knotted.dot_bracket  # noqa: B018
+    studio = FoldingStudio()
+    studio.structures, studio.names = [knotted], ["x"]
+    studio._decode()
+    assert len(studio.structure.pairs) == length and len(studio.view["x"]) == 2 * length + 8
+    assert studio.view["dot_bracket"].count(".") == 8 + 2 * (length - 30)
+    assert "<svg" in studio._repr_mimebundle_()[0]["text/html"]
+    studio._asked(None, {"do": "export", "kind": "dbn"}, [])
+    assert studio.message["wrong"] and "bracket levels" in studio.message["text"]
+    assert studio.export("ct").count(b"\n") > 2 * length
 
 
 def test_candidates_are_the_probable_pairs():
