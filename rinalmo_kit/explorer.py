@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["EmbeddingExplorer"]
 
+COLORS = [color if color != "#000000" else "#8B6B4A" for color in PALETTE]
+"""Those of the figures; black would not be seen in a dark theme."""
+
 LONGEST_FOLD = 600
 """Nucleotides; longer RNAs are not folded while the pointer passes over them."""
 
@@ -88,7 +91,7 @@ class EmbeddingExplorer(anywidget.AnyWidget):
     color = traitlets.Unicode().tag(sync=True)
     groups = traitlets.Dict().tag(sync=True)
     codes = traitlets.Bytes().tag(sync=True)
-    palette = traitlets.List(traitlets.Unicode(), list(PALETTE)).tag(sync=True)
+    palette = traitlets.List(traitlets.Unicode(), COLORS).tag(sync=True)
     selected = traitlets.List(traitlets.Int()).tag(sync=True)
     hovered = traitlets.Int(-1).tag(sync=True)
     detail = traitlets.Dict().tag(sync=True)
