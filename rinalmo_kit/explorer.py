@@ -13,16 +13,12 @@ import numpy as np
 import traitlets
 
 from .inference import embed, fold, folding_model
+from .live import LiveWidget, asset
 from .maps import Map, tsne_map
 from .model import Encoder
-from .studio import ASSETS, drawn, without_numbers
+from .studio import drawn, without_numbers
 from .style import PALETTE
 from .tokens import read_sequences
-
-try:
-    import anywidget
-except ImportError as error:  # pragma: no cover
-    raise ImportError("the explorer needs anywidget: pip install 'rinalmo-kit[notebooks]'") from error
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +33,7 @@ LONGEST_FOLD = 600
 """Nucleotides; longer RNAs are not folded while the pointer passes over them."""
 
 
-class EmbeddingExplorer(anywidget.AnyWidget):
+class EmbeddingExplorer(LiveWidget):
     """Look around in a map of embeddings.
 
     Parameters
@@ -80,8 +76,8 @@ class EmbeddingExplorer(anywidget.AnyWidget):
     ['GGGAAACCC', 'GGGGCCCC']
     """
 
-    _esm = ASSETS / "explorer.js"
-    _css = ASSETS / "explorer.css"
+    _esm = asset("common.js", "explorer.js")
+    _css = asset("common.css", "explorer.css")
 
     x = traitlets.Bytes().tag(sync=True)
     y = traitlets.Bytes().tag(sync=True)
@@ -247,15 +243,8 @@ class EmbeddingExplorer(anywidget.AnyWidget):
         except (ValueError, OSError) as error:
             self.message = {"text": str(error), "wrong": True}
 
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        """Add a picture of the map, for pages without a kernel."""
-        found = super()._repr_mimebundle_(**options)
-        if found is None:
-            return None
-        data, metadata = found if isinstance(found, tuple) else (found, {})
-        return {**data, "text/html": self._picture()}, metadata
-
-    def _picture(self) -> str:
+    def saved(self) -> dict[str, str]:
+        """Give a picture of the map."""
         import base64
         import io
 
@@ -269,7 +258,7 @@ class EmbeddingExplorer(anywidget.AnyWidget):
         found = io.BytesIO()
         figure.savefig(found, format="png", dpi=100)
         picture = base64.b64encode(found.getvalue()).decode()
-        return f'<img alt="map of embeddings" src="data:image/png;base64,{picture}">'
+        return {"text/html": f'<img alt="map of embeddings" src="data:image/png;base64,{picture}">'}
 
 
 def _folder(model: Encoder) -> Any:

@@ -14,14 +14,9 @@ from typing import Any
 import traitlets
 
 from .charts import training_log
-from .studio import ASSETS
+from .live import LiveWidget, asset
 from .style import BLUE, GREEN, ORANGE
 from .training import PROGRESS, STOP
-
-try:
-    import anywidget
-except ImportError as error:  # pragma: no cover
-    raise ImportError("the monitor needs anywidget: pip install 'rinalmo-kit[notebooks]'") from error
 
 __all__ = ["TrainingMonitor"]
 
@@ -29,7 +24,7 @@ SHOWN = 600
 """Points of a curve that are sent to the page."""
 
 
-class TrainingMonitor(anywidget.AnyWidget):
+class TrainingMonitor(LiveWidget):
     """Watch a run of :func:`rinalmo_kit.pretrain` or :func:`rinalmo_kit.finetune`: loss, rate, validation.
 
     Show it before the run starts, while it runs in another process, or after its end: all it needs is the folder. In a
@@ -50,8 +45,8 @@ class TrainingMonitor(anywidget.AnyWidget):
     'waiting'
     """
 
-    _esm = ASSETS / "monitor.js"
-    _css = ASSETS / "monitor.css"
+    _esm = asset("common.js", "monitor.js")
+    _css = asset("common.css", "monitor.css")
 
     title = traitlets.Unicode().tag(sync=True)
     state = traitlets.Unicode("waiting").tag(sync=True)
@@ -159,15 +154,11 @@ class TrainingMonitor(anywidget.AnyWidget):
             )
         return found
 
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        """Add the numbers so far, for pages without a kernel."""
-        found = super()._repr_mimebundle_(**options)
-        if found is None:
-            return None
-        data, metadata = found if isinstance(found, tuple) else (found, {})
+    def saved(self) -> dict[str, str]:
+        """Give the numbers so far."""
         last = ", ".join(f"{c['name']} {c['values'][-1]:.4g}" for c in self.curves if c["values"])
         text = f"TrainingMonitor of {self.title!r}: {self.state}, step {self.step} of {self.steps}. {last}"
-        return {**data, "text/plain": text}, metadata
+        return {"text/plain": text}
 
 
 def _work(run: Future, train: Callable[..., Any], arguments: Any, options: Any) -> None:

@@ -20,19 +20,14 @@ from .baselines import installed, viennarna
 from .formats import write_structures
 from .inference import fold_each, folding_model, refold
 from .layout import in_layout
+from .live import LiveWidget, asset
 from .metrics import structure_scores
 from .model import Encoder
 from .structure import Structure, pairs_from_dot_bracket, to_dot_bracket
 from .tokens import VOCABULARY, is_path, read_sequences
 
-try:
-    import anywidget
-except ImportError as error:  # pragma: no cover
-    raise ImportError("the studio needs anywidget: pip install 'rinalmo-kit[notebooks]'") from error
-
 __all__ = ["FoldingStudio"]
 
-ASSETS = Path(__file__).parent / "assets"
 FORMATS = {
     "dbn": "text/plain",
     "ct": "text/plain",
@@ -64,7 +59,7 @@ class _Interruptible(TorchFunctionMode):
         return function(*args, **(kwargs or {}))
 
 
-class FoldingStudio(anywidget.AnyWidget):
+class FoldingStudio(LiveWidget):
     """Fold RNAs in a notebook: linked drawing, arcs and probabilities; thresholds, constraints, figures to take home.
 
     Paste a sequence, or FASTA with one record or many, and press Fold. Sliders and constraints decode the probabilities
@@ -96,8 +91,8 @@ class FoldingStudio(anywidget.AnyWidget):
     '(((......)))'
     """
 
-    _esm = ASSETS / "studio.js"
-    _css = ASSETS / "studio.css"
+    _esm = asset("common.js", "studio.js")
+    _css = asset("common.css", "studio.css")
 
     text = traitlets.Unicode().tag(sync=True)
     letters = traitlets.Unicode("".join(sorted({*"".join(v for v in VOCABULARY if len(v) == 1), "U"}))).tag(
@@ -157,6 +152,7 @@ class FoldingStudio(anywidget.AnyWidget):
         """Fold the text in the background; :meth:`cancel` ends it."""
         if self.busy:
             return
+        self.busy = True  # now, not when the thread gets there
         self._stop.clear()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
@@ -356,20 +352,16 @@ class FoldingStudio(anywidget.AnyWidget):
 
     # Without a live kernel
 
-    def _picture(self) -> str:
-        if self.structure is None:
-            return "<pre>FoldingStudio: nothing is folded yet</pre>"
-        return self.structure._repr_html_()
-
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        """Add the last picture, for pages without a kernel."""
-        found = super()._repr_mimebundle_(**options)
-        if found is None:
-            return None
-        data, metadata = found if isinstance(found, tuple) else (found, {})
+    def saved(self) -> dict[str, str]:
+        """Give the picture and the dot-bracket."""
         s = self.structure
-        shown = "" if s is None else f"\n{s.sequence}\n{to_dot_bracket(s.pairs, len(s), drop=True)}"
-        return {**data, "text/html": self._picture(), "text/plain": f"FoldingStudio{shown}"}, metadata
+        if s is None:
+            return {
+                "text/html": "<pre>FoldingStudio: nothing is folded yet</pre>",
+                "text/plain": "FoldingStudio",
+            }
+        written = to_dot_bracket(s.pairs, len(s), drop=True)
+        return {"text/html": s._repr_html_(), "text/plain": f"FoldingStudio\n{s.sequence}\n{written}"}
 
 
 def without_numbers(text: str) -> str:

@@ -5,11 +5,6 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-try:
-    import anywidget  # noqa: F401
-except ImportError as error:  # pragma: no cover
-    raise ImportError("widgets need anywidget: pip install 'rinalmo-kit[notebooks]'") from error
-
 from .studio import FoldingStudio
 
 __all__ = ["EmbeddingExplorer", "FoldingStudio", "TrainingMonitor"]  # noqa: F822 - see __getattr__

@@ -1,26 +1,7 @@
 // The page's side of the embedding explorer (../explorer.py). Names from files only ever go through textContent.
 
-const SVG = "http://www.w3.org/2000/svg";
-const LETTERS = { A: "#F2C14E", C: "#8CCBF0", G: "#7CC8A4", U: "#E2A6C6" };
-
-function node(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [key, value] of Object.entries(attributes)) {
-    if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
-    else if (value != null && value !== false) made.setAttribute(key, value);
-  }
-  made.append(...children);
-  return made;
-}
-
 function floats(raw) {
   return raw?.byteLength ? new Float32Array(raw.buffer.slice(raw.byteOffset, raw.byteOffset + raw.byteLength)) : new Float32Array();
-}
-
-function viridis(p) {
-  const stops = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
-  const at = Math.min(0.9999, Math.max(0, p)) * (stops.length - 1), k = Math.floor(at), part = at - k;
-  return `rgb(${stops[k].map((c, n) => Math.round(c + part * (stops[k + 1][n] - c))).join(",")})`;
 }
 
 function inside(x, y, polygon) {
@@ -152,10 +133,10 @@ function render({ model, el }) {
     card.replaceChildren(node("b", {}, one.name), node("div", { class: "rk-faint" }, `${one.length} nt`));
     for (const [key, value] of Object.entries(one.facts)) card.append(node("div", {}, `${key}: ${value}`));
     if (!one.fold) return;
-    const { x: px, y: py, pairs, sequence } = one.fold, svg = document.createElementNS(SVG, "svg");
+    const { x: px, y: py, pairs, sequence } = one.fold, svg = shape("svg");
     const low = [Math.min(...px) - 1, Math.min(...py) - 1], high = [Math.max(...px) + 1, Math.max(...py) + 1];
     svg.setAttribute("viewBox", [...low, high[0] - low[0], high[1] - low[1]].join(" "));
-    const add = (tag, attributes) => { const made = document.createElementNS(SVG, tag); for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value); svg.append(made); };
+    const add = (tag, attributes) => shape(tag, attributes, svg);
     add("polyline", { points: px.map((v, k) => `${v},${py[k]}`).join(" "), fill: "none", stroke: "#8c8c8c", "stroke-width": 0.2 });
     for (const [i, j] of pairs) add("line", { x1: px[i], y1: py[i], x2: px[j], y2: py[j], stroke: "currentColor", "stroke-width": 0.2 });
     for (let k = 0; k < px.length; k++) add("circle", { cx: px[k], cy: py[k], r: 0.42, fill: LETTERS[sequence[k]] ?? "#d0d0d0" });

@@ -1,20 +1,11 @@
 // The page's side of the training monitor (../monitor.py).
 
-const SVG = "http://www.w3.org/2000/svg";
-
-function node(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [key, value] of Object.entries(attributes)) key.startsWith("on") ? made.addEventListener(key.slice(2), value) : made.setAttribute(key, value);
-  made.append(...children);
-  return made;
-}
-
 const brief = value => (value === 0 ? "0" : Math.abs(value) < 1e-3 || Math.abs(value) >= 1e4 ? value.toExponential(1) : Number(value.toPrecision(3)).toString());
 
 function chart({ name, color, steps, values }, end) {
-  const svg = document.createElementNS(SVG, "svg"), width = 260, height = 120;
+  const svg = shape("svg"), width = 260, height = 120;
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-  const add = (tag, attributes, text) => { const made = document.createElementNS(SVG, tag); for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value); if (text != null) made.textContent = text; svg.append(made); };
+  const add = (tag, attributes, text) => { const made = shape(tag, attributes, svg); if (text != null) made.textContent = text; };
   const low = Math.min(...values), high = Math.max(...values), last = Math.max(end, ...steps, 1);
   const px = step => 38 + (step / last) * (width - 44), py = value => 100 - ((value - low) / (high - low || 1)) * 90;
   add("path", { d: "M 38 8 V 100 H 254", fill: "none", stroke: "#8c8c8c", "stroke-width": 0.8 });

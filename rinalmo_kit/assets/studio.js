@@ -1,40 +1,10 @@
 // The page's side of the folding studio (../studio.py): shows what Python sends, reports what a user does.
 // Text of a user, such as names from FASTA, only ever goes through textContent.
 
-const SVG = "http://www.w3.org/2000/svg";
-const LETTERS = { A: "#F2C14E", C: "#8CCBF0", G: "#7CC8A4", U: "#E2A6C6" };
 const COLORS = { pair: "currentColor", crossing: "#d55e00", both: "#009e73", own: "#d55e00", other: "#0072b2" };
 
-function node(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [key, value] of Object.entries(attributes)) {
-    if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
-    else if (value === true) made.setAttribute(key, "");
-    else if (value !== false && value != null) made.setAttribute(key, value);
-  }
-  made.append(...children);
-  return made;
-}
-
-function shape(tag, attributes = {}, parent) {
-  const made = document.createElementNS(SVG, tag);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  parent?.append(made);
-  return made;
-}
-
 // Lightness falls evenly from white, as in the library's figures.
-function shade(p) {
-  const stops = [[255, 255, 255], [191, 224, 242], [125, 187, 227], [62, 144, 200], [15, 100, 159], [4, 64, 110], [0, 29, 61]];
-  const at = Math.min(0.9999, Math.max(0, p)) * (stops.length - 1), k = Math.floor(at), part = at - k;
-  return `rgb(${stops[k].map((c, n) => Math.round(c + part * (stops[k + 1][n] - c))).join(",")})`;
-}
-
-function viridis(p) {
-  const stops = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
-  const at = Math.min(0.9999, Math.max(0, p)) * (stops.length - 1), k = Math.floor(at), part = at - k;
-  return `rgb(${stops[k].map((c, n) => Math.round(c + part * (stops[k + 1][n] - c))).join(",")})`;
-}
+const shade = ramp([[255, 255, 255], [191, 224, 242], [125, 187, 227], [62, 144, 200], [15, 100, 159], [4, 64, 110], [0, 29, 61]]);
 
 // First letter that no model knows: {offset, record, position, letter, before, after}; or null.
 function wrongLetter(text, known) {
