@@ -1,9 +1,11 @@
-"""Fixtures shared by all tests: the folder with golden data and tables, and fixed seeds."""
+"""Fixtures shared by tests and doctests: golden data and tables, fixed seeds, no figure left open."""
 
 from __future__ import annotations
 
 import os
 import random
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 # The models of the tests are small: on a busy machine, threads that wait for each other cost ten times
@@ -15,7 +17,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parent
 
 
 # The same examples in every run, however busy the machine.
@@ -33,6 +35,14 @@ def seeds() -> None:
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002 - the global generator is what is to be fixed
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def figures() -> Iterator[None]:
+    """Close what a test drew: matplotlib warns of many open figures, whichever test opened the last of them."""
+    yield
+    if pyplot := sys.modules.get("matplotlib.pyplot"):
+        pyplot.close("all")
 
 
 @pytest.fixture(scope="session")
