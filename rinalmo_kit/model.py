@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from . import kernels
+from . import cpu, kernels
 from .tokens import MASK, PAD, VOCABULARY
 
 __all__ = ["Config", "Encoder", "ModelOutput", "RiNALMo", "attention_backends"]
@@ -193,8 +193,13 @@ def attention_backends(device: torch.device | str, dtype: torch.dtype) -> list[s
     return [*flash, "padded", "loop"]
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, packing: Packing, dropout: float) -> Tensor:
-    """Multi-head attention within each sequence of a packed batch; q, k, v and result: (N, heads, d_head)."""
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, packing: Packing, dropout: float, *, out: Tensor | None = None
+) -> Tensor:
+    """Multi-head attention within each sequence of a packed batch; q, k, v and result: (N, heads, d_head).
+
+    The backend ``loop`` puts the result into `out` where it is given.
+    """
     if packing.backend == "flash":
         from flash_attn import flash_attn_varlen_func
 
@@ -210,18 +215,18 @@ def attend(q: Tensor, k: Tensor, v: Tensor, packing: Packing, dropout: float) ->
         mask = packing.valid[:, None, None, :]
         out = F.scaled_dot_product_attention(*padded, attn_mask=mask, dropout_p=dropout)
         return out.transpose(1, 2)[packing.rows, packing.positions]
-    pieces, start, row = [], 0, 0
+    out = torch.empty_like(q) if out is None else out
+    start, row = 0, 0
     while row < len(packing.lengths):  # neighbours of one length go together
         length, first = packing.lengths[row], row
         while row < len(packing.lengths) and packing.lengths[row] == length:
             row += 1
         stop = start + (row - first) * length
         if length:
-            parts = [x[start:stop].unflatten(0, (row - first, length)).transpose(1, 2) for x in (q, k, v)]
-            out = F.scaled_dot_product_attention(*parts, dropout_p=dropout)
-            pieces.append(out.transpose(1, 2).flatten(0, 1))
+            split = [x[start:stop].unflatten(0, (-1, length)).transpose(1, 2) for x in (q, k, v, out)]
+            split[3].copy_(F.scaled_dot_product_attention(*split[:3], dropout_p=dropout))
         start = stop
-    return torch.cat(pieces)
+    return out
 
 
 def attention_weights(q: Tensor, k: Tensor, packing: Packing) -> Tensor:
@@ -444,6 +449,9 @@ class RiNALMo(Encoder):
         """
         x = self.embed_tokens(tokens, packing)
         rotations = packing.rotations(self.config.dim // self.config.heads, x.dtype)
+        if maps is None and packing.backend == "loop" and cpu.serves(x, self.transformer.blocks):
+            x = cpu.run_blocks(self.transformer.blocks, x, packing, rotations)
+            return self.transformer.final_layer_norm(x)
         for block in self.transformer.blocks:
             if self.gradient_checkpointing and torch.is_grad_enabled():
                 x = checkpoint(block, x, packing, rotations, maps, use_reentrant=False)
