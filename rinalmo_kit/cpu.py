@@ -35,7 +35,8 @@ class Buffers:
         count = int(torch.Size(shape).numel())
         flat = self.flat.get((name, like.dtype))
         if flat is None or len(flat) < count:
-            flat = self.flat[name, like.dtype] = torch.empty(count, dtype=like.dtype)
+            with torch.inference_mode(False):  # no_grad may use it next
+                flat = self.flat[name, like.dtype] = torch.empty(count, dtype=like.dtype)
         return flat[:count].view(shape)
 
 
