@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from . import strips
+
 __all__ = ["ClassificationHead", "RibosomeLoadHead", "StructureHead"]
 
 
@@ -131,6 +133,9 @@ class StructureHead(nn.Module):
         if length < 2:
             raise ValueError("a structure needs at least 2 nucleotides")
         rows, columns, offset = self.parts(representation)
+        if not torch.is_grad_enabled() and len(self.resnet.blocks) == 2:
+            with torch.autocast(rows.device.type, enabled=False):
+                return strips.logits(self, rows, columns, offset)
         # The map is kept channels-last, one row a pair, (L², 64): a 1 × 1 convolution is a matrix product.
         x = (rows[:, None] + columns[None]).flatten(0, 1)
         for number, block in enumerate(self.resnet.blocks):
@@ -144,8 +149,8 @@ class StructureHead(nn.Module):
             y = _norm_relu(y)
             y = F.linear(y, narrow_out[:, :, 0, 0])
             y = _norm_relu(y)
-            x = x + y if torch.is_grad_enabled() else x.add_(y)
-        logits = _convolved_constant(offset, self.conv_out, length)
+            x = x + y
+        logits = strips.convolved_constant(offset, self.conv_out, length)
         logits = logits.add_(_convolve(x, self.conv_out.weight).view(length, length)).triu(1)
         return logits + logits.T
 
@@ -187,15 +192,6 @@ def _convolve(x: Tensor, weight: Tensor) -> Tensor:
     x = x.view(1, side, side, -1).permute(0, 3, 1, 2)
     convolve = _CPUConvolution.apply if x.device.type == "cpu" and torch.is_grad_enabled() else _convolution
     return convolve(x, weight).permute(0, 2, 3, 1).reshape(side * side, -1)
-
-
-def _convolved_constant(offset: Tensor, convolution: nn.Conv2d, length: int) -> Tensor:
-    """Convolve (3 × 3, zero padding) a map that is `offset`, (C,), everywhere, to one channel: (L, L)."""
-    inside = offset.new_ones(3, length)  # does this row of the kernel fall on the map?
-    inside[0, 0] = inside[2, -1] = 0
-    with torch.autocast(offset.device.type, enabled=False):
-        kernel = (convolution.weight[0] * offset[:, None, None]).sum(0)
-        return torch.addmm(convolution.bias, inside.T @ kernel, inside)
 
 
 def _convolution(x: Tensor, weight: Tensor) -> Tensor:
