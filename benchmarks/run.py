@@ -1,6 +1,6 @@
 """Benchmarks against the official way of computing and against multimolecule; see README.md.
 
-    python benchmarks/run.py [encode|head|decode|train|all] [--quick]
+    python benchmarks/run.py [encode|head|decode|evaluate|start|train|all] [--quick]
 
 Every line first checks that both sides give the same numbers, then times them in turn and compares medians.
 """
@@ -38,6 +38,8 @@ from rinalmo_kit.structure import greedy_pairs  # noqa: E402
 OUTPUT = HERE.parent / "data" / "measured" / "benchmarks.csv"
 SEED = 0
 HEAD_DIM = 1280
+PEAK_SIDE = 2048
+LIMIT = "the limit: its operations at the speed of a matrix product of 2048 × 2048"
 
 
 @dataclass
@@ -153,6 +155,12 @@ def random_sequences(count: int, shortest: int = 30, longest: int = 500) -> list
     return ["".join(random.choice(list("ACGU"), n)) for n in random.integers(shortest, longest + 1, count)]
 
 
+def encoder_flops(config: Config, length: int) -> float:
+    """Operations of the encoder for a sequence of so many tokens: matrix products alone, nothing for padding."""
+    weights = 4 * config.dim**2 + 3 * config.dim * config.ffn_hidden
+    return config.blocks * (2 * length * weights + 4 * length**2 * config.dim)
+
+
 def encode(clock: Clock, *, quick: bool, repetitions: int, sizes: list[str]) -> Iterator[Line]:
     """Ragged RNAs of 30–500 nt in input order, as ``embed`` takes them."""
     sequences = random_sequences(64 if quick else 256)
@@ -190,11 +198,15 @@ def encode(clock: Clock, *, quick: bool, repetitions: int, sizes: list[str]) -> 
         ]:
             pairs = zip(expected, function(), strict=True)
             check(what, max(float(np.abs(a - b[1:-1].numpy()).max()) for a, b in pairs), 1e-4)
-        ours, *others = clock.medians(
-            [lambda: embed(sequences, model=model), *references.values()], repetitions
+        side = torch.randn(2, PEAK_SIDE, PEAK_SIDE)
+        ours, product, *others = clock.medians(
+            [lambda: embed(sequences, model=model), lambda: side[0] @ side[1], *references.values()],
+            repetitions,
         )
+        limit = sum(encoder_flops(model.config, len(one)) for one in tokens) / (2 * PEAK_SIDE**3 / product)
+        yield Line("encode", name, ours, LIMIT, limit, "0.7" if size != "nano" else "", repetitions)
         for what, seconds in zip(references, others, strict=True):
-            goal = "5" if what == "official, batch 64" else "1.2" if what.startswith("multimolecule") else ""
+            goal = "8" if what == "official, batch 64" else "1.5" if what.startswith("multimolecule") else ""
             yield Line("encode", name, ours, what, seconds, goal, repetitions)
 
 
@@ -206,6 +218,22 @@ def heads(length: int) -> tuple[StructureHead, official.PairHead, torch.Tensor]:
     ours, reference = StructureHead(HEAD_DIM).eval(), official.PairHead(HEAD_DIM).eval()
     reference.load_state_dict(ours.state_dict())
     return ours, reference, torch.randn(length, HEAD_DIM)
+
+
+def convolutions(length: int) -> Callable[[], None]:
+    """The convolutions of our head and nothing else, on maps laid out as torch is quickest with."""
+    head, _, _ = heads(length)
+    x = torch.randn(1, 64, length, length).contiguous(memory_format=torch.channels_last)
+    layers = [layer for block in head.resnet.blocks for layer in block.conv_net.values()][
+        1:
+    ]  # the first splits
+
+    @torch.inference_mode()
+    def call() -> None:
+        for layer in (*layers, head.conv_out):
+            layer(x)
+
+    return call
 
 
 def apply_head(side: str, length: int) -> Callable[[], torch.Tensor]:
@@ -246,12 +274,17 @@ def head(clock: Clock, *, quick: bool, repetitions: int) -> Iterator[Line]:
             continue
         ours, reference = apply_head("ours", length), apply_head("reference", length)
         check("official", float((ours() - reference()).abs().max()), 5e-4)
-        seconds = clock.medians([ours, reference], repetitions + 2 * (length <= 200))
-        yield Line("head", name, seconds[0], "official", seconds[1], "4.5", repetitions + 2 * (length <= 200))
+        times = repetitions + 2 * (length <= 200)
+        seconds = clock.medians([ours, reference, convolutions(length)], times)
+        yield Line("head", name, seconds[0], "official", seconds[1], "4.5", times)
+        yield Line("head", name, seconds[0], "the limit: its convolutions alone", seconds[2], "0.67", times)
         if sys.platform == "linux":
             goal = "10" if length == 800 else ""
-            yield Line("head, peak memory in MB", name, peak_memory("ours", length), "official",
-                       peak_memory("reference", length), goal, 1)  # fmt: skip
+            used, three = peak_memory("ours", length), 3 * 4 * 64 * length**2 / 2**20
+            yield Line(
+                "head, peak memory in MB", name, used, "official", peak_memory("reference", length), goal, 1
+            )
+            yield Line("head, peak memory in MB", name, used, "three maps of L × L × 64", three, "1", 1)
 
 
 # Decoding and threshold tuning
@@ -311,6 +344,61 @@ def decode(clock: Clock, *, quick: bool, repetitions: int) -> Iterator[Line]:
     )
 
 
+# A whole evaluation
+
+
+def evaluate(clock: Clock, *, quick: bool, repetitions: int) -> Iterator[Line]:
+    """TS0 with the embedded model: fold, decode at 29 thresholds, score, choose; beside the forward passes alone."""
+    from rinalmo_kit import inference, load
+    from rinalmo_kit.recipes import RECIPES
+    from rinalmo_kit.splits import splits_of
+
+    chosen = splits_of(RECIPES["ss-bprna"], wanted=("test",), test_limit=40 if quick else None)
+    targets = [example.target for example in chosen.test]
+    model = load("pico-ss")
+    print(f"\nevaluate: {len(targets)} structures of TS0", flush=True)
+
+    def forward() -> None:
+        for target in targets:
+            with torch.inference_mode():
+                inference.pair_logits(model, [target.sequence])
+
+    def whole() -> None:
+        tables = []
+        for target in targets:
+            p = inference.pair_probabilities(target.sequence, model=model)
+            pairs = greedy_pairs(p, target.sequence, threshold=THRESHOLDS[0])
+            tables.append(threshold_scores(target, *pairs))
+        tune_threshold(tables)
+
+    seconds = clock.medians([whole, forward], repetitions)
+    yield Line("evaluate and tune", f"{len(targets)} rows of TS0", seconds[0], "the model's forward passes alone",
+               seconds[1], "0.5", repetitions)  # fmt: skip
+
+
+# Starting
+
+START = """
+import time, torch
+start = time.perf_counter(); import rinalmo_kit; imported = time.perf_counter()
+rinalmo_kit.fold("GCGGAUUUAGCUCAGUUGGGAGAGCGCCAGACUGAAGAUCUGGAGGUCCUGUGUUCGAUCCACAGAAUUCGCACCAGGGAAACCCUUUGGGAAACCCAUUU")
+print(imported - start, time.perf_counter() - imported)
+"""
+
+
+def start(clock: Clock, *, quick: bool, repetitions: int) -> Iterator[Line]:
+    """A fresh process: the import beyond torch's own, and the first fold of 100 nt."""
+    print("\nstart: fresh processes", flush=True)
+    command = [sys.executable, "-W", "ignore", "-c", START]
+    runs = [
+        [float(x) for x in subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()]
+        for _ in range(repetitions + 2)
+    ]
+    imports, folds = (statistics.median(column) for column in zip(*runs, strict=True))
+    yield Line("start", "import rinalmo_kit after torch", imports, "1 s", 1.0, "1", repetitions + 2)
+    yield Line("start", "first fold, 100 nt", folds, "3 s", 3.0, "1", repetitions + 2)
+
+
 # Training
 
 
@@ -338,7 +426,14 @@ def train(clock: Clock, *, quick: bool, repetitions: int, sizes: list[str]) -> I
             )
 
 
-BENCHMARKS = {"encode": encode, "head": head, "decode": decode, "train": train}
+BENCHMARKS = {
+    "encode": encode,
+    "head": head,
+    "decode": decode,
+    "evaluate": evaluate,
+    "start": start,
+    "train": train,
+}
 
 
 def main() -> None:

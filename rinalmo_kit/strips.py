@@ -46,7 +46,9 @@ class Moments:
         """Take the rows of x, (n, C), in; `spare` has its shape and is overwritten."""
         x, count = exact(x), len(x)
         ones = x.new_ones(1, count)
-        mean = (ones @ x).double()[0] / count  # sums by matrix products: torch's reductions of columns are slow
+        mean = (ones @ x).double()[
+            0
+        ] / count  # sums by matrix products: torch's reductions of columns are slow
         square = (ones @ torch.mul(x, x, out=spare if spare.dtype == x.dtype else None)).double()[0]
         square = (square - count * mean**2).clamp_min_(0)
         total = self.count + count
@@ -76,7 +78,9 @@ def logits(head: StructureHead, rows: Tensor, columns: Tensor, offset: Tensor) -
     """
     length, channels = rows.shape
     dtype, device = rows.dtype, rows.device
-    weights = [[block.conv_net[key].weight.to(dtype) for key in ("0", "3", "6")] for block in head.resnet.blocks]
+    weights = [
+        [block.conv_net[key].weight.to(dtype) for key in ("0", "3", "6")] for block in head.resnet.blocks
+    ]
     taps = head.conv_out.weight[0].flatten(1).to(dtype).T  # (9, C)
     result = convolved_constant(offset, head.conv_out, length)
     size = length**2 * channels
@@ -149,7 +153,7 @@ def logits(head: StructureHead, rows: Tensor, columns: Tensor, offset: Tensor) -
                 to_columns, from_columns = shifted(slice(0, length), 1 - right, length)
                 result[to_rows, to_columns] += values[down, right][from_rows, from_columns]
 
-    for number, (narrow, wide, narrow_out) in enumerate(weights):
+    for number, (_, wide, narrow_out) in enumerate(weights):
         if number == 0:
             moments = convolve(outer_sums(), wide)
         else:
