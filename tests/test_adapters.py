@@ -10,10 +10,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
 from torch import Tensor, nn
 
 import rinalmo_kit as rk
+from conftest import ROOT
 from rinalmo_kit.adapters import adapt, describe, rebuild, token_table
 from rinalmo_kit.heads import ClassificationHead, StructureHead
 from rinalmo_kit.model import Encoder
