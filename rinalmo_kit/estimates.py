@@ -42,17 +42,21 @@ REUSE = 1.5  # bytes the allocator holds for a byte in use: batches differ in si
 FIRST_CALL = 11 * MB  # torch's kernels and threads
 LOADING = 70 * MB  # modules that the first load of a model by its name imports
 
-# Time on a CPU, in operations of the matrix product (or convolution) that is measured on the spot: least squares over
-# lengths of 10 to 3000 nt and pico, nano and micro on two cores (benchmarks/estimates.py shows how well they hold).
+# Time on a CPU, in operations of the matrix product (or convolution) that is measured on the spot. From the times of
+# embed with pico, nano and micro at 10 to 3000 nt, and of fold at 50 to 700 nt, on two cores that give 360 GFLOP/s.
 LINEAR = 1.2  # for an operation of the linear maps
-NUMBER = 300.0  # for each number of the (tokens, dim) matrix in each block: norms, rotations, SwiGLU
-ATTENTION = 1.2  # for an operation of attention
-SCORE = 40.0  # for each score of attention: softmax
-HEAD = 1.5  # for an operation of the structure head, in those of the convolution
+NUMBER = 2100.0  # for each number of the (tokens, dim) matrix in each block: norms, rotations, SwiGLU
+ATTENTION = 1.0  # for an operation of attention
+SCORE = 105.0  # for each score of attention: softmax
+HEAD = (
+    (100, 1.7),
+    (200, 2.3),
+    (400, 3.5),
+)  # length, for an operation of the structure head: maps leave the cache
 PER_BATCH = 2e-4  # seconds for each block and batch
-PER_LENGTH = 2e-5  # seconds for each block and length in a batch: attention takes one length at a time
-PER_SEQUENCE = 5e-5  # seconds: reading, tokens, result
-PER_FOLD = 2e-3  # seconds: calls of the head and decoding
+PER_LENGTH = 8e-5  # seconds for each block and length in a batch: attention takes one length at a time
+PER_SEQUENCE = 4e-5  # seconds: reading, tokens, result
+PER_FOLD = 3e-3  # seconds: calls of the head and decoding
 GPU_SHARE = 0.3  # of a GPU's peak; not measured
 
 
@@ -225,7 +229,7 @@ def estimate(
         notes.append(_advice(task, results > (fixed + head) / 2, pool))
     encoder = encoder_flops(config, tokens)
     pairs = head_flops(nucleotides) if task == "fold" else 0.0
-    seconds, note = _seconds(config, tokens, batches, encoder, pairs, device, dtype)
+    seconds, note = _seconds(config, tokens, batches, device, dtype, head=task == "fold")
     return Estimate(
         task=task, model=known.name, device=str(device), sequences=count, tokens=int(tokens.sum()),
         longest=longest, encoder_flops=encoder, head_flops=pairs, seconds=seconds, weights=weights,
@@ -268,16 +272,18 @@ def _head_bytes(length: int, itemsize: int) -> float:
 
 
 def _seconds(
-    config: Config, tokens: NDArray[np.int64], batches: list[list[int]], encoder: float, head: float,
-    device: torch.device, dtype: torch.dtype,
+    config: Config, tokens: NDArray[np.int64], batches: list[list[int]],
+    device: torch.device, dtype: torch.dtype, *, head: bool,
 ) -> tuple[float, tuple[str, ...]]:  # fmt: skip
     """Time of a job, and what is to be said of it."""
+    encoder = encoder_flops(config, tokens)
     if device.type != "cpu":
         peak = peak_flops(device, half=dtype != torch.float32) if torch.cuda.is_available() else None
         if peak is None:
             return float("nan"), (f"the time on {device} is not known: nothing was measured there",)
         note = f"time not measured: {GPU_SHARE:.0%} of the peak of {device} is assumed"
-        return (encoder + head) / (GPU_SHARE * peak) + PER_FOLD * len(batches), (note,)
+        work = encoder + head * head_flops(tokens - 2)
+        return work / (GPU_SHARE * peak) + PER_FOLD * len(batches), (note,)
     product = _product_rate(config.dim, dtype, torch.get_num_threads())
     squares = float((tokens.astype(float) ** 2).sum())
     attention = config.blocks * 4 * config.dim * squares
@@ -288,7 +294,8 @@ def _seconds(
     seconds += PER_SEQUENCE * len(tokens)
     if head:
         rate = _convolution_rate(dtype, torch.get_num_threads())
-        seconds += HEAD * head / rate + PER_FOLD * len(tokens)
+        factors = np.interp(tokens, *zip(*HEAD, strict=True))
+        seconds += head_flops(np.sqrt(factors) * (tokens - 2)) / rate + PER_FOLD * len(tokens)
     return seconds, ()
 
 
