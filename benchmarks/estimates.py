@@ -89,6 +89,7 @@ def main() -> None:
         measure(json.loads(options.measure[1]), options.measure[0])
         return
     estimates.HEAD_MAPS = options.head_maps
+    estimates.HEAD_STRIPS *= options.head_maps == 1  # a head that keeps several has none
     rows = []
     for case in CASES:
         task, name, number, shortest, longest = case
@@ -106,11 +107,11 @@ def main() -> None:
         row |= {key: stamped[key] for key in ("threads", "machine cores", "torch version")}
         row["command"] = stamped["command"].replace("run.py", Path(__file__).name)
         rows.append(row | {"commit": stamped["commit"], "date": stamped["date"]})
+        with options.output.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
         print("  ".join(str(cell) for cell in list(row.values())[:8]), flush=True)
-    with options.output.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
     print(f"written to {options.output}")
 
 
