@@ -208,6 +208,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.add_argument("--mfu", type=float, default=0.4, help="share of the peak reached (default: 0.4)")
     command.set_defaults(run=_plan)
 
+    command = commands.add_parser("estimate", help="time and memory that a job will take, before it runs")
+    command.add_argument("input", help="FASTA file (.gz too), or - for standard input")
+    command.add_argument("-m", "--model", default="pico-ss", help="name or file (default: pico-ss)")
+    command.add_argument(
+        "--task", choices=["embed", "fold", "predict"], help="default: what the model's head is for"
+    )
+    command.add_argument("--pool", choices=["cls", "mean"], help="of embed: one row a sequence")
+    command.add_argument("--device", help="default: the best there is")
+    command.set_defaults(run=_estimate)
+
     options = parser.parse_args(arguments)
     warnings.showwarning = lambda message, *_: print(f"rinalmo-kit: note: {message}", file=sys.stderr)
     try:
@@ -503,6 +513,15 @@ def _plan(options: argparse.Namespace) -> int:
             mfu=options.mfu,
         )
     )
+    return 0
+
+
+def _estimate(options: argparse.Namespace) -> int:
+    from .estimates import estimate
+
+    source = sys.stdin if options.input == "-" else Path(options.input)
+    settings = {"task": options.task, "pool": options.pool, "device": options.device}
+    print(estimate(source, model=options.model, **settings))
     return 0
 
 

@@ -1,0 +1,119 @@
+"""What ``rk.estimate`` says beside what is measured; see README.md.
+
+    python benchmarks/estimates.py [--head-maps N]
+
+Each case runs in fresh processes: one gives the memory that the job adds, loading included, the other the median time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+sys.path[:0] = [str(Path(__file__).resolve().parent.parent), str(Path(__file__).resolve().parent)]
+
+import run  # noqa: E402
+
+import rinalmo_kit as rk  # noqa: E402
+from rinalmo_kit import estimates  # noqa: E402
+
+OUTPUT = run.OUTPUT.with_name("estimates.csv")
+RANDOM = ("nano", "micro")  # sizes with random weights
+CASES = [  # task, model, number, shortest, longest
+    ("embed", "pico", 400, 30, 500),
+    ("embed", "pico", 1000, 15, 40),
+    ("embed", "pico", 1, 3000, 3000),
+    ("embed", "nano", 100, 30, 500),
+    ("embed", "nano", 1, 3000, 3000),
+    ("embed", "micro", 20, 30, 500),
+    ("fold", "pico-ss", 60, 40, 120),
+    ("fold", "pico-ss", 1, 700, 700),
+    ("fold", "pico-ss", 1, 1500, 1500),
+    ("predict", "pico-ncrna-0", 200, 30, 500),
+]
+
+
+def sequences(number: int, shortest: int, longest: int) -> list[str]:
+    return run.random_sequences(number, shortest, longest)
+
+
+def status(key: str) -> float:
+    return 1024 * float(Path("/proc/self/status").read_text().split(f"{key}:")[1].split()[0])
+
+
+def measure(case: list[Any], what: str) -> None:
+    """Print what a case takes in this process: bytes with loading, or the median seconds without."""
+    task, name, *rest = case
+    rnas, job = sequences(*rest), getattr(rk, task)
+    made = run.random_model(name) if name in RANDOM else name
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    before = status("VmRSS")
+    if what == "memory":
+        job(rnas, model=rk.load(made, device="cpu") if isinstance(made, str) else made)
+        print(status("VmHWM") - before)
+        return
+    model = rk.load(made, device="cpu") if isinstance(made, str) else made
+    job(rnas[:2], model=model)
+    estimated, taken = [], []
+    for _ in range(3):  # the machine's speed changes: it is taken beside each repetition
+        estimates._product_rate.cache_clear()
+        estimates._convolution_rate.cache_clear()
+        estimated.append(rk.estimate(rnas, model=model, task=task).seconds)
+        start = time.perf_counter()
+        job(rnas, model=model)
+        taken.append(time.perf_counter() - start)
+    print(json.dumps([median(estimated), median(taken)]))
+
+
+def in_fresh_process(case: list[Any], what: str) -> Any:
+    command = [sys.executable, "-W", "ignore", __file__, "--measure", what, json.dumps(case)]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--head-maps", type=int, default=estimates.HEAD_MAPS, help="maps the head keeps")
+    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--output", type=Path, default=OUTPUT)
+    options = parser.parse_args()
+    if options.measure:
+        measure(json.loads(options.measure[1]), options.measure[0])
+        return
+    estimates.HEAD_MAPS = options.head_maps
+    estimates.HEAD_STRIPS *= options.head_maps == 1  # a head that keeps several has none
+    rows = []
+    for case in CASES:
+        task, name, number, shortest, longest = case
+        rnas = sequences(number, shortest, longest)
+        model = run.random_model(name) if name in RANDOM else name
+        expected = rk.estimate(rnas, model=model, task=task, device="cpu").peak
+        seconds, taken = in_fresh_process(list(case), "seconds")
+        peak = in_fresh_process(list(case), "memory")
+        shown = f"{shortest}" if shortest == longest else f"{shortest}–{longest}"
+        line = run.Line(task, f"{name}, {number} × {shown} nt", taken, "", seconds, "", 3)
+        stamped = run.stamp(line)
+        row = {"task": task, "case": line.size, "estimated_s": f"{seconds:.4g}", "measured_s": f"{taken:.4g}"}
+        row |= {"ratio_s": f"{seconds / taken:.2f}", "estimated_mb": f"{expected / 2**20:.1f}"}
+        row |= {"measured_mb": f"{peak / 2**20:.1f}", "ratio_mb": f"{expected / peak:.2f}"}
+        row |= {key: stamped[key] for key in ("threads", "machine cores", "torch version")}
+        row["command"] = stamped["command"].replace("run.py", Path(__file__).name)
+        rows.append(row | {"commit": stamped["commit"], "date": stamped["date"]})
+        with options.output.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        print("  ".join(str(cell) for cell in list(row.values())[:8]), flush=True)
+    print(f"written to {options.output}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""Estimates beside torch's own counts of operations, and beside the memory a fresh process takes."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+import rinalmo_kit as rk
+from rinalmo_kit import estimates, kernels
+from rinalmo_kit.cli import main
+from rinalmo_kit.estimates import MB, encoder_flops, head_flops
+from rinalmo_kit.heads import StructureHead
+from rinalmo_kit.inference import represent
+
+MEASURE = """
+import sys
+from pathlib import Path
+import torch
+import rinalmo_kit as rk
+import rinalmo_kit.inference
+
+def status(key):
+    return 1024 * float(Path("/proc/self/status").read_text().split(f"{key}:")[1].split()[0])
+
+task, name, lengths = sys.argv[1], sys.argv[2], map(int, sys.argv[3:])
+model = rk.RiNALMo(rk.Config.nano()).eval() if name == "nano" else name
+Path("/proc/self/clear_refs").write_text("5")
+before = status("VmRSS")
+model = rk.load(name, device="cpu") if model == name else model
+kept = getattr(rk, task)([("GCAU" * n)[:n] for n in lengths], model=model)
+print(status("VmHWM") - before)
+"""
+
+
+@pytest.mark.parametrize("config", [(64, 3, 4), (320, 2, 20)])
+def test_flops_of_the_encoder_are_those_torch_counts(monkeypatch, config):
+    monkeypatch.setattr(kernels, "serve", lambda x: False)  # plain products, which torch can count
+    model = rk.RiNALMo(rk.Config(*config)).eval()
+    model.attention = "loop"
+    lengths = [30, 30, 90, 400]
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:  # others are not counted
+        represent(model, ["ACGUA" * (n // 5) for n in lengths])
+    expected = encoder_flops(model.config, [n + 2 for n in lengths])
+    assert expected == pytest.approx(counter.get_total_flops(), rel=0.05)
+
+
+def test_flops_of_the_structure_head_are_those_torch_counts():
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        StructureHead(64)(torch.randn(150, 64))
+    assert head_flops([150]) == pytest.approx(counter.get_total_flops(), rel=0.05)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
+@pytest.mark.parametrize(
+    ("task", "name", "lengths"),
+    [
+        ("embed", "pico", [30 + 47 * i % 471 for i in range(400)]),
+        ("embed", "nano", [30 + 47 * i % 471 for i in range(100)]),
+        ("fold", "pico-ss", [700]),
+    ],
+)
+def test_memory_is_within_a_quarter_of_what_a_process_takes(monkeypatch, task, name, lengths):
+    monkeypatch.setattr(estimates, "HEAD_MAPS", 3)  # what this tree's head has; goes with its rewriting
+    monkeypatch.setattr(estimates, "HEAD_STRIPS", 0)
+    model = rk.RiNALMo(rk.Config.nano()).eval() if name == "nano" else name
+    expected = rk.estimate(lengths, model=model, task=task, device="cpu").peak
+    command = [sys.executable, "-W", "ignore", "-c", MEASURE, task, name, *map(str, lengths)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    output = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+    assert expected == pytest.approx(float(output), rel=0.25), (expected / MB, float(output) / MB)
+
+
+def test_sequences_files_and_lengths_say_the_same(tmp_path):
+    path = tmp_path / "three.fasta"
+    path.write_text(">a\nACGU\nAC\n>b\nGG\n>c\nACGUACGUA\n")
+    said = [rk.estimate(x, device="cpu") for x in ([6, 2, 9], ["ACGUAC", "GG", "ACGUACGUA"], path, str(path))]
+    assert {(s.sequences, s.tokens, s.longest, s.task) for s in said} == {(3, 23, 9, "fold")}
+    assert all(s.seconds > 0 and s.fits for s in said)
+
+
+def test_nothing_is_loaded_for_a_name(monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr(estimates, "ready_model", refuse)
+    giga = rk.estimate([100, 2000], model="giga-ss-bprna", device="cpu")
+    assert giga.weights == 4 * 650901793 and giga.task == "fold"
+    half = rk.estimate([100, 2000], model="giga-ss-bprna", device="cpu", dtype=torch.float16)
+    assert half.weights == giga.weights / 2
+    assert "1 of 2 sequences are above the trained length of 1022" in giga.notes[0]
+
+
+def test_a_loaded_model_adds_no_weights_and_pooling_keeps_a_row_a_sequence():
+    model = rk.load("pico", device="cpu")
+    whole, pooled = (rk.estimate([100] * 50, model=model, pool=pool) for pool in (None, "mean"))
+    assert whole.weights == 0
+    assert (whole.results, pooled.results) == (4 * 192 * 5000, 4 * 192 * 50)
+
+
+def test_what_does_not_fit_says_what_to_do(monkeypatch):
+    need = rk.estimate([2000], device="cpu")
+    monkeypatch.setattr(estimates, "_available", lambda device: need.peak - 1)
+    low = rk.estimate([2000], device="cpu")
+    assert low.fits and low.head < need.head and "float16" in low.notes[1]
+    assert not (huge := rk.estimate([100_000], device="cpu")).fits
+    assert "leave out the longest" in huge.notes[-1] and "does NOT fit" in str(huge)
+    kept = rk.estimate([1000] * 100_000, model="pico", device="cpu")
+    assert not kept.fits and "pool='mean'" in kept.notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "options", "message"),
+    [
+        ([], {}, "no sequences"),
+        ([10, 0], {}, r"lengths \[10, 0\]"),
+        ({"x": ""}, {}, "'x' is empty"),
+        ([10], {"model": "pico", "task": "fold"}, "pico has no head to fold with.*pico-ss"),
+        ([10], {"task": "train"}, "task='train'"),
+        ([10], {"model": "tera"}, "unknown model 'tera'"),
+    ],
+)
+def test_refusals_name_the_input(lengths, options, message):
+    with pytest.raises(ValueError, match=message):
+        rk.estimate(lengths, **options)
+
+
+def test_command_line(tmp_path, capsys):
+    path = tmp_path / "one.fasta"
+    path.write_text(">a\n" + "ACGU" * 300 + "\n")
+    assert main(["estimate", str(path), "-m", "giga-ss-bprna", "--task", "fold", "--device", "cpu"]) == 0
+    out = capsys.readouterr().out
+    assert "fold with giga-ss-bprna on cpu" in out and "1,202 tokens" in out and "above the trained" in out
