@@ -1,6 +1,6 @@
 """What ``rk.estimate`` says beside what is measured; see README.md.
 
-    python benchmarks/estimates.py [--head-maps N]
+    python benchmarks/estimates.py
 
 Each case runs in fresh processes: one gives the memory that the job adds, loading included, the other the median time.
 """
@@ -81,15 +81,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--head-maps", type=int, default=estimates.HEAD_MAPS, help="maps the head keeps")
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--output", type=Path, default=OUTPUT)
     options = parser.parse_args()
     if options.measure:
         measure(json.loads(options.measure[1]), options.measure[0])
         return
-    estimates.HEAD_MAPS = options.head_maps
-    estimates.HEAD_STRIPS *= options.head_maps == 1  # a head that keeps several has none
     rows = []
     for case in CASES:
         task, name, number, shortest, longest = case

@@ -31,7 +31,9 @@ import official  # noqa: E402
 import peers  # noqa: E402
 
 from rinalmo_kit import Config, RiNALMo, embed, tokenize  # noqa: E402
+from rinalmo_kit.estimates import encoder_flops  # noqa: E402
 from rinalmo_kit.heads import StructureHead  # noqa: E402
+from rinalmo_kit.machine import available_memory  # noqa: E402
 from rinalmo_kit.metrics import THRESHOLDS, threshold_scores, tune_threshold  # noqa: E402
 from rinalmo_kit.structure import greedy_pairs  # noqa: E402
 
@@ -126,15 +128,6 @@ def check(what: str, difference: float, tolerance: float) -> None:
     print(f"  same numbers as {what}: largest difference {difference:.1e}", flush=True)
 
 
-def available_memory() -> float:
-    """Bytes that can be had; infinite where the system does not say."""
-    try:
-        text = Path("/proc/meminfo").read_text()
-    except OSError:
-        return float("inf")
-    return 1024 * float(text.split("MemAvailable:")[1].split()[0])
-
-
 # Encoding
 
 
@@ -153,12 +146,6 @@ def random_model(size: str) -> RiNALMo:
 def random_sequences(count: int, shortest: int = 30, longest: int = 500) -> list[str]:
     random = np.random.default_rng(SEED)
     return ["".join(random.choice(list("ACGU"), n)) for n in random.integers(shortest, longest + 1, count)]
-
-
-def encoder_flops(config: Config, length: int) -> float:
-    """Operations of the encoder for a sequence of so many tokens: matrix products alone, nothing for padding."""
-    weights = 4 * config.dim**2 + 3 * config.dim * config.ffn_hidden
-    return config.blocks * (2 * length * weights + 4 * length**2 * config.dim)
 
 
 def encode(clock: Clock, *, quick: bool, repetitions: int, sizes: list[str]) -> Iterator[Line]:
@@ -203,7 +190,7 @@ def encode(clock: Clock, *, quick: bool, repetitions: int, sizes: list[str]) -> 
             [lambda: embed(sequences, model=model), lambda: side[0] @ side[1], *references.values()],
             repetitions,
         )
-        limit = sum(encoder_flops(model.config, len(one)) for one in tokens) / (2 * PEAK_SIDE**3 / product)
+        limit = encoder_flops(model.config, [len(one) for one in tokens]) / (2 * PEAK_SIDE**3 / product)
         yield Line("encode", name, ours, LIMIT, limit, "0.7" if size != "nano" else "", repetitions)
         for what, seconds in zip(references, others, strict=True):
             goal = "8" if what == "official, batch 64" else "1.5" if what.startswith("multimolecule") else ""

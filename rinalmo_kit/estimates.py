@@ -22,6 +22,7 @@ from .costs import parameters, peak_flops
 from .heads import StructureHead
 from .hub import EMBEDDED, OFFICIAL, WEIGHTS
 from .inference import TRAINED_LENGTH, batches_by_length, ready_model
+from .machine import available_memory
 from .model import Config, Encoder, RiNALMo
 from .tokens import Sequences, clean, is_path, read_fasta, read_sequences
 
@@ -214,7 +215,7 @@ def estimate(
     if known.loaded is None:
         weights = float(dtype.itemsize) * parameters(config)
     other = FIRST_CALL + (LOADING if known.loaded is None else 0.0) if device.type == "cpu" else 0.0
-    available, notes = _available(device), []
+    available, notes = available_memory(device), []
     head = _head_bytes(int(nucleotides.max()), 4) if task == "fold" else 0.0
     if above:
         notes.append(
@@ -375,24 +376,6 @@ def _checked(records: Iterable[tuple[str, str]]) -> NDArray[np.int64]:
     if not len(lengths):
         raise ValueError("there are no sequences: expected at least one")
     return lengths
-
-
-def _available(device: torch.device) -> float:
-    """Bytes that can be had on a device; infinite where it does not say."""
-    if device.type == "cuda" and torch.cuda.is_available():
-        return float(torch.cuda.mem_get_info(device)[0])
-    try:
-        free = 1024 * float(Path("/proc/meminfo").read_text().split("MemAvailable:")[1].split()[0])
-    except OSError:
-        return float("inf")
-    if device.type != "cpu":
-        return float("inf")
-    try:  # of a container
-        group = Path("/sys/fs/cgroup")
-        limit, used = ((group / f"memory.{name}").read_text() for name in ("max", "current"))
-        return min(free, float(limit) - float(used))  # "max" is not a number
-    except (OSError, ValueError):
-        return free
 
 
 def _advice(task: str, results: bool, pool: str | None) -> str:  # noqa: FBT001

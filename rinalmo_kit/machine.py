@@ -21,6 +21,8 @@ def available_memory(device: torch.device | str = "cpu") -> float:
     True
     """
     device = torch.device(device)
+    if not getattr(torch, device.type).is_available():  # estimated from elsewhere
+        return float("inf")
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
