@@ -99,9 +99,7 @@ def run_blocks(
         x = block.attn_layer_norm(x)  # the residual starts here
         qkv = torch.mm(x, attention.Wqkv.weight.t(), out=buffers("qkv", x, tokens, 3 * dim))
         q, k, v = qkv.view(tokens, 3, attention.heads, -1).unbind(1)
-        q, k = (
-            rotated(part, rotations, buffers(name, x, *part.shape)) for name, part in (("q", q), ("k", k))
-        )
+        q, k = (rotated(part, rotations, buffers(name, x, *part.shape)) for name, part in (("q", q), ("k", k)))
         mixed = attend(q, k, v, packing, 0.0, out=buffers("mixed", x, *q.shape))
         x.addmm_(mixed.flatten(1), attention.out_proj.weight.t())
         x.addmm_(gated(block.out_layer_norm(x), swiglu, buffers), last.weight.t()).add_(last.bias)

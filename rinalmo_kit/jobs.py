@@ -226,7 +226,7 @@ def _work(
     rank, world = share
     there = _shards(output)
     told: set[str] = set()
-    first = done = nucleotides = count = 0
+    first = done = nucleotides = count = position = 0
     line = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
     with (
         path.open("rb") as raw,
@@ -242,9 +242,9 @@ def _work(
                 with whole_file(output / name) as temporary:
                     pq.write_table(table, temporary, compression="zstd", use_dictionary=False)
             first, count = first + len(chunk), k + 1
-            step = raw.tell() - bar.n
-            if name in there:
-                bar.initial += step  # what was there says nothing about the speed
+            step, position = raw.tell() - position, raw.tell()
+            if name in there:  # says nothing about the speed
+                bar.initial = position
             else:
                 done += len(chunk)
                 nucleotides += sum(len(sequence) for _, sequence in chunk)
@@ -486,7 +486,7 @@ def _worker() -> None:
     """Be one of several processes; end with the first one, whose end of the pipe then closes."""
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        os.read(0, 1)
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
