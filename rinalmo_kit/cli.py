@@ -261,7 +261,7 @@ def _add_job_options(command: argparse.ArgumentParser) -> None:
 
 def _job(options: argparse.Namespace, **more: object) -> int:
     """Run a job into a folder of Parquet tables, and say what is in it."""
-    from .jobs import RECORDS, run
+    from .jobs import RECORDS, run, started_alone
 
     if options.output is None or options.input == "-":
         raise ValueError(
@@ -283,7 +283,8 @@ def _job(options: argparse.Namespace, **more: object) -> int:
         f"{options.output}: {report.records:,} records in {report.shards} shards{refused}; {state}",
         file=sys.stderr,
     )
-    return 1 if report.refused else 0
+    # torchrun and srun would end the other processes
+    return 1 if report.refused and started_alone() else 0
 
 
 def _check_no_job(options: argparse.Namespace) -> None:

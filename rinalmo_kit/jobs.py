@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import importlib.util
 import io
 import json
 import os
@@ -17,7 +18,7 @@ import threading
 import time
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
 
@@ -149,37 +150,36 @@ def run(
         raise ValueError("processes are already started from outside (torchrun, srun): leave `processes` out")
     if processes > 1 and isinstance(model, Encoder):
         raise ValueError(f"several processes each load the model: give its name or path, not {model.name!r}")
-    _pyarrow()
-    try:
-        if next(read_fasta(path), None) is None:
+    if importlib.util.find_spec("pyarrow") is None:
+        raise ImportError("tables in shards need pyarrow: pip install 'rinalmo-kit[notebooks]'")
+    if not path.exists():
+        raise FileNotFoundError(f"no such file: {path}")
+    with path.open("rb") as raw:
+        if next(_chunks(raw, path, shard_size=1, nucleotides=1), None) is None:
             raise ValueError(f"{path} holds no FASTA record")
-    except (EOFError, UnicodeDecodeError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(_damaged(path, error)) from error
 
-    model_given = MODELS[task] if model is None else model
-    encoder = _ready(task, model_given, world=world, local=local)
-    options: dict[str, Any] = {}
-    if task == "embed":
-        options = {"pool": pool}
-    elif task == "fold":
-        options = {"threshold": threshold, "canonical_only": canonical_only, "min_loop": min_loop}
-    by_nucleotide = task == "embed" and pool is None
+    model = MODELS[task] if model is None else model
+    encoder = _ready(task, model, world=world, local=local)
+    rules = {"threshold": threshold, "canonical_only": canonical_only, "min_loop": min_loop}
+    options = {"embed": {"pool": pool}, "fold": rules, "predict": {}}[task]
+    rows = task == "embed" and pool is None
     limits = {
         "shard_size": shard_size,
-        "nucleotides": VALUES // encoder.config.dim if by_nucleotide else NUCLEOTIDES,
+        "nucleotides": VALUES // encoder.config.dim if rows else NUCLEOTIDES,
     }
-    _claim(output, {"task": task, "model": _identity(encoder), **options, **limits, "input": _content(path)})
-    if (end := _end(output)) is not None and not _missing(output, end):
+    content = f"{path.name} {sha256_of(path)[:16]}"
+    _claim(output, {"task": task, "model": _identity(encoder), **options, **limits, "input": content})
+    if (end := _end(output)) is not None and len(_shards(output)) == end:
         return _report(output, end)
 
-    arguments = {"task": task, "path": str(path), "output": str(output), "model": _portable(model_given)}
-    arguments |= {"pool": pool, "shard_size": shard_size}
-    arguments |= {"threshold": threshold, "canonical_only": canonical_only, "min_loop": min_loop}
+    arguments = {"task": task, "path": str(path), "output": str(output), "shard_size": shard_size, **options}
     threads = torch.get_num_threads()
-    workers = _start(arguments, processes, max(1, threads // processes)) if processes > 1 else []
+    each = max(1, threads // processes)
+    workers: list[subprocess.Popen] = []
     try:
-        if workers:
-            torch.set_num_threads(max(1, threads // processes))
+        if processes > 1:
+            workers = _start(arguments | {"model": os.fspath(model)}, processes, each)
+            torch.set_num_threads(each)
         end = _work(
             task,
             path,
@@ -233,27 +233,32 @@ def _work(
         tqdm(total=path.stat().st_size, desc=task, smoothing=0, bar_format=line, disable=not progress) as bar,
     ):
         start = time.monotonic()
+
+        def advance(lengths: list[int]) -> None:
+            """Show that so many records are done; the bar counts bytes of the file, letter by letter."""
+            nonlocal done, nucleotides
+            done, nucleotides = done + len(lengths), nucleotides + sum(lengths)
+            seconds = max(time.monotonic() - start, 1e-9)
+            speed = f"{done / seconds:,.0f} RNA/s, {nucleotides / seconds:,.0f} nt/s"
+            bar.set_postfix_str(speed, refresh=False)
+            bar.update(min(size * sum(lengths) / letters, position - bar.n))
+
         for k, chunk in enumerate(_chunks(raw, path, **limits)):
             name = f"part-{k:06d}.parquet"
-            if name not in there and k % world == rank:
+            size, position = raw.tell() - position, raw.tell()
+            letters = max(1, sum(len(sequence) for _, sequence in chunk))
+            if name in there:
+                bar.initial = position  # says nothing about the speed
+            elif k % world == rank:
                 for left in output.glob(f".{name}.*.tmp"):  # of a process that was killed as it wrote
                     left.unlink(missing_ok=True)
-                table = _table(task, model, chunk, first, options, told)
+                table = _table(task, model, chunk, first, options, told, advance)
                 with whole_file(output / name) as temporary:
                     pq.write_table(table, temporary, compression="zstd", use_dictionary=False)
-            first, count = first + len(chunk), k + 1
-            step, position = raw.tell() - position, raw.tell()
-            if name in there:  # says nothing about the speed
-                bar.initial = position
             else:
-                done += len(chunk)
-                nucleotides += sum(len(sequence) for _, sequence in chunk)
-            bar.update(step)
-            seconds = max(time.monotonic() - start, 1e-9)
-            bar.set_postfix_str(
-                f"{first:,} records, {done / seconds:,.0f}/s, {nucleotides / seconds:,.0f} nt/s",
-                refresh=False,
-            )
+                advance([len(sequence) for _, sequence in chunk])
+            bar.update(position - bar.n)
+            first, count = first + len(chunk), k + 1
             _check(workers)
     with whole_file(output / "_end.json") as temporary:
         temporary.write_text(json.dumps({"shards": count, "records": first}) + "\n", encoding="utf-8")
@@ -293,6 +298,7 @@ def _table(
     first: int,
     options: dict[str, Any],
     told: set[str],
+    advance: Callable[[list[int]], None],
 ) -> pa.Table:
     """Compute one chunk; a record that cannot be computed has the reason in the column ``error``."""
     import pyarrow as pa
@@ -312,6 +318,7 @@ def _table(
     compute = {"embed": inference.embeddings, "fold": inference.structures, "predict": inference.predictions}
     found: list[Any] = [None] * len(chunk)
     for batch, results in compute[task](model, [texts[i] for i in good], **options):
+        advance([lengths[good[place]] for place in batch])
         if results is None:
             i = good[batch[0]]
             errors[i] = inference.too_large(chunk[i][0], texts[i], model)
@@ -411,10 +418,6 @@ def _identity(model: Encoder) -> str:
     return f"{model.name} {found.hexdigest()[:16]}"
 
 
-def _content(path: Path) -> str:
-    return f"{path.name} {sha256_of(path)[:16]}"
-
-
 def _shards(output: Path) -> set[str]:
     return {one.name for one in output.glob("part-*.parquet")}
 
@@ -423,10 +426,6 @@ def _end(output: Path) -> int | None:
     """Read how many shards the job has; None before a process has come to the end of the input."""
     file = output / "_end.json"
     return json.loads(file.read_text(encoding="utf-8"))["shards"] if file.exists() else None
-
-
-def _missing(output: Path, end: int) -> int:
-    return end - len(_shards(output))
 
 
 def _report(output: Path, end: int) -> Report:
@@ -450,10 +449,6 @@ def _ready(task: Task, model: Encoder | str | os.PathLike, *, world: int, local:
     return ready.get(task, inference.ready_model)(model)
 
 
-def _portable(model: Encoder | str | os.PathLike) -> str | None:
-    return None if isinstance(model, Encoder) else os.fspath(model)
-
-
 def _place() -> tuple[int, int, int]:
     """Rank, number of processes and local rank, as torchrun or srun tell them."""
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID")
@@ -461,6 +456,11 @@ def _place() -> tuple[int, int, int]:
         if rank in os.environ and world in os.environ:
             return int(os.environ[rank]), int(os.environ[world]), int(os.environ.get(local, 0))
     return 0, 1, 0
+
+
+def started_alone() -> bool:
+    """Tell whether neither torchrun nor srun started other processes beside this one."""
+    return _place()[1] == 1
 
 
 def _start(arguments: dict[str, Any], processes: int, threads: int) -> list[subprocess.Popen]:
@@ -504,10 +504,3 @@ def _check(workers: list[subprocess.Popen]) -> None:
                 f"process {rank + 1} of {len(workers) + 1} ended with code {worker.returncode}, what it said is "
                 "above; finished shards stay, and the same call goes on with them"
             )
-
-
-def _pyarrow() -> None:
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError as error:
-        raise ImportError("tables in shards need pyarrow: pip install 'rinalmo-kit[notebooks]'") from error

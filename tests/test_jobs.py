@@ -213,6 +213,15 @@ def test_each_process_does_its_share(fasta, tmp_path, monkeypatch):
     assert jobs.run("embed", fasta, out, shard_size=10) == (50, 0, 5, 0)
 
 
+def test_a_refused_record_does_not_make_torchrun_end_the_others(tmp_path, monkeypatch, capsys):
+    path = write(tmp_path / "in.fa", [("bad", "X"), ("good", "ACGU")])
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert cli.main(["embed", str(path), "-o", str(tmp_path / "out"), "--shard-size", "1", "-q"]) == 0
+    shown = capsys.readouterr().err
+    assert "1 of them refused (column error); 1 shards of other processes are missing" in shown
+
+
 def test_a_process_that_dies_is_reported(fasta, tmp_path, monkeypatch, capsys):
     start = jobs._start
 
@@ -341,7 +350,7 @@ def test_what_cannot_be_done(arguments, message, fasta, tmp_path, capsys, monkey
 def test_progress_tells_speed_and_time_left(fasta, tmp_path, capsys):
     jobs.run("embed", fasta, tmp_path / "out", shard_size=10, progress=True)
     shown = capsys.readouterr().err
-    assert "100%" in shown and "50 records, " in shown and "nt/s" in shown
+    assert "100%" in shown and " RNA/s, " in shown and " nt/s" in shown
 
 
 MEASURE = """
