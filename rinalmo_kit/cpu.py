@@ -29,13 +29,18 @@ class Buffers:
     """Memory by name and type, made larger as needed; what it holds is lost at the next call with that name."""
 
     def __init__(self) -> None:
-        self.flat: dict[tuple[str, torch.dtype], Tensor] = {}
+        self.flat: dict[tuple[str, torch.dtype, bool], Tensor] = {}
 
     def __call__(self, name: str, like: Tensor, *shape: int) -> Tensor:
         count = int(torch.Size(shape).numel())
-        flat = self.flat.get((name, like.dtype))
+        key = (
+            name,
+            like.dtype,
+            torch.is_inference_mode_enabled(),
+        )  # what is made in that mode is of no use outside
+        flat = self.flat.get(key)
         if flat is None or len(flat) < count:
-            flat = self.flat[name, like.dtype] = torch.empty(count, dtype=like.dtype)
+            flat = self.flat[key] = torch.empty(count, dtype=like.dtype)
         return flat[:count].view(shape)
 
 
@@ -99,7 +104,9 @@ def run_blocks(
         x = block.attn_layer_norm(x)  # the residual starts here
         qkv = torch.mm(x, attention.Wqkv.weight.t(), out=buffers("qkv", x, tokens, 3 * dim))
         q, k, v = qkv.view(tokens, 3, attention.heads, -1).unbind(1)
-        q, k = (rotated(part, rotations, buffers(name, x, *part.shape)) for name, part in (("q", q), ("k", k)))
+        q, k = (
+            rotated(part, rotations, buffers(name, x, *part.shape)) for name, part in (("q", q), ("k", k))
+        )
         mixed = attend(q, k, v, packing, 0.0, out=buffers("mixed", x, *q.shape))
         x.addmm_(mixed.flatten(1), attention.out_proj.weight.t())
         x.addmm_(gated(block.out_layer_norm(x), swiglu, buffers), last.weight.t()).add_(last.bias)
