@@ -4,7 +4,8 @@
 
 Without ``--model`` a small encoder with random weights, so that reading, cutting and writing are what is measured.
 The records (20 to 40 nt, fixed seed) are written first. Memory is that of all processes together, sampled every
-half second; all of it and a tenth of it are counted in shards. The row goes to ``data/measured/many.csv``.
+half second: up to a tenth of the shards, at the end, and the most there was. The row goes to
+``data/measured/many.csv``.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ def main() -> None:
     parser.add_argument("--task", choices=list(jobs.MODELS), default="embed")
     parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()
+    commit = benchmark.commit()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         fasta, output = folder / "many.fasta", folder / "out"
@@ -110,7 +112,7 @@ def main() -> None:
         "threads": torch.get_num_threads(),
         "machine_cores": os.cpu_count(),
         "command": shlex.join(["python", "benchmarks/many.py", *sys.argv[1:]]),
-        "commit": benchmark.commit(),
+        "commit": commit,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
     write(row, OUTPUT)

@@ -501,6 +501,8 @@ def predict(
     ------
     ValueError
         Names the sequence that is empty or has a letter outside the vocabulary; or the model has no such head.
+    MemoryError
+        As for :func:`embed`.
 
     Examples
     --------
