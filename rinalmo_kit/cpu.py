@@ -33,11 +33,8 @@ class Buffers:
 
     def __call__(self, name: str, like: Tensor, *shape: int) -> Tensor:
         count = int(torch.Size(shape).numel())
-        key = (
-            name,
-            like.dtype,
-            torch.is_inference_mode_enabled(),
-        )  # what is made in that mode is of no use outside
+        # What is made in inference mode cannot be written to outside of it
+        key = name, like.dtype, torch.is_inference_mode_enabled()
         flat = self.flat.get(key)
         if flat is None or len(flat) < count:
             flat = self.flat[key] = torch.empty(count, dtype=like.dtype)
