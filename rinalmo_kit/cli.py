@@ -28,8 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "-o", "--output", help="file, or folder for one file a record; default: standard output"
     )
     command.add_argument(
-        "-f", "--format", choices=["dbn", "ct", "bpseq", "json"], help="default: by OUTPUT, or dbn"
+        "-f",
+        "--format",
+        choices=["dbn", "ct", "bpseq", "json", "parquet"],
+        help="default: by OUTPUT, or dbn; parquet: for millions, a folder of tables that goes on after a stop",
     )
+    _add_job_options(command)
     command.add_argument(
         "-m", "--model", default="pico-ss", help="name or checkpoint file (default: pico-ss)"
     )
@@ -40,6 +44,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.add_argument("--non-canonical", action="store_true", help="allow every pair of letters")
     command.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
     command.set_defaults(run=_fold)
+
+    command = commands.add_parser("embed", help="FASTA in, folder of Parquet tables with embeddings out")
+    command.add_argument("input", help="FASTA file (.gz too)")
+    command.add_argument(
+        "-o", "--output", required=True, help="folder; what is finished in it is not repeated"
+    )
+    command.add_argument("-m", "--model", default="pico", help="name or checkpoint file (default: pico)")
+    command.add_argument(
+        "--pool",
+        choices=["mean", "cls", "none"],
+        default="mean",
+        help="mean over nucleotides, <cls>, or none: a row for each nucleotide (default: mean)",
+    )
+    _add_job_options(command)
+    command.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+    command.set_defaults(run=_embed)
 
     command = commands.add_parser("check", help="is my set-up right?")
     command.set_defaults(run=_check)
@@ -53,6 +73,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="name or checkpoint file (default: pico-ncrna-0, 88 families of ncRNA)",
     )
     command.add_argument("-o", "--output", help="CSV file; default: standard output")
+    command.add_argument(
+        "-f",
+        "--format",
+        choices=["csv", "parquet"],
+        default="csv",
+        help="default: csv; parquet: for millions, a folder of tables that goes on after a stop",
+    )
+    _add_job_options(command)
     command.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
     command.set_defaults(run=_predict)
 
@@ -225,13 +253,60 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, OSError, ImportError, FloatingPointError) as error:
+    except (ValueError, OSError, ImportError, FloatingPointError, MemoryError) as error:
         print(f"rinalmo-kit: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stopped:
         if str(stopped):
             print(f"rinalmo-kit: {stopped}", file=sys.stderr)
         return 130
+
+
+def _add_job_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--shard-size", type=int, help="records of a Parquet table (default: 10000)")
+    command.add_argument(
+        "--processes", type=int, help="that share the GPUs or cores (default: 1); for Parquet"
+    )
+
+
+def _job(options: argparse.Namespace, **more: object) -> int:
+    """Run a job into a folder of Parquet tables, and say what is in it."""
+    from .jobs import RECORDS, run, started_alone
+
+    if options.output is None or options.input == "-":
+        raise ValueError(
+            "tables in Parquet need a file for INPUT and a folder for --output, to go on after a stop"
+        )
+    report = run(
+        options.command,
+        options.input,
+        options.output,
+        model=options.model,
+        shard_size=RECORDS if options.shard_size is None else options.shard_size,
+        processes=1 if options.processes is None else options.processes,
+        progress=not options.quiet,
+        **more,
+    )
+    refused = f", {report.refused:,} of them refused (column error)" if report.refused else ""
+    state = f"{report.missing} shards of other processes are missing" if report.missing else "finished"
+    print(
+        f"{options.output}: {report.records:,} records in {report.shards} shards{refused}; {state}",
+        file=sys.stderr,
+    )
+    # torchrun and srun would end the other processes
+    return 1 if report.refused and started_alone() else 0
+
+
+def _check_no_job(options: argparse.Namespace) -> None:
+    for name in ("shard_size", "processes"):
+        if getattr(options, name) is not None:
+            raise ValueError(
+                f"--{name.replace('_', '-')} is for many sequences: give -f parquet and a folder with -o"
+            )
+
+
+def _embed(options: argparse.Namespace) -> int:
+    return _job(options, pool=None if options.pool == "none" else options.pool)
 
 
 def _check(_: argparse.Namespace) -> int:
@@ -290,6 +365,9 @@ def _predict(options: argparse.Namespace) -> int:
     from .files import whole_file
     from .inference import predict
 
+    if options.format == "parquet":
+        return _job(options)
+    _check_no_job(options)
     table = predict(Path(options.input), model=options.model, progress=not options.quiet)
     if options.output is None:
         table.to_csv(sys.stdout, index=False, float_format="%.6g")
@@ -533,6 +611,10 @@ def _fold(options: argparse.Namespace) -> int:
 
     if options.threshold is not None and not 0 <= options.threshold <= 1:
         raise ValueError(f"--threshold {options.threshold}: a probability lies between 0 and 1")
+    if options.format == "parquet":
+        rules = {"min_loop": options.min_loop, "canonical_only": not options.non_canonical}
+        return _job(options, threshold=options.threshold, **rules)
+    _check_no_job(options)
     format = options.format or _format_of(options.output)
     model = folding_model(options.model)
     refused = done = 0

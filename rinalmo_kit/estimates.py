@@ -21,7 +21,7 @@ from safetensors import safe_open
 from .costs import parameters, peak_flops
 from .heads import StructureHead
 from .hub import EMBEDDED, OFFICIAL, WEIGHTS
-from .inference import TRAINED_LENGTH, batches_by_length, ready_model
+from .inference import TRAINED_LENGTH, batches_by_length, ready_model, token_budget
 from .machine import available_memory
 from .model import Config, Encoder, RiNALMo
 from .tokens import Sequences, clean, is_path, read_fasta, read_sequences
@@ -203,7 +203,7 @@ def estimate(
     if task == "fold":
         batches = [[i] for i in range(count)]
     else:
-        batches = list(batches_by_length(nucleotides.tolist()))
+        batches = list(batches_by_length(nucleotides.tolist(), token_budget(config, device)))
     largest = max(int(tokens[batch].sum()) for batch in batches)
     width = 10 * config.dim + 2 * config.ffn_hidden  # qkv, q, k, mixed and its copy, three of x; a, gate
     buffers = REUSE * largest * width * dtype.itemsize
@@ -245,7 +245,7 @@ def encoder_flops(config: Config, tokens: ArrayLike) -> float:
     Examples
     --------
     >>> f"{encoder_flops(Config.giga(), [1024]):.3g}"
-    '1.5e+12'
+    '1.51e+12'
     """
     tokens = np.asarray(tokens, dtype=float)
     d, h = config.dim, config.ffn_hidden

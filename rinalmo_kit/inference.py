@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,7 +31,10 @@ TRAINED_LENGTH = 1022
 """Longest sequence in pretraining, nucleotides (paper, "Pre-training")."""
 
 TOKEN_BUDGET = 768
-"""Tokens encoded at a time: enough to keep the matrix products efficient, few enough to stay in cache."""
+"""Tokens encoded at a time on a CPU: enough to keep the matrix products efficient, few enough to stay in cache."""
+
+TOKEN_BUDGET_GPU = 32_768
+"""Tokens encoded at a time on a GPU (not measured: no GPU was at hand)."""
 
 
 @lru_cache(maxsize=2)
@@ -56,6 +60,17 @@ def folding_model(model: Encoder | str | os.PathLike) -> Encoder:
         kind = "no task head" if model.head is None else f"a {type(model.head).__name__}"
         raise ValueError(
             f"{model.name} cannot fold: it has {kind}; use one with a structure head, such as 'pico-ss'"
+        )
+    return model
+
+
+def predicting_model(model: Encoder | str | os.PathLike) -> Encoder:
+    """Return a ready model that has a classification or regression head."""
+    model = ready_model(model)
+    if not isinstance(model.head, ClassificationHead | RibosomeLoadHead):
+        kind = "no task head" if model.head is None else f"a {type(model.head).__name__} (use rk.fold)"
+        raise ValueError(
+            f"{model.name} cannot predict: it has {kind}; expected a classification or regression head"
         )
     return model
 
@@ -116,6 +131,8 @@ def embed(
     ------
     ValueError
         Names the sequence that is empty or has a letter outside the vocabulary, before any is computed.
+    MemoryError
+        Names the sequence that does not fit into memory by itself; several that do not are encoded in smaller batches.
 
     Examples
     --------
@@ -131,17 +148,116 @@ def embed(
     model = ready_model(model)
     results: list[Any] = [None] * len(texts)
     with progress_bar(len(texts), "embed", shown=progress) as bar:
-        for batch in batches_by_length([len(text) for text in texts]):
-            tokens = tokenize([texts[i] for i in batch]).to(model.device)
-            packing = model.packing(tokens)
-            packed = model.encode(tokens, packing).float()
-            for i, rows in zip(batch, packed.split(packing.lengths), strict=True):
-                pooled = rows[0] if pool == "cls" else rows[1:-1].mean(0) if pool == "mean" else rows[1:-1]
-                results[i] = pooled.cpu().numpy().copy()
+        for batch, rows in embeddings(model, texts, pool):
+            if rows is None:
+                raise MemoryError(too_large(*records[batch[0]], model))
+            for i, one in zip(batch, rows, strict=True):
+                results[i] = one
             bar.update(len(batch))
     if pool is None:
         return results
     return np.stack(results) if results else np.zeros((0, model.config.dim), dtype=np.float32)
+
+
+@torch.inference_mode()
+def embeddings(
+    model: Encoder, texts: list[str], pool: Literal["cls", "mean"] | None
+) -> Iterator[tuple[list[int], list[NDArray[np.float32]] | None]]:
+    """Yield indices of clean sequences and their embeddings, batch by batch; see :func:`within_memory`."""
+
+    def compute(batch: list[int]) -> list[NDArray[np.float32]]:
+        found = []
+        for rows in represent(model, [texts[i] for i in batch]):
+            rows = rows.float()
+            pooled = rows[0] if pool == "cls" else rows[1:-1].mean(0) if pool == "mean" else rows[1:-1]
+            found.append(pooled.cpu().numpy().copy())
+        return found
+
+    lengths = [len(text) for text in texts]
+    yield from within_memory(
+        batches_by_length(lengths, token_budget(model.config, model.device)), lengths, compute
+    )
+
+
+def within_memory(
+    batches: Iterable[list[int]], lengths: list[int], compute: Callable[[list[int]], Any]
+) -> Iterator[tuple[list[int], Any]]:
+    """Compute batch after batch; what memory does not suffice for is tried again in halves.
+
+    Parameters
+    ----------
+    batches : iterable of list of int
+        Indices of sequences, as from :func:`batches_by_length`.
+    lengths : list of int
+        Of the sequences.
+    compute : callable
+        From the indices of a batch to its results.
+
+    Yields
+    ------
+    batch : list of int
+        A batch, or the part of one that fitted. No later batch has more tokens than half of one that did not fit.
+    results : Any
+        Of `compute`; None for a sequence that does not fit by itself.
+
+    Examples
+    --------
+    >>> def compute(batch):
+    ...     if len(batch) > 2:
+    ...         raise MemoryError
+    ...     return [f"result {i}" for i in batch]
+    >>> [batch for batch, _ in within_memory([[0, 1, 2, 3], [4]], [9] * 5, compute)]
+    [[0, 1], [2, 3], [4]]
+    """
+    limit = float("inf")
+    for whole in batches:
+        waiting = [whole]
+        while waiting:
+            batch = waiting.pop()
+            tokens = sum(lengths[i] + 2 for i in batch)
+            fits = tokens <= limit or len(batch) == 1
+            if fits:
+                try:
+                    results = compute(batch)
+                except (MemoryError, RuntimeError) as error:
+                    if not _is_memory_error(error):
+                        raise
+                    fits, results = False, None
+            if fits or len(batch) == 1:
+                yield batch, results
+                continue
+            if tokens <= limit:
+                limit = tokens / 2
+                if torch.cuda.is_available():
+                    torch.cuda.empty_cache()
+            half = len(batch) // 2
+            waiting += [batch[half:], batch[:half]]
+
+
+def _is_memory_error(error: Exception) -> bool:
+    """Tell whether memory ran out, on a GPU or in the CPU's allocator, which raises a mere RuntimeError."""
+    words = "out of memory|not enough memory|can't allocate memory"
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or bool(re.search(words, str(error)))
+
+
+def too_large(name: str, sequence: str, model: Encoder) -> str:
+    """Say that memory does not suffice for one sequence, and what may help."""
+    return (
+        f"{name!r} has {len(sequence)} nucleotides, too many for the memory of {model.device}, even by itself: "
+        "use a device with more memory, a smaller model, or cut the sequence"
+    )
+
+
+def token_budget(config: Any, device: torch.device) -> int:
+    """Tokens to encode at a time; a narrow model takes more, whose calls would else take longer than what they do.
+
+    Examples
+    --------
+    >>> from rinalmo_kit import Config
+    >>> token_budget(Config.pico(), torch.device("cpu")), token_budget(Config.giga(), torch.device("cpu"))
+    (1562, 768)
+    """
+    return TOKEN_BUDGET_GPU if device.type == "cuda" else max(TOKEN_BUDGET, 300_000 // config.dim)
 
 
 def batches_by_length(lengths: list[int], budget: int = TOKEN_BUDGET) -> Iterator[list[int]]:
@@ -309,8 +425,36 @@ def pair_probabilities(
     sequence = ready_sequence("sequence", sequence)
     if len(sequence) == 1:
         return np.zeros((1, 1), dtype=np.float32)
-    probabilities = pair_logits(model, [sequence])[0].float().sigmoid().triu(1)
+    return _as_probabilities(pair_logits(model, [sequence])[0])
+
+
+def _as_probabilities(logits: Tensor) -> NDArray[np.float32]:
+    probabilities = logits.float().sigmoid().triu(1)
     return (probabilities + probabilities.T).cpu().numpy().copy()  # equal on both sides to the last bit
+
+
+@torch.inference_mode()
+def structures(
+    model: Encoder, texts: list[str], **options: Any
+) -> Iterator[tuple[list[int], list[Structure] | None]]:
+    """Yield indices of clean sequences and their structures, batch by batch; see :func:`within_memory`.
+
+    One batch is encoded at a time, where :func:`fold_each` encodes one sequence at a time. The options are those of
+    :func:`fold`.
+    """
+
+    def compute(batch: list[int]) -> list[Structure]:
+        found = []
+        for i, rows in zip(batch, represent(model, [texts[i] for i in batch]), strict=True):
+            lone = len(texts[i]) == 1
+            p = np.zeros((1, 1), np.float32) if lone else _as_probabilities(head_outputs(model, [rows])[0])
+            found.append(refold(Structure(texts[i], [], "", p), model=model, **options))
+        return found
+
+    lengths = [len(text) for text in texts]
+    yield from within_memory(
+        batches_by_length(lengths, token_budget(model.config, model.device)), lengths, compute
+    )
 
 
 def pair_logits(model: Encoder, sequences: list[str]) -> list[Tensor]:
@@ -376,6 +520,8 @@ def predict(
     ------
     ValueError
         Names the sequence that is empty or has a letter outside the vocabulary; or the model has no such head.
+    MemoryError
+        As for :func:`embed`.
 
     Examples
     --------
@@ -390,22 +536,29 @@ def predict(
     records = [(name, ready_sequence(name, sequence)) for name, sequence in read_sequences(sequences)]
     for record in records:
         notice(*record)
-    model = ready_model(model)
-    if not isinstance(model.head, ClassificationHead | RibosomeLoadHead):
-        kind = "no task head" if model.head is None else f"a {type(model.head).__name__} (use rk.fold)"
-        raise ValueError(
-            f"{model.name} cannot predict: it has {kind}; expected a classification or regression head"
-        )
+    model = predicting_model(model)
     found: list[Any] = [None] * len(records)
-    texts = [middle(text, model.window) for _, text in records]
-    with progress_bar(len(texts), "predict", shown=progress) as bar:
-        for batch in batches_for(model, [len(text) for text in texts]):
-            outputs = head_outputs(model, represent(model, [texts[i] for i in batch])).float().cpu()
+    with progress_bar(len(records), "predict", shown=progress) as bar:
+        for batch, outputs in predictions(model, [text for _, text in records]):
+            if outputs is None:
+                raise MemoryError(too_large(*records[batch[0]], model))
             for i, output in zip(batch, outputs, strict=True):
-                found[i] = output.numpy()
+                found[i] = output
             bar.update(len(batch))
     names = [name for name, _ in records]
     return pd.DataFrame({"name": names, **as_columns(model, np.array(found, dtype=np.float64))})
+
+
+@torch.inference_mode()
+def predictions(model: Encoder, texts: list[str]) -> Iterator[tuple[list[int], NDArray[np.float32] | None]]:
+    """Yield indices of clean sequences and what the head gives for them, batch by batch; see :func:`within_memory`."""
+    texts = [middle(text, model.window) for text in texts]
+
+    def compute(batch: list[int]) -> NDArray[np.float32]:
+        return head_outputs(model, represent(model, [texts[i] for i in batch])).float().cpu().numpy()
+
+    lengths = [len(text) for text in texts]
+    yield from within_memory(batches_for(model, lengths), lengths, compute)
 
 
 def middle(sequence: str, window: int | None) -> str:
@@ -422,11 +575,12 @@ def middle(sequence: str, window: int | None) -> str:
 
 def batches_for(model: Encoder, lengths: list[int]) -> Iterator[list[int]]:
     """Yield batches in which no sequence changes what another one gets: a regression head sees the padding."""
+    budget = token_budget(model.config, model.device)
     if not isinstance(model.head, RibosomeLoadHead):
-        yield from batches_by_length(lengths)
+        yield from batches_by_length(lengths, budget)
         return
     fits = [i for i, length in enumerate(lengths) if length + 2 <= (model.pad_to or 0)]
-    for batch in batches_by_length([lengths[i] for i in fits]):
+    for batch in batches_by_length([lengths[i] for i in fits], budget):
         yield [fits[i] for i in batch]
     yield from ([i] for i, length in enumerate(lengths) if length + 2 > (model.pad_to or 0))
 

@@ -167,3 +167,12 @@ def test_predict_names_the_family_by_default():
     table = rk.predict(ask)
     wanted = [names[name.split("/")[0]] for name in table["name"]]
     assert (table["label"] == wanted).mean() > 0.9 and len(table) > 15
+
+
+def test_a_model_runs_without_inference_mode_after_it_embedded():
+    """Buffers that are used again were made in inference mode, where no_grad cannot write to them."""
+    model = rk.load("pico", device="cpu")
+    [rows] = rk.embed("ACGUACGU", model=model)
+    with torch.no_grad():
+        representation = model(rk.tokenize("ACGUACGU")).representation
+    np.testing.assert_allclose(representation[0, 1:-1], rows, atol=1e-5)
