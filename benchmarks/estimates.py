@@ -34,6 +34,7 @@ CASES = [  # task, model, number, shortest, longest
     ("embed", "nano", 1, 3000, 3000),
     ("embed", "micro", 20, 30, 500),
     ("fold", "pico-ss", 60, 40, 120),
+    ("fold", "pico-ss", 1, 300, 300),
     ("fold", "pico-ss", 1, 700, 700),
     ("fold", "pico-ss", 1, 1500, 1500),
     ("predict", "pico-ncrna-0", 200, 30, 500),

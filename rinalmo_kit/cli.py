@@ -630,11 +630,11 @@ def _fold(options: argparse.Namespace) -> int:
                     min_loop=options.min_loop,
                     canonical_only=not options.non_canonical,
                 )
-            except ValueError as error:
+                writer.write(structure)
+            except (ValueError, MemoryError) as error:
                 refused += 1
                 tqdm.write(f"rinalmo-kit: refused: {error}", file=sys.stderr)
             else:
-                writer.write(structure)
                 done += 1
     if not done and not refused:
         raise ValueError(f"{options.input} holds no FASTA record")

@@ -38,22 +38,20 @@ CHANNELS = 64  # of the structure head
 HEAD_MAPS = 1
 """Maps of L × L × 64 numbers that the structure head has at its peak."""
 HEAD_MATRICES = 4  # L × L: logits and probabilities, and what they are made from; always float32
-HEAD_STRIPS = 50 * MB  # rows of a map that are worked on at a time, at most
+HEAD_STRIPS = 10 * MB  # rows of a map that are worked on at a time, at most
+FOLDING = 25 * MB  # kernels that the convolutions are compiled to, one for each shape
 REUSE = 1.5  # bytes the allocator holds for a byte in use: batches differ in size
 FIRST_CALL = 11 * MB  # torch's kernels and threads
 LOADING = 70 * MB  # modules that the first load of a model by its name imports
 
 # Time on a CPU, in operations of the matrix product (or convolution) that is measured on the spot. From the times of
-# embed with pico, nano and micro at 10 to 3000 nt, and of fold at 50 to 700 nt, on two cores that give 360 GFLOP/s.
+# embed with pico, nano and micro at 10 to 3000 nt, and of fold at 40 to 1500 nt, on two cores that give 360 GFLOP/s;
+# set by hand, so that benchmarks/estimates.py is within a quarter: it is no independent check on that machine.
 LINEAR = 1.2  # for an operation of the linear maps
 NUMBER = 2100.0  # for each number of the (tokens, dim) matrix in each block: norms, rotations, SwiGLU
 ATTENTION = 1.0  # for an operation of attention
 SCORE = 105.0  # for each score of attention: softmax
-HEAD = (
-    (100, 1.7),
-    (200, 2.3),
-    (400, 3.5),
-)  # length, for an operation of the structure head: maps leave the cache
+HEAD = 2.0  # for an operation of the structure head
 PER_BATCH = 2e-4  # seconds for each block and batch
 PER_LENGTH = 8e-5  # seconds for each block and length in a batch: attention takes one length at a time
 PER_SEQUENCE = 4e-5  # seconds: reading, tokens, result
@@ -206,7 +204,7 @@ def estimate(
         batches = list(batches_by_length(nucleotides.tolist(), token_budget(config, device)))
     largest = max(int(tokens[batch].sum()) for batch in batches)
     width = 10 * config.dim + 2 * config.ffn_hidden  # qkv, q, k, mixed and its copy, three of x; a, gate
-    buffers = REUSE * largest * width * dtype.itemsize
+    buffers = (REUSE if len(batches) > 1 else 1.0) * largest * width * dtype.itemsize
     if task == "embed":
         results = 4.0 * config.dim * (count if pool else int(nucleotides.sum()))
     else:
@@ -215,6 +213,7 @@ def estimate(
     if known.loaded is None:
         weights = float(dtype.itemsize) * parameters(config)
     other = FIRST_CALL + (LOADING if known.loaded is None else 0.0) if device.type == "cpu" else 0.0
+    other += FOLDING if task == "fold" and device.type == "cpu" else 0.0
     available, notes = available_memory(device), []
     head = _head_bytes(int(nucleotides.max()), 4) if task == "fold" else 0.0
     if above:
@@ -295,8 +294,7 @@ def _seconds(
     seconds += PER_SEQUENCE * len(tokens)
     if head:
         rate = _convolution_rate(dtype, torch.get_num_threads())
-        factors = np.interp(tokens, *zip(*HEAD, strict=True))
-        seconds += head_flops(np.sqrt(factors) * (tokens - 2)) / rate + PER_FOLD * len(tokens)
+        seconds += HEAD * head_flops(tokens - 2) / rate + PER_FOLD * len(tokens)
     return seconds, ()
 
 

@@ -348,9 +348,13 @@ def fold_each(
     for name, sequence in records:
         sequence = ready_sequence(name, sequence)
         notice(name, sequence, gaps=True)
-        yield refold(
-            Structure(sequence, [], name, pair_probabilities(sequence, model=model)), model=model, **options
-        )
+        try:
+            probabilities = pair_probabilities(sequence, model=model)
+        except (MemoryError, RuntimeError) as error:
+            if not _is_memory_error(error):
+                raise
+            raise MemoryError(too_large(name, sequence, model)) from error
+        yield refold(Structure(sequence, [], name, probabilities), model=model, **options)
 
 
 def refold(

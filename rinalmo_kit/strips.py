@@ -82,7 +82,7 @@ def logits(head: StructureHead, rows: Tensor, columns: Tensor, offset: Tensor) -
         [block.conv_net[key].weight.to(dtype) for key in ("0", "3", "6")] for block in head.resnet.blocks
     ]
     taps = head.conv_out.weight[0].flatten(1).to(dtype).T  # (9, C)
-    result = convolved_constant(offset, head.conv_out, length)
+    result = exact(convolved_constant(offset, head.conv_out, length))
     size = length**2 * channels
     store = dtype
     if dtype == torch.float32 and 4 * size > SHARE * available_memory(device):

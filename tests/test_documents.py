@@ -80,7 +80,8 @@ def test_scores_on_families_that_were_not_trained_on_are_the_measured_ones():
 
 def test_speed_ratios_are_the_measured_ones():
     measured = rows(ROOT / "data/measured/benchmarks.csv")
-    ratios = {f"{float(r['ratio']):.{0 if float(r['ratio']) >= 100 else 1}f}" for r in measured}
+    values = [float(row["ratio"]) for row in measured]
+    ratios = {f"{value:.{0 if value >= 100 else 1 if value >= 2 else 2}f}" for value in values}
     shown = table("README.md", "benchmark")
     assert shown
     for name, cells in shown.items():

@@ -176,3 +176,12 @@ def test_a_model_runs_without_inference_mode_after_it_embedded():
     with torch.no_grad():
         representation = model(rk.tokenize("ACGUACGU")).representation
     np.testing.assert_allclose(representation[0, 1:-1], rows, atol=1e-5)
+
+
+def test_an_rna_that_memory_does_not_suffice_for_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    monkeypatch.setattr(inference, "pair_probabilities", full)
+    with pytest.raises(MemoryError, match="'long' has 4 nucleotides, too many for the memory of cpu"):
+        list(fold_each([("long", "ACGU")]))

@@ -44,6 +44,15 @@ def test_a_map_that_memory_does_not_hold_is_stored_in_half_precision(
     assert (found - exact).abs().max() < 5e-3 * exact.std()
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_head_in_half_precision(head: StructureHead, dtype: torch.dtype) -> None:
+    representation = torch.randn(50, 24)
+    with torch.inference_mode():
+        exact = head(representation)
+        found = head.to(dtype)(representation.to(dtype))
+    assert (found - exact).abs().mean() < 0.02 * exact.std()
+
+
 def test_double_precision_is_kept(head: StructureHead) -> None:
     head, representation = head.double(), torch.randn(40, 24, dtype=torch.float64)
     whole = head(representation).detach()
