@@ -42,6 +42,7 @@ HEAD_STRIPS = 10 * MB  # rows of a map that are worked on at a time, at most
 FOLDING = 25 * MB  # kernels that the convolutions are compiled to, one for each shape
 REUSE = 1.5  # bytes the allocator holds for a byte in use: batches differ in size
 FIRST_CALL = 11 * MB  # torch's kernels and threads
+TABLES = 60 * MB  # pandas, which the result of predict needs
 LOADING = 70 * MB  # modules that the first load of a model by its name imports
 
 # Time on a CPU, in operations of the matrix product (or convolution) that is measured on the spot. From the times of
@@ -213,7 +214,7 @@ def estimate(
     if known.loaded is None:
         weights = float(dtype.itemsize) * parameters(config)
     other = FIRST_CALL + (LOADING if known.loaded is None else 0.0) if device.type == "cpu" else 0.0
-    other += FOLDING if task == "fold" and device.type == "cpu" else 0.0
+    other += {"fold": FOLDING, "predict": TABLES}.get(task, 0.0) if device.type == "cpu" else 0.0
     available, notes = available_memory(device), []
     head = _head_bytes(int(nucleotides.max()), 4) if task == "fold" else 0.0
     if above:
