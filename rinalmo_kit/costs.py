@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import ArrayLike
 
-__all__ = ["GPUS", "activation_bytes", "parameters", "peak_flops", "training_flops"]
+__all__ = ["GPUS", "activation_bytes", "forward_flops", "parameters", "peak_flops", "training_flops"]
 
 GB = 1e9
 
@@ -67,6 +67,22 @@ def parameters(config: Config) -> int:
     return v * d + config.blocks * block + 2 * d + d * d + d + 2 * d + v * d + v
 
 
+def forward_flops(config: Config, lengths: ArrayLike) -> tuple[float, float]:
+    """Count the operations of the encoder's forward pass: those of the linear maps, and those of attention.
+
+    Parameters and formulas are those of :func:`training_flops`.
+
+    Examples
+    --------
+    >>> forward_flops(Config(64, 1, heads=4), [10])
+    (980480.0, 25600.0)
+    """
+    d, h = config.dim, config.ffn_hidden
+    lengths = np.asarray(lengths, dtype=np.float64)
+    linear = float(lengths.sum()) * config.blocks * 2 * (4 * d * d + 3 * d * h)
+    return linear, config.blocks * 4 * d * float((lengths**2).sum())
+
+
 def training_flops(config: Config, lengths: ArrayLike, *, frozen: bool = False) -> tuple[float, float]:
     """Count the floating-point operations of a training step: forward, and twice that backward.
 
@@ -94,11 +110,8 @@ def training_flops(config: Config, lengths: ArrayLike, *, frozen: bool = False) 
     >>> round(total / (6 * parameters(Config.giga()) * 102400), 2), round(attention / total, 2)
     (1.13, 0.12)
     """
-    d, h = config.dim, config.ffn_hidden
-    lengths = np.asarray(lengths, dtype=np.float64)
-    tokens = float(lengths.sum())
-    linear = tokens * config.blocks * 2 * (4 * d * d + 3 * d * h)
-    attention = config.blocks * 4 * d * float((lengths**2).sum())
+    d, tokens = config.dim, float(np.sum(lengths))
+    linear, attention = forward_flops(config, lengths)
     head = PAPER.chosen * tokens * 2 * (d * d + len(VOCABULARY) * d)
     passes = 1 if frozen else 3
     return passes * (linear + attention) + 3 * head, passes * attention

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from safetensors import safe_open
 
-from .costs import parameters, peak_flops
+from .costs import forward_flops, parameters, peak_flops
 from .heads import StructureHead
 from .hub import EMBEDDED, OFFICIAL, WEIGHTS
 from .inference import TRAINED_LENGTH, batches_by_length, ready_model, token_budget
@@ -247,10 +247,7 @@ def encoder_flops(config: Config, tokens: ArrayLike) -> float:
     >>> f"{encoder_flops(Config.giga(), [1024]):.3g}"
     '1.51e+12'
     """
-    tokens = np.asarray(tokens, dtype=float)
-    d, h = config.dim, config.ffn_hidden
-    linear = float(tokens.sum()) * 2 * (4 * d * d + 3 * d * h)
-    return config.blocks * (linear + 4 * d * float((tokens**2).sum()))
+    return sum(forward_flops(config, tokens))
 
 
 def head_flops(lengths: ArrayLike) -> float:
@@ -277,18 +274,17 @@ def _seconds(
     device: torch.device, dtype: torch.dtype, *, head: bool,
 ) -> tuple[float, tuple[str, ...]]:  # fmt: skip
     """Time of a job, and what is to be said of it."""
-    encoder = encoder_flops(config, tokens)
+    linear, attention = forward_flops(config, tokens)
     if device.type != "cpu":
         peak = peak_flops(device, half=dtype != torch.float32) if torch.cuda.is_available() else None
         if peak is None:
             return float("nan"), (f"the time on {device} is not known: nothing was measured there",)
         note = f"time not measured: {GPU_SHARE:.0%} of the peak of {device} is assumed"
-        work = encoder + head * head_flops(tokens - 2)
+        work = linear + attention + head * head_flops(tokens - 2)
         return work / (GPU_SHARE * peak) + PER_FOLD * len(batches), (note,)
     product = _product_rate(config.dim, dtype, torch.get_num_threads())
     squares = float((tokens.astype(float) ** 2).sum())
-    attention = config.blocks * 4 * config.dim * squares
-    work = LINEAR * (encoder - attention) + NUMBER * config.blocks * config.dim * float(tokens.sum())
+    work = LINEAR * linear + NUMBER * config.blocks * config.dim * float(tokens.sum())
     work += ATTENTION * attention + SCORE * config.blocks * config.heads * squares
     lengths = sum(len(set(tokens[batch].tolist())) for batch in batches)
     seconds = work / product + config.blocks * (PER_BATCH * len(batches) + PER_LENGTH * lengths)
