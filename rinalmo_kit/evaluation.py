@@ -43,7 +43,7 @@ STRUCTURE_COLUMNS = (*StructureScores._fields, "f1_strict")
 KEYS = ["model", "recipe", "group", "fold", "metric"]
 """What tells the lines of a file of scores apart."""
 
-NUMBERS = dict.fromkeys(("value", "low", "high", "n"), ["", "nan"])
+NUMBERS = {column: ["", "nan"] for column in ("value", "low", "high", "n")}
 """Columns of a file of scores that are numbers, and what stands for none."""
 
 

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from .files import cache_folder, fetch, sha256_of, whole_file
+from .files import cache_folder, fetch, sha256_of, user_path, whole_file
 from .heads import ClassificationHead, RibosomeLoadHead, StructureHead
 from .model import Config, Encoder, RiNALMo
 from .tables import FAMILIES
@@ -121,7 +121,7 @@ def load(
     elif name in OFFICIAL:
         path = official_file(name)
     elif os.sep in name or Path(name).suffix or isinstance(name_or_path, os.PathLike):
-        path = Path(name).expanduser()
+        path = user_path(name)
     else:
         raise ValueError(
             f"unknown model {name!r}; embedded: {', '.join(EMBEDDED)}; official: {', '.join(OFFICIAL)}; "
@@ -151,7 +151,7 @@ def save(model: Encoder, path: str | os.PathLike, *, dtype: torch.dtype | None =
     dtype : torch.dtype, optional
         Store in this precision, such as ``torch.float16`` for half the size.
     """
-    path = Path(path)
+    path = user_path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"{path}: a model is saved as .safetensors")
     prefix = "" if model.head is None else "lm."
