@@ -51,11 +51,17 @@ def _run(options: argparse.Namespace) -> int:
 def _job(options: argparse.Namespace, **more: object) -> int:
     """Run a job into a folder of Parquet tables, and say what is in it."""
     from .jobs import RECORDS, run, started_alone
+    from .outputs import STRUCTURES
 
     if options.output is None or options.input == "-":
         raise ValueError(
             "tables in Parquet need a file for INPUT and a folder for --output, to go on after a stop"
         )
+    output = user_path(options.output)
+    if (holds := STRUCTURES.get(output.suffix.lower(), "parquet")) != "parquet" and not output.is_dir():
+        raise ValueError(f"{output}: a file with this ending holds {holds}, not parquet; name a folder")
+    if output.exists() and not output.is_dir():
+        raise NotADirectoryError(f"{output} is a file: expected a folder")
     report = run(
         options.command,
         options.input,
