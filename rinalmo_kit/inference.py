@@ -18,7 +18,7 @@ from .confidence import expected_f1, read_off
 from .heads import ClassificationHead, RibosomeLoadHead, StructureHead
 from .hub import load
 from .model import Encoder
-from .records import is_single
+from .sequences import is_single
 from .structure import Structure, as_pairs, greedy_pairs
 from .tokens import Sequences, clean, is_path, read_sequences, tokenize
 

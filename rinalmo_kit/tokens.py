@@ -12,7 +12,7 @@ import re
 import numpy as np
 import torch
 
-from .records import Sequences, is_path, read_fasta, read_sequences
+from .sequences import Sequences, is_path, read_fasta, read_sequences
 from .text_files import open_text
 
 __all__ = [
