@@ -360,11 +360,10 @@ def _plan(options: argparse.Namespace) -> int:
 
 def _estimate(options: argparse.Namespace) -> int:
     from .estimates import estimate
-    from .records import open_input
+    from .records import source_of
 
     more = {"task": options.task, "pool": options.pool, "device": options.device}
-    with open_input(options.input) as source:
-        print(estimate(source, model=options.model, **more))
+    print(estimate(source_of(options.input), model=options.model, **more))
     return 0
 
 
