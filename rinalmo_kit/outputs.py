@@ -129,6 +129,8 @@ class Output(NamedTuple):
         inputs = ["/dev/stdin" if one == "-" else one for one in inputs]
         if self.content == "parquet" and importlib.util.find_spec("pyarrow") is None:
             raise ImportError("tables in Parquet need pyarrow: pip install 'rinalmo-kit[notebooks]'")
+        if self.path is None and sys.stdout is None:
+            raise ValueError("standard output is closed: name an --output")
         if self.path is None:
             check_output(Path("/dev/stdout"), inputs=inputs if Path("/dev/stdout").exists() else ())
         elif self.folder:
