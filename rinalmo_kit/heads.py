@@ -191,6 +191,9 @@ def _convolve(x: Tensor, weight: Tensor) -> Tensor:
     side = math.isqrt(len(x))
     x = x.view(1, side, side, -1).permute(0, 3, 1, 2)
     convolve = _CPUConvolution.apply if x.device.type == "cpu" and torch.is_grad_enabled() else _convolution
+    if torch.is_autocast_enabled(x.device.type):  # what a Function saves is not cast by autocast
+        half = torch.get_autocast_dtype(x.device.type)
+        x, weight = x.to(half), weight.to(half)
     return convolve(x, weight).permute(0, 2, 3, 1).reshape(side * side, -1)
 
 
