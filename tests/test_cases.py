@@ -1,4 +1,4 @@
-"""Files of other programs and of hurried people that once failed, from ``shared/cases``: each with its right behaviour."""
+"""Files of other programs and of hurried people that once failed, from ``shared/cases``, and what is right."""
 
 from __future__ import annotations
 
