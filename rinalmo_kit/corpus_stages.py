@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import mmap
 import re
 import shutil
 import subprocess
 import tempfile
-import zlib
 from array import array
 from collections import Counter, deque
 from collections.abc import Hashable, Iterable, Iterator
@@ -23,6 +21,7 @@ import numpy as np
 from .corpus_file import FILE, key, require_lmdb
 from .files import whole_file
 from .inference import progress_bar
+from .text_files import TextFileError
 from .tokens import clean, open_text, read_fasta
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def read_places(path: Path) -> Iterator[tuple[Place, str, str]]:
             for name, text in read_fasta(lines(stream)):  # type: ignore[arg-type] - lines are all it needs
                 yield (str(path), headers.popleft()), name, text
                 found += 1
-    except (EOFError, UnicodeDecodeError, zlib.error, gzip.BadGzipFile) as error:
+    except TextFileError as error:
         raise ValueError(f"{path} is broken after line {number}: {error}") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None

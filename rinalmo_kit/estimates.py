@@ -7,9 +7,10 @@ import json
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from numbers import Number
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -345,11 +346,12 @@ def _facts(model: Encoder | str | os.PathLike) -> _Facts:
 def _lengths(source: Any) -> NDArray[np.int64]:
     """Lengths in nucleotides, of sequences as they come or as they are given."""
     is_file = isinstance(source, str) and is_path(source) and Path(source).exists()
-    if is_file or isinstance(source, os.PathLike | io.TextIOBase):
+    if is_file or isinstance(source, os.PathLike | io.IOBase):
         return _checked(read_fasta(source))
-    if not isinstance(source, str | dict):
-        source = list(source)
-        if source and not isinstance(source[0], str):
+    if not isinstance(source, str | Mapping) and isinstance(source, Iterable):
+        source = list(source) if isinstance(source, Iterator) else source
+        first = next(iter(source), "")
+        if isinstance(first, Number) or hasattr(first, "ndim"):
             lengths = np.asarray(source)
             if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or (lengths < 1).any():
                 raise ValueError(

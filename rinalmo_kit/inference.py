@@ -18,6 +18,7 @@ from .confidence import expected_f1, read_off
 from .heads import ClassificationHead, RibosomeLoadHead, StructureHead
 from .hub import load
 from .model import Encoder
+from .sequences import is_single
 from .structure import Structure, as_pairs, greedy_pairs
 from .tokens import Sequences, clean, is_path, read_sequences, tokenize
 
@@ -308,7 +309,8 @@ def fold(
     Returns
     -------
     Structure
-        If one sequence was given as a string; it may be FASTA text with one record.
+        If one sequence was given: as a string, which may be FASTA text with one record, or as one object
+        such as a ``SeqRecord``.
     list of Structure
         For everything else, in the order of the input.
 
@@ -323,6 +325,7 @@ def fold(
     >>> fold("GGGGCUAUAGCUCAGUUGGGAGAGCGCCUGCUUUGCACGCAGGAGGUCUGCGGUUCGAUCCCGCAUAGCUCCACCA")
     <Structure 'sequence': 76 nt, 21 pairs>
     """
+    single = is_single(sequences)
     records = [(name, ready_sequence(name, sequence)) for name, sequence in read_sequences(sequences)]
     options = {"threshold": threshold, "canonical_only": canonical_only, "min_loop": min_loop}
     with progress_bar(len(records), "fold", shown=progress) as bar:
@@ -330,8 +333,7 @@ def fold(
         for structure in fold_each(records, model=model, **options):
             folded.append(structure)
             bar.update()
-    single = isinstance(sequences, str) and not is_path(sequences) and len(folded) == 1
-    return folded[0] if single else folded
+    return folded[0] if single and len(folded) == 1 else folded
 
 
 def fold_each(

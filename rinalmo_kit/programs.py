@@ -175,6 +175,7 @@ def _onto_target(printed: str, alignment: str, sequence: str, name: str) -> Stru
     row = "".join(re.findall(r"^target\s+(\S+)", alignment, flags=re.MULTILINE))
     if row.replace("-", "").replace("T", "U") != sequence:
         raise ValueError(f"the alignment does not hold {name!r}: {row[:60]!r} …")
+    printed = "\n".join(filter(str.strip, printed.splitlines()))
     blocks = re.findall(r"^(?:alifold|target structure)?\s*([.()\[\]{}<>]+)", printed, flags=re.MULTILINE)
     consensus = next((b for b in reversed(blocks) if len(b) == len(row)), "".join(blocks))
     if len(consensus) != len(row):

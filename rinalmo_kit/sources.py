@@ -83,7 +83,7 @@ def _structures(
             seen[key] = place
             if unknown and path.suffix == ".bpseq":
                 text = path.read_text(encoding="utf-8-sig")
-                path.write_text(re.sub(r"(?m)^(\s*\d+\s+)[Xx](?=\s)", r"\1N", text), encoding="utf-8")
+                path.write_text(re.sub(r"(?m)^([ \t]*\d+[ \t]+)[Xx](?=\s)", r"\1N", text), encoding="utf-8")
             [structure] = read_structures(path)[:1]
             texts = {"sequence": structure.sequence, "dot_bracket": structure.dot_bracket}
             rows.append({"where": f"{source}: {place}", "id": path.stem, **texts, **about(place)})

@@ -194,7 +194,7 @@ def test_missing_lmdb(fasta, tmp_path, monkeypatch):
         (b"ACGU\n>a\nACGU\n", r"in.fasta.*line 1: expected a FASTA header"),
         (b"\n\n", "holds no FASTA record"),
         (b">a\nACG\n", "1 are shorter than 16"),
-        (b">a\nACGU\n>\xff\xfe\nACGU\n", "broken after line"),
+        (b">a\nACGU\n>b\nAC\xff\xfeGU\n", r"broken after line 4: .*line 4, byte 3: 0xFF is not UTF-8"),
     ],
 )
 def test_bad_input(content, message, tmp_path):

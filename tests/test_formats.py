@@ -354,8 +354,16 @@ def test_folders(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"folder\.ct: no file with one of the endings \.dbn, "):
         read_structures(tmp_path / "folder.ct")
     (tmp_path / "b" / "bad.ct").write_text("2 x\n")
-    with pytest.raises(ValueError, match=r"bad\.ct, line 1, record 'x': expected 2 rows, found 0"):
-        read_structures(tmp_path)
+    wanted = r"left out: .*bad\.ct, line 1, record 'x': expected 2 rows, found 0"
+    with pytest.warns(UserWarning, match=wanted) as notices:
+        assert [s.name for s in read_structures(tmp_path)] == expected
+    assert len(notices) == 1
+    for name in ("bad", "worse"):
+        write(tmp_path / "folder.ct", f"{name}.ct", "2 x\n")
+    with pytest.raises(
+        ValueError, match=r"folder\.ct: none of 2 files can be read; the first: .*bad\.ct, line 1"
+    ):
+        read_structures(tmp_path / "folder.ct")
 
 
 # --- what is refused
@@ -378,7 +386,8 @@ DBN_ERRORS = {
     ">a\nGAC\nGAC\n......": "line 3, record 'a': expected a structure of 3 symbols on one line, found 3: 'GAC'",
     ">a\nGAAAC\nGG\n.......": "line 3, record 'a': expected a structure of 5 symbols on one line, found 2: 'GG'",
     ">a\n(...)\nGAAAC\n": "line 2, record 'a': expected a sequence, found '(...)'",
-    ">a\nGAAAC\n(...)\n.....\n": "line 4, record 'x 2': expected a sequence, found '.....'",
+    ">a\nGAAAC\n(...)\n....\n": "line 4, record 'a': expected a structure of 5 symbols on one line, found 4: '....'",
+    "GAAAC\n(...)\n>b\n.....\n": "line 4, record 'b': expected a sequence, found '.....'",
     ">a\nGAAAC\n(...)\n\n>b\nGAAAC\n": f"line 6, record 'b': {UNFOLDED}",
     ">a\nGAAAC\n>b\nGAAAC\n(...)\n": f"line 2, record 'a': {UNFOLDED}",
     "GAAAC\n(...)\nGAAAC\n": f"line 3, record 'x 2': {UNFOLDED}",
@@ -471,11 +480,11 @@ def test_files_that_are_not_text(tmp_path: Path) -> None:
             read_structures(path)
     packed = gzip.compress(b"".join(b">%d\nGAAAC\n(...)\n" % k for k in range(500)))
     broken = packed[:200] + bytes(b ^ 0x55 for b in packed[200:220]) + packed[220:]
-    for content in (b"GAAAC\n(...)\n", packed[:-20], broken):
+    for content, how in ((packed[:-20], "cut off"), (broken, "damaged")):
         path = tmp_path / "x.dbn.gz"
         path.write_bytes(content)
         with pytest.raises(
-            ValueError, match=re.escape(f"{path}: not a UTF-8 text file, or a damaged .gz file")
+            ValueError, match=rf"{re.escape(str(path))}: the gzip file is {how}.*read to byte"
         ):
             read_structures(path)
     (tmp_path / "x.parquet").write_bytes(b"no table")
