@@ -27,6 +27,7 @@ from .metrics import (
 )
 from .model import Encoder
 from .recipes import RECIPES, Recipe, recipe_named
+from .rows import select
 from .splits import Example, Splits, fingerprint, own_recipe, own_table, splits_of
 from .structure import Structure
 
@@ -65,7 +66,8 @@ class Evaluation(NamedTuple):
         """``evaluation["f1"]`` is that score over all test rows; a number indexes the pair itself."""
         if not isinstance(key, str):
             return tuple.__getitem__(self, key)
-        table = self.scores.query("group == 'all' and fold == 'all' and metric == @key")
+        table = select(self.scores, "group == 'all' and fold == 'all'")
+        table = table[table["metric"] == key]
         if table.empty:
             raise KeyError(f"{key!r}: there are {', '.join(sorted(set(self.scores['metric'])))}")
         return float(table["value"].iloc[0])
@@ -224,7 +226,7 @@ def beside_published(
     """
     import pandas as pd
 
-    ours = compared.scores.query("group == 'all' and fold == 'all'")
+    ours = select(compared.scores, "group == 'all' and fold == 'all'")
     ours = ours[ours["metric"].isin(metrics)]
     wide = ours.pivot(index="method", columns="metric", values="value")
     wide["where"] = "measured here, n = " + ours.groupby("method")["n"].first().astype(int).astype(str)
