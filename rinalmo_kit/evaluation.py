@@ -30,6 +30,7 @@ from .recipes import RECIPES, Recipe, recipe_named
 from .rows import select
 from .splits import Example, Splits, fingerprint, own_recipe, own_table, splits_of
 from .structure import Structure
+from .unwrap import unwrapped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -288,7 +289,7 @@ def _one_a_fold(models: list[Any], number: int) -> list[Any]:
 def _name(model: Any) -> str:
     if isinstance(model, list | tuple):
         return _name(model[0])
-    return getattr(model, "name", str(model))
+    return str(model) if isinstance(model, str | os.PathLike) else unwrapped(model).name
 
 
 def _data_note(recipe: Recipe, limit: int | None) -> str:
