@@ -27,8 +27,10 @@ from .metrics import (
 )
 from .model import Encoder
 from .recipes import RECIPES, Recipe, recipe_named
+from .rows import select
 from .splits import Example, Splits, fingerprint, own_recipe, own_table, splits_of
 from .structure import Structure
+from .unwrap import unwrapped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +67,8 @@ class Evaluation(NamedTuple):
         """``evaluation["f1"]`` is that score over all test rows; a number indexes the pair itself."""
         if not isinstance(key, str):
             return tuple.__getitem__(self, key)
-        table = self.scores.query("group == 'all' and fold == 'all' and metric == @key")
+        table = select(self.scores, "group == 'all' and fold == 'all'")
+        table = table[table["metric"] == key]
         if table.empty:
             raise KeyError(f"{key!r}: there are {', '.join(sorted(set(self.scores['metric'])))}")
         return float(table["value"].iloc[0])
@@ -224,7 +227,7 @@ def beside_published(
     """
     import pandas as pd
 
-    ours = compared.scores.query("group == 'all' and fold == 'all'")
+    ours = select(compared.scores, "group == 'all' and fold == 'all'")
     ours = ours[ours["metric"].isin(metrics)]
     wide = ours.pivot(index="method", columns="metric", values="value")
     wide["where"] = "measured here, n = " + ours.groupby("method")["n"].first().astype(int).astype(str)
@@ -286,7 +289,7 @@ def _one_a_fold(models: list[Any], number: int) -> list[Any]:
 def _name(model: Any) -> str:
     if isinstance(model, list | tuple):
         return _name(model[0])
-    return getattr(model, "name", str(model))
+    return str(model) if isinstance(model, str | os.PathLike) else unwrapped(model).name
 
 
 def _data_note(recipe: Recipe, limit: int | None) -> str:

@@ -24,6 +24,7 @@ from .recipes import Recipe, Schedule, changed, recipe_named
 from .splits import Example, Splits, fingerprint, own_recipe, own_table, splits_of
 from .structure import Structure, greedy_pairs
 from .training import BatchPlan, Run, claim, fit, shuffled_batches
+from .unwrap import unwrapped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -404,7 +405,7 @@ def starting_model(model: Encoder | str | os.PathLike | Config) -> Encoder:
     """Return the model that training starts from."""
     if isinstance(model, Config):
         return RiNALMo(model)
-    return model if isinstance(model, Encoder) else hub.load(model, device="cpu")
+    return hub.load(model, device="cpu") if isinstance(model, str | os.PathLike) else unwrapped(model)
 
 
 def ready(model: Encoder, recipe: Recipe, splits: Splits) -> None:

@@ -21,6 +21,7 @@ from .model import Encoder
 from .sequences import is_single
 from .structure import Structure, as_pairs, greedy_pairs
 from .tokens import Sequences, clean, is_path, read_sequences, tokenize
+from .unwrap import unwrapped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,8 +45,9 @@ def _load_once(name: str) -> Encoder:
 
 
 def ready_model(model: Encoder | str | os.PathLike) -> Encoder:
-    """Return a model as it is, or load it by name or path; the last two loaded by name are kept."""
-    if isinstance(model, Encoder):
+    """Return a model as it is, unwrapped, or load it by name or path; the last two loaded by name are kept."""
+    if not isinstance(model, str | os.PathLike):
+        model = unwrapped(model)
         if model.training:
             raise ValueError(
                 "the model is in training mode, where dropout makes results random: call model.eval()"
@@ -399,6 +401,7 @@ def refold(
     """
     if structure.probabilities is None:
         raise ValueError(f"{structure.name!r} has no probabilities to decode: fold it first")
+    model = None if model is None else unwrapped(model)
     if threshold is None:
         threshold = 0.5 if model is None or model.threshold is None else model.threshold
     length = len(structure)

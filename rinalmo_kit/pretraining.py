@@ -26,6 +26,7 @@ from .model import Block, Config, RiNALMo
 from .recipes import PAPER, Schedule
 from .tokens import PAD, VOCABULARY
 from .training import Run, claim, fit
+from .unwrap import unwrapped
 
 __all__ = ["pretrain"]
 
@@ -283,8 +284,7 @@ def starting_model(model: Config | RiNALMo | str | os.PathLike | None) -> RiNALM
     """Return the model that training starts from, without a task head and what belongs to one."""
     if model is None or isinstance(model, Config):
         return RiNALMo(model or Config.pico())
-    if not isinstance(model, RiNALMo):
-        model = hub.load(model, device="cpu")
+    model = hub.load(model, device="cpu") if isinstance(model, str | os.PathLike) else unwrapped(model)
     if not isinstance(model, RiNALMo):
         raise ValueError(f"{model.name} is no RiNALMo: only ours are pretrained")
     model.head = model.threshold = model.scaler = model.labels = model.pad_to = model.window = None

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .recipes import Recipe, Schedule
+from .rows import part_of as part_of
+from .rows import select
 from .structure import Structure
 from .tokens import clean
 
@@ -83,7 +85,7 @@ def splits_of(
     Raises
     ------
     ValueError
-        For a fold that the recipe does not have, or a split without rows.
+        For a fold that the recipe does not have, a column that the table does not have, or a split without rows.
     """
     import pandas as pd
 
@@ -95,12 +97,13 @@ def splits_of(
         from .datasets import load_table
 
         table = load_table(recipe.dataset)
-    parts = [part_of(sequence) for sequence in table["sequence"]]
-    table = table.assign(length=table["sequence"].str.len(), part=parts)
     tables = {}
     for which in ("train", "validation", "test"):
         condition = getattr(recipe, which)
-        tables[which] = table.query(condition, local_dict={"fold": fold})
+        try:
+            tables[which] = select(table, condition, fold=fold)
+        except ValueError as error:
+            raise ValueError(f"{recipe.name}: {which}={condition!r}: {error}") from error
         if tables[which].empty and which in wanted:
             raise ValueError(f"{recipe.name}: the table has no {which} rows ({condition}, fold {fold})")
     labels = labels_of(recipe, tables) if recipe.task in ("binary", "multiclass") else None
@@ -124,11 +127,6 @@ def _some(table: pd.DataFrame, limit: int, label: str | None) -> pd.DataFrame:
     if label is not None:
         shuffled = shuffled.iloc[np.argsort(shuffled.groupby(label).cumcount(), kind="stable")]
     return shuffled.head(limit)
-
-
-def part_of(sequence: str) -> int:
-    """Return a number from 0 to 9 that depends on the sequence alone: equal sequences never part."""
-    return zlib.crc32(sequence.encode()) % 10
 
 
 def labels_of(recipe: Recipe, tables: Mapping[str, pd.DataFrame]) -> tuple[str, ...]:
