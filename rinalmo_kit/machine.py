@@ -83,8 +83,10 @@ def require_memory(needed: float, device: torch.device, what: str, *, available:
     if device.type != "cpu" or needed <= SMALL:
         return
     available = available_memory(device) if available is None else available
-    if needed <= available or (swap := _meminfo(Path("/"), "SwapFree")) is None:
+    if needed <= available:
         return
+    swap = _meminfo(Path("/"), "SwapFree")
+    swap = available if swap is None else swap  # elsewhere the other half of what is installed
     available += max(0.0, min(swap, min(_limits(Path("/"))) - available))
     if needed > available:
         raise MemoryError(
