@@ -15,7 +15,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .checkpoints import read_state
-from .files import cache_folder, fetch, sha256_of, user_path, whole_file
+from .contents import check_content
+from .download import fetch, note_of
+from .files import cache_folder, sha256_of, user_path, whole_file
 from .heads import ClassificationHead, RibosomeLoadHead, StructureHead
 from .metadata import check_heads, check_scaler, check_threshold, read_facts, read_json
 from .model import Config, Encoder, RiNALMo
@@ -413,24 +415,36 @@ def fitting(problems: Mapping[str, list[str]], source: str) -> None:
 def official_file(name: str) -> Path:
     """Path of an official file: from ``$RINALMO_KIT_DATA``, the cache, or downloaded into the cache.
 
-    The cache is ``$RINALMO_KIT_CACHE``, by default the user's cache folder.
+    The cache is ``$RINALMO_KIT_CACHE``, by default the user's cache folder. Of a file without a published SHA-256 a
+    warning says, when it is downloaded, what could not be verified.
     """
     filename, sha256 = OFFICIAL[name]
     if root := os.environ.get("RINALMO_KIT_DATA"):
-        for folder in (Path(root), Path(root) / "checkpoints"):
+        for folder in (user_path(root), user_path(root) / "checkpoints"):
             if (folder / filename).exists():
                 check_sha256(folder / filename, sha256)
                 return folder / filename
     path = cache_folder() / filename
-    if sha256 is None and not path.exists():
-        warnings.warn(f"no SHA-256 is published for {filename}: only its keys can be checked", stacklevel=3)
     otherwise = f"Without internet: put {filename} into the folder $RINALMO_KIT_DATA"
-    return fetch(f"{RECORD}/{filename}?download=1", path, sha256=sha256, otherwise=otherwise)
+    there = path.exists()
+    fetch(f"{RECORD}/{filename}?download=1", path, sha256=sha256, otherwise=otherwise)
+    if sha256 is None and not there:
+        warnings.warn(
+            f"no SHA-256 is published for {filename}: its length and structure fit, but that it is the official file "
+            f"was not verified. Later loads are compared with its own SHA-256, in {note_of(path)}",
+            stacklevel=3,
+        )
+    return path
 
 
 def check_sha256(path: Path, expected: str | None) -> None:
-    """Raise ValueError if the file is not the one that was published."""
+    """Raise ValueError if the file is not the one that was published, or cannot be, where no checksum is."""
     if expected is None:
-        return
-    if (found := sha256_of(path)) != expected:
+        check_content(path)
+        warnings.warn(
+            f"no SHA-256 is published for {path.name}: its structure fits, but that {path} is the official file was "
+            "not verified",
+            stacklevel=4,
+        )
+    elif (found := sha256_of(path)) != expected:
         raise ValueError(f"{path} is not the official file: its SHA-256 is {found}, expected {expected}")

@@ -19,6 +19,7 @@ from .heads import ClassificationHead, RibosomeLoadHead, StructureHead
 from .hub import load
 from .model import Encoder
 from .sequences import is_single
+from .strips import check_memory
 from .structure import Structure, as_pairs, greedy_pairs
 from .tokens import Sequences, clean, is_path, read_sequences, tokenize
 from .unwrap import unwrapped
@@ -357,7 +358,8 @@ def fold_each(
         except (MemoryError, RuntimeError) as error:
             if not _is_memory_error(error):
                 raise
-            raise MemoryError(too_large(name, sequence, model)) from error
+            told = f" ({error})" if isinstance(error, MemoryError) and str(error) else ""
+            raise MemoryError(too_large(name, sequence, model) + told) from error
         yield refold(Structure(sequence, [], name, probabilities), model=model, **options)
 
 
@@ -434,6 +436,7 @@ def pair_probabilities(
     sequence = ready_sequence("sequence", sequence)
     if len(sequence) == 1:
         return np.zeros((1, 1), dtype=np.float32)
+    check_memory(model.head, len(sequence))
     return _as_probabilities(pair_logits(model, [sequence])[0])
 
 
@@ -453,6 +456,7 @@ def structures(
     """
 
     def compute(batch: list[int]) -> list[Structure]:
+        check_memory(model.head, max(len(texts[i]) for i in batch))
         found = []
         for i, rows in zip(batch, represent(model, [texts[i] for i in batch]), strict=True):
             lone = len(texts[i]) == 1
