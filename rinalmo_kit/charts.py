@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import textwrap
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from matplotlib.textpath import TextPath
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Affine2D
 
+from .files import user_path
 from .metrics import task_scores
 from .style import (
     BLUE,
@@ -514,10 +514,10 @@ def training_log(folder: str | os.PathLike) -> pd.DataFrame:
 
     Examples
     --------
-    >>> import tempfile
+    >>> import pathlib, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     for version, rows in enumerate(("19,1.4\n39,1.3\n", "39,1.3\n59,1.2\n")):
-    ...         log = Path(folder, "log", f"version_{version}", "metrics.csv")
+    ...         log = pathlib.Path(folder, "log", f"version_{version}", "metrics.csv")
     ...         log.parent.mkdir(parents=True)
     ...         _ = log.write_text("step,train_loss\n" + rows)
     ...     training_log(folder)["train_loss"].to_dict()
@@ -525,7 +525,7 @@ def training_log(folder: str | os.PathLike) -> pd.DataFrame:
     """
     import pandas as pd
 
-    folder = Path(folder)
+    folder = user_path(folder)
     paths = sorted(folder.glob("log/version_*/metrics.csv"), key=lambda path: int(path.parent.name[8:]))
     paths = [path for path in paths if path.stat().st_size]  # a killed run may leave an empty one
     if not paths:

@@ -19,7 +19,7 @@ import numpy as np
 from . import corpus_stages as stages
 from .corpus_file import FILE, Corpus, CorpusDataset, ListCorpus, as_corpus, crop, held_out, require_lmdb
 from .evaluation import provenance
-from .files import whole_file
+from .files import output_lock, remove_left_over, user_path, whole_file
 from .splits import read_table
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def build_corpus(
     >>> build_corpus(["rnacentral.fasta.gz", "rfam.fasta"], "corpus")  # doctest: +SKIP
     Corpus(130,496 sequences in 50,359 clusters, 504 of them held out)
     """
-    paths = [Path(fastas)] if isinstance(fastas, str | os.PathLike) else [Path(p) for p in fastas]
+    paths = [user_path(p) for p in ([fastas] if isinstance(fastas, str | os.PathLike) else fastas)]
     check_options(min_length, max_length, holdout, min_identity, coverage)
     if families is not None and min_identity is not None:
         raise ValueError("families take the place of clustering: give min_identity=None with them")
@@ -122,7 +122,7 @@ def build_corpus(
         "holdout": holdout,
         "seed": seed,
     }
-    output, threads = Path(output), threads or available_threads()
+    output, threads = user_path(output), threads or available_threads()
     if not finished(output, job):
         tools = stages.tool("seqkit") | ({} if min_identity is None else stages.tool("mmseqs"))
         with room_for(output):
@@ -213,7 +213,7 @@ def build_corpus_from_table(
 
     source = "table" if isinstance(table, pd.DataFrame) else str(table)
     if not isinstance(table, pd.DataFrame):
-        table = read_table(Path(table))
+        table = read_table(user_path(table))
     if missing := {"id", "sequence"} - {*table}:
         raise ValueError(f"{source} has no column {' and '.join(sorted(missing))}; it has {', '.join(table)}")
     by_split = holdout is None and "split" in table
@@ -227,7 +227,7 @@ def build_corpus_from_table(
         "holdout": "split" if by_split else holdout,
         "seed": seed,
     }
-    output = Path(output)
+    output = user_path(output)
     if not finished(output, job):
         output.mkdir(parents=True, exist_ok=True)
         with room_for(output):
@@ -341,9 +341,12 @@ def _differences(old: dict[str, Any], new: dict[str, Any]) -> str:
 
 @contextmanager
 def room_for(output: Path) -> Iterator[None]:
-    """Say what to do about a full disk."""
+    """Hold the lock of a corpus, and say what to do about a full disk."""
     try:
-        yield
+        with output_lock(output):
+            for name in (FILE, "refused.tsv"):
+                remove_left_over(output / name)
+            yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
             raise OSError(

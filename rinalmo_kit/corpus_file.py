@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from .files import user_path
 from .splits import read_table
 from .tokens import _BYTE_TO_ID, CLS, EOS, clean, read_sequences, tokenize
 
@@ -131,7 +132,7 @@ class Corpus:
     """
 
     def __init__(self, path: str | os.PathLike) -> None:
-        path = Path(path).resolve()
+        path = user_path(path).resolve()
         self.path = path / FILE if path.is_dir() else path
         if not self.path.is_file():
             raise FileNotFoundError(
@@ -324,7 +325,7 @@ def as_corpus(source: Corpus | pd.DataFrame | str | os.PathLike | Any) -> Corpus
     if isinstance(source, Corpus):
         return source
     if isinstance(source, str | os.PathLike):
-        path = Path(source)
+        path = user_path(source)
         if path.is_dir() or path.suffix == Path(FILE).suffix:
             return Corpus(path)
         if path.suffix in (".parquet", ".csv", ".tsv"):

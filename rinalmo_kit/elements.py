@@ -49,7 +49,9 @@ def loop_elements(dot_bracket: str) -> NDArray[np.str_]:
     'ffsssshhhhsssst'
     """
     try:
-        with contextlib.redirect_stderr(io.StringIO()):  # NumPy says of forgi's extension that it is an old one
+        with contextlib.redirect_stderr(
+            io.StringIO()
+        ):  # NumPy says of forgi's extension that it is an old one
             from forgi.graph.bulge_graph import BulgeGraph
     except Exception as error:  # forgi's parts fail in ways of their own where one is too new for it
         raise ImportError(

@@ -22,7 +22,7 @@ from .confidence import calibrate, expected_f1, reliability
 from .corpus import Corpus, build_corpus
 from .datasets import load_table
 from .evaluation import evaluate, provenance
-from .files import whole_file
+from .files import user_path, whole_file
 from .finetuning import finetune
 from .hub import load, save
 from .inference import embed, fold
@@ -442,7 +442,7 @@ def reproduce(
     """
     if unknown := [name for name in only or () if name not in STEPS]:
         raise ValueError(f"no such step: {', '.join(unknown)}; there are {', '.join(STEPS)}")
-    output = Path(output)
+    output = user_path(output)
     output.mkdir(parents=True, exist_ok=True)
     job = Job(output, smoke=smoke, trainer=trainer)
     for name, step in STEPS.items():

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from numbers import Number
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -20,6 +19,7 @@ import torch.nn.functional as F
 from safetensors import safe_open
 
 from .costs import forward_flops, parameters, peak_flops
+from .files import user_path
 from .heads import StructureHead
 from .hub import EMBEDDED, OFFICIAL, WEIGHTS
 from .inference import TRAINED_LENGTH, batches_by_length, ready_model, token_budget
@@ -197,7 +197,7 @@ def estimate(
     if device is None:
         best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         device = best if known.loaded is None else known.loaded.device
-    device = torch.device(device)
+    device = _device(device)
     dtype = dtype or (torch.float32 if known.loaded is None else known.loaded.dtype)
     tokens, config = nucleotides + 2, known.config
     if task == "fold":
@@ -343,9 +343,22 @@ def _facts(model: Encoder | str | os.PathLike) -> _Facts:
     return _Facts(encoder.name, encoder.config, task, encoder.window, encoder)
 
 
+def _device(name: torch.device | str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    many = torch.cuda.device_count() if torch.cuda.is_available() else None
+    if device is None or device.type not in ("cpu", "cuda", "mps", "xpu"):
+        raise ValueError(f"device={str(name)!r}: expected cpu, cuda, cuda:1 or mps")
+    if device.type == "cuda" and many is not None and (device.index or 0) >= many:
+        raise ValueError(f"device={str(name)!r}: this machine has {many}, counted from cuda:0")
+    return device
+
+
 def _lengths(source: Any) -> NDArray[np.int64]:
     """Lengths in nucleotides, of sequences as they come or as they are given."""
-    is_file = isinstance(source, str) and is_path(source) and Path(source).exists()
+    is_file = isinstance(source, str) and is_path(source) and user_path(source).exists()
     if is_file or isinstance(source, os.PathLike | io.IOBase):
         return _checked(read_fasta(source))
     if not isinstance(source, str | Mapping) and isinstance(source, Iterable):

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from .baselines import BASELINES, simple, trivial
-from .files import whole_file
+from .files import check_output, is_stream, output_lock, remove_left_over, user_path, whole_file
 from .inference import fold_each, predict, progress_bar, ready_model
 from .metrics import (
     StructureScores,
@@ -44,6 +44,9 @@ LEARNED = ("trivial", "simple")
 STRUCTURE_COLUMNS = (*StructureScores._fields, "f1_strict")
 KEYS = ["model", "recipe", "group", "fold", "metric"]
 """What tells the lines of a file of scores apart."""
+
+NUMBERS = {column: ["", "nan"] for column in ("value", "low", "high", "n")}
+"""Columns of a file of scores that are numbers, and what stands for none."""
 
 
 class Evaluation(NamedTuple):
@@ -134,6 +137,16 @@ def evaluate(
     """
     import pandas as pd
 
+    if output is not None:
+        path = user_path(output)
+        check_output(path)
+        with output_lock(path):
+            scores_in(path)
+            options = {"task": task, "target": target, "fold": fold, "limit": limit, "draws": draws}
+            result = evaluate(model, on, **options, progress=progress)
+            remove_left_over(path)
+            add_lines(path, result.scores.assign(**provenance()))
+        return result
     models = _models(model)
     seen = {one.about.get("own data") for one in models if isinstance(one, Encoder)}
     recipe, table = _recipe_and_table(on, task, target, seen)
@@ -159,8 +172,6 @@ def evaluate(
     scores.insert(0, "model", _name(model))
     scores.insert(1, "recipe", recipe.name)
     scores["data"] = _data_note(recipe, limit)
-    if output is not None:
-        add_lines(Path(output), scores.assign(**provenance()))
     return Evaluation(samples, scores)
 
 
@@ -261,17 +272,17 @@ def _folds(recipe: Recipe, fold: int | None) -> list[int]:
 
 def _models(model: Any) -> list[Any]:
     """Return the models that were given, loaded; the names of baselines stay as they are."""
-    if isinstance(model, str | os.PathLike) and (Path(model) / "fold-0").is_dir():
+    if isinstance(model, str | os.PathLike) and (user_path(model) / "fold-0").is_dir():
         folders = sorted(
-            Path(model).glob("fold-*"), key=lambda folder: int(folder.name.removeprefix("fold-"))
+            user_path(model).glob("fold-*"), key=lambda folder: int(folder.name.removeprefix("fold-"))
         )
         model = [folder / "model.safetensors" for folder in folders]
     if isinstance(model, str) and model in (*LEARNED, *BASELINES):
         return [model]
-    if isinstance(model, str | os.PathLike) and Path(model).is_dir():
-        if not (Path(model) / "model.safetensors").exists():
+    if isinstance(model, str | os.PathLike) and user_path(model).is_dir():
+        if not (user_path(model) / "model.safetensors").exists():
             raise FileNotFoundError(f"{model} holds no model.safetensors: is its training finished?")
-        model = Path(model) / "model.safetensors"
+        model = user_path(model) / "model.safetensors"
     return [ready_model(one) for one in (model if isinstance(model, list | tuple) else [model])]
 
 
@@ -481,13 +492,35 @@ def provenance() -> dict[str, str]:
     return {"command": command, "commit": commit + changed, "date": datetime.date.today().isoformat()}
 
 
+def scores_in(path: Path) -> pd.DataFrame | None:
+    """Return the lines that a CSV of scores holds; None if there is no such file yet.
+
+    Raises
+    ------
+    ValueError
+        If it is another table.
+    """
+    import pandas as pd
+
+    if not path.is_file() or is_stream(path):
+        return None
+    try:
+        old = pd.read_csv(path, dtype=dict.fromkeys(KEYS, str), keep_default_na=False, na_values=NUMBERS)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no CSV of scores to add to ({error}): choose another output") from error
+    if missing := [column for column in (*KEYS, *NUMBERS) if column not in old]:
+        raise ValueError(
+            f"{path} is no CSV of scores to add to: it has no column {', '.join(missing)}; choose another output"
+        )
+    return old
+
+
 def add_lines(path: Path, lines: pd.DataFrame) -> None:
     """Add lines to a CSV of scores; older lines for the same model, recipe, group, fold and metric give way."""
     import pandas as pd
 
     lines = lines.astype({"fold": str})
-    if path.exists():
-        old = pd.read_csv(path, dtype={"fold": str})
+    if (old := scores_in(path)) is not None:
         given = set(lines[KEYS].itertuples(index=False, name=None))
         kept = [row not in given for row in old[KEYS].itertuples(index=False, name=None)]
         lines = pd.concat([old[kept], lines]) if any(kept) else lines

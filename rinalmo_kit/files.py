@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shlex
+import shutil
 import socket
 import sys
 import tempfile
@@ -14,10 +16,15 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 __all__ = [
     "cache_folder",
     "check_output",
+    "is_same",
+    "is_stream",
+    "left_over",
+    "open_stream",
     "output_lock",
     "remove_left_over",
     "sha256_of",
@@ -34,16 +41,46 @@ def user_path(path: str | os.PathLike) -> Path:
     >>> user_path("~/my.fasta") == Path.home() / "my.fasta"
     True
     """
-    return Path(path).expanduser()
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - leaves a file that is called ~name alone
+
+
+def is_stream(path: Path) -> bool:
+    """Tell whether a path is a device, a pipe or an open descriptor, which is written to as it is, not replaced.
+
+    Examples
+    --------
+    >>> is_stream(Path(os.devnull)), is_stream(Path(__file__))
+    (True, False)
+    """
+    place = os.path.abspath(path)  # noqa: PTH100 - /dev/stdout is a link to whatever it is at the moment
+    if place.startswith(("/dev/", "/proc/")) and not place.startswith("/dev/shm/"):
+        return path.exists()
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def open_stream(path: Path) -> BinaryIO:
+    """Open a device, a pipe or an open descriptor for writing; see :func:`is_stream`."""
+    standard = {"/dev/stdout": "1", "/dev/stderr": "2"}
+    place = os.path.abspath(path)  # noqa: PTH100
+    number = standard.get(place) or "".join(re.findall(r"^/(?:dev|proc/self)/fd/(\d+)$", place))
+    return os.fdopen(os.dup(int(number)), "wb") if number else path.open("ab")
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Give a temporary name beside `path` to write to, and rename it at the end; an error leaves nothing behind.
 
-    The content is on the disk before the rename, and the file has the permissions that the user's umask gives.
+    The content is on the disk before the rename, and the file has the permissions that the user's umask gives. A
+    device or a pipe gets the content when it is whole, and stays what it is.
     """
-    temporary = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex}.tmp")
+    if is_stream(path):
+        with tempfile.TemporaryDirectory() as folder:
+            temporary = Path(folder, path.name)
+            yield temporary
+            with temporary.open("rb") as source, open_stream(path) as target:
+                shutil.copyfileobj(source, target)
+        return
+    temporary = _temporary(path)
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -56,12 +93,43 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def remove_left_over(path: Path) -> None:
-    """Remove temporary files that a killed process left of writing `path`; call it under :func:`output_lock`."""
-    prefix = f".{path.name[:100]}."
-    for one in path.parent.iterdir() if path.parent.is_dir() else ():
-        if one.name.startswith(prefix) and one.name.endswith(".tmp"):
-            one.unlink(missing_ok=True)
+def _temporary(path: Path) -> Path:
+    return path.with_name(f"{_beginning(path.name)}.{uuid.uuid4().hex}.tmp")
+
+
+def _beginning(name: str) -> str:
+    """Return what the temporary names of a file begin with: its own name, cut if it is long, for 255 bytes in all."""
+    raw = os.fsencode(name)
+    if len(raw) > 200:
+        name = f"{raw[:180].decode(errors='ignore')}~{hashlib.sha256(raw).hexdigest()[:16]}"
+    return f".{name}"
+
+
+def left_over(folder: Path) -> dict[str, list[Path]]:
+    """Return the temporary files of :func:`whole_file` that lie in a folder, by the names they are for.
+
+    A long name is cut; look it up as :func:`remove_left_over` does.
+    """
+    found: dict[str, list[Path]] = {}
+    for one in folder.iterdir() if folder.is_dir() else ():
+        if match := re.fullmatch(r"(.*)\.[0-9a-f]{32}\.tmp", one.name, re.DOTALL):
+            found.setdefault(match[1], []).append(one)
+    return found
+
+
+def remove_left_over(path: Path, among: dict[str, list[Path]] | None = None) -> None:
+    """Remove temporary files that a killed process left of writing `path`; call it under :func:`output_lock`.
+
+    For many files of a folder, list it once: ``among=left_over(folder)``.
+    """
+    among = left_over(path.parent) if among is None else among
+    for one in among.get(_beginning(path.name), ()):
+        one.unlink(missing_ok=True)
+
+
+def is_same(one: Path, other: Path) -> bool:
+    """Tell whether two paths mean one file, by whatever name or link; it need not exist."""
+    return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
 
 
 def check_output(path: Path, *, inputs: Iterable[str | os.PathLike] = ()) -> None:
@@ -81,16 +149,16 @@ def check_output(path: Path, *, inputs: Iterable[str | os.PathLike] = ()) -> Non
     OSError
         If the file cannot be written there.
     """
-    for one in inputs:
-        if Path(one).exists() and path.exists() and path.samefile(one):
+    for one in map(user_path, inputs):
+        if one.exists() and not (is_stream(path) and is_stream(one)) and is_same(path, one):
             raise ValueError(f"{path} is the input {one}: choose another output")
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder: expected the name of a file")
-    if path.exists() and not path.is_file():  # /dev/null, a pipe: written to as it is
+    if is_stream(path):
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        trial = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex}.tmp")
+        trial = _temporary(path)
         trial.touch()
         trial.unlink()
     except OSError as error:
@@ -101,7 +169,8 @@ def check_output(path: Path, *, inputs: Iterable[str | os.PathLike] = ()) -> Non
 def output_lock(path: Path) -> Iterator[None]:
     """Hold the one lock of an output, file or folder, or say who holds it.
 
-    Locks lie in the user's cache folder, so none is left beside the output, and end with their process.
+    Locks lie in the user's cache folder, so none is left beside the output, and end with their process. A device or a
+    pipe has none.
 
     Raises
     ------
@@ -110,6 +179,9 @@ def output_lock(path: Path) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
+    if is_stream(path):
+        yield
+        return
     key = hashlib.sha256(os.fspath(path.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:32]
     try:
         folder = cache_folder() / "locks"

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from . import hub
+from .files import user_path
 from .heads import ClassificationHead, RibosomeLoadHead, StructureHead
 from .inference import as_columns, batches_by_length, head_outputs, middle, progress_bar, represent
 from .metrics import THRESHOLDS, task_scores, threshold_scores, tune_threshold
@@ -307,7 +308,7 @@ def finetune(
     """
     if mode not in ("full", "lora", "frozen"):
         raise ValueError(f"mode={mode!r}: expected 'full', 'lora' or 'frozen'")
-    output = Path(output)
+    output = user_path(output)
     given = splits is not None
     options = {"task": task, "target": target, "fold": fold, "limit": limit, "changes": changes}
     recipe, splits, own = prepare(recipe, splits, **options)

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 
 from . import inference
-from .files import sha256_of, whole_file
+from .files import sha256_of, user_path, whole_file
 from .hub import load
 from .model import Encoder
 from .structure import to_dot_bracket
@@ -138,7 +138,7 @@ def run(
     ['a', 'b', 'c']
     >>> folder.cleanup()
     """
-    path, output = Path(path).expanduser(), Path(output).expanduser()
+    path, output = user_path(path), user_path(output)
     if task not in MODELS:
         raise ValueError(f"task={task!r}: expected 'embed', 'fold' or 'predict'")
     if pool not in (None, "cls", "mean"):

@@ -8,12 +8,12 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from pathlib import Path
 from typing import Any
 
 import traitlets
 
 from .charts import training_log
+from .files import user_path
 from .live import LiveWidget, asset
 from .style import BLUE, GREEN, ORANGE
 from .training import PROGRESS, STOP
@@ -56,7 +56,7 @@ class TrainingMonitor(LiveWidget):
     message = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, folder: str | os.PathLike, *, every: float = 1.0) -> None:
-        self.folder, self.every = Path(folder), every
+        self.folder, self.every = user_path(folder), every
         super().__init__(title=self.folder.name)
         self._end, self._run, self._watching = threading.Event(), None, False
         self.on_msg(lambda _, content, __: self.stop() if content.get("do") == "stop" else None)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from .catalogue import CATALOGUE, Dataset, Original, count_rows
 from .datasets import cache_dir, find_table, is_made, load_table, standin
 from .download import fetch
-from .files import sha256_of, whole_file
+from .files import sha256_of, user_path, whole_file
 from .sources import PARSERS
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def get(name: str, *, source: Path | None = None) -> Path:
     if name not in PARSERS:
         addresses = "".join(f"\n  {file.url}  {file.note}" for file in entry.also)
         raise ValueError(f"{name}: there is nothing to make a table from here. {entry.note}{addresses}")
+    source = source and user_path(source)
     if source is None:
         source = cache_dir() / "originals" / name
         if by_hand := [file.name for file in entry.files if not (file.url or (source / file.name).exists())]:

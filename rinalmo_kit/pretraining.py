@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 from . import hub
 from .corpus_file import Corpus, as_corpus
 from .costs import peak_flops, training_flops
+from .files import user_path
 from .masking import Batch, batches_of
 from .model import Block, Config, RiNALMo
 from .recipes import PAPER, Schedule
@@ -247,7 +248,7 @@ def pretrain(
         raise ValueError(
             f"say how long to train: steps=… or epochs=… (the paper's cosine: {PAPER.steps:,} steps)"
         )
-    output, corpus = Path(output), as_corpus(corpus)
+    output, corpus = user_path(output), as_corpus(corpus)
     torch.manual_seed(seed)
     model = starting_model(model)
     facts = {

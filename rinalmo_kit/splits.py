@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .files import user_path
 from .recipes import Recipe, Schedule
 from .rows import part_of as part_of
 from .rows import select
@@ -253,6 +254,7 @@ def read_table(path: Path, *, task: str | None = None) -> pd.DataFrame | list[St
 
     from .formats import read_structures
 
+    path = user_path(path)
     if not path.exists():
         raise FileNotFoundError(f"no such file: {path}")
     name = path.name.removesuffix(".gz")
