@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from .checkpoints import read_state
 from .contents import check_content
 from .download import fetch, note_of
-from .files import cache_folder, fetch, sha256_of, user_path, whole_file
+from .files import cache_folder, sha256_of, user_path, whole_file
 from .heads import ClassificationHead, RibosomeLoadHead, StructureHead
 from .metadata import check_heads, check_scaler, check_threshold, read_facts, read_json
 from .model import Config, Encoder, RiNALMo

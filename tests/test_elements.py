@@ -20,7 +20,9 @@ def test_elements_of_known_structures(brackets, elements):
     assert "".join(loop_elements(brackets)) == elements
 
 
-@pytest.mark.parametrize("brackets", ["((((..[[[[..))))..]]]]", "(((...)))...(((...)))", "()", "(((((...)).)))"])
+@pytest.mark.parametrize(
+    "brackets", ["((((..[[[[..))))..]]]]", "(((...)))...(((...)))", "()", "(((((...)).)))"]
+)
 def test_stems_are_the_paired_nucleotides(brackets):
     found = loop_elements(brackets)
     paired = sorted(pairs_from_dot_bracket(brackets).ravel().tolist())
