@@ -51,11 +51,17 @@ def _run(options: argparse.Namespace) -> int:
 def _job(options: argparse.Namespace, **more: object) -> int:
     """Run a job into a folder of Parquet tables, and say what is in it."""
     from .jobs import RECORDS, run, started_alone
+    from .outputs import STRUCTURES
 
     if options.output is None or options.input == "-":
         raise ValueError(
             "tables in Parquet need a file for INPUT and a folder for --output, to go on after a stop"
         )
+    output = user_path(options.output)
+    if (holds := STRUCTURES.get(output.suffix.lower(), "parquet")) != "parquet" and not output.is_dir():
+        raise ValueError(f"{output}: a file with this ending holds {holds}, not parquet; name a folder")
+    if output.exists() and not output.is_dir():
+        raise NotADirectoryError(f"{output} is a file: expected a folder")
     report = run(
         options.command,
         options.input,
@@ -354,11 +360,10 @@ def _plan(options: argparse.Namespace) -> int:
 
 def _estimate(options: argparse.Namespace) -> int:
     from .estimates import estimate
-    from .records import open_input
+    from .records import source_of
 
     more = {"task": options.task, "pool": options.pool, "device": options.device}
-    with open_input(options.input) as source:
-        print(estimate(source, model=options.model, **more))
+    print(estimate(source_of(options.input), model=options.model, **more))
     return 0
 
 

@@ -17,7 +17,7 @@ from .structure import Structure
 from .structure_rows import parse_bpseq, parse_ct, render_bpseq, render_ct
 from .structure_tables import parse_json, parse_table, render_json, render_table
 from .structure_text import at, parse_brackets, parse_st, render_dbn, render_st, split_name, title
-from .text_files import pack
+from .text_files import check_to_end, open_text, pack
 
 __all__ = ["FORMATS", "format_structure", "read_structures", "write_structures"]
 
@@ -59,10 +59,16 @@ def read_structures(path: str | os.PathLike) -> list[Structure]:
     if not path.exists():
         raise FileNotFoundError(f"no such file or folder: {path}")
     form = _format(path)
-    with at(path):
-        structures = list(form.parse(path))
-        if not structures:
-            raise ValueError("expected a structure, found none")
+    try:
+        with at(path):
+            structures = list(form.parse(path))
+            if not structures:
+                raise ValueError("expected a structure, found none")
+    except ValueError:
+        if form.render is not None and path.is_file():
+            with open_text(path) as stream:
+                check_to_end(stream)
+        raise
     return structures
 
 

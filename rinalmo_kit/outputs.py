@@ -8,7 +8,6 @@ import errno
 import gzip
 import importlib.util
 import io
-import json
 import lzma
 import os
 import sys
@@ -31,11 +30,12 @@ from .files import (
 )
 from .formats import format_structure
 from .structure import Structure
+from .structure_text import title
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["STRUCTURES", "TABLES", "Output", "Writer", "as_json", "structures", "tables"]
+__all__ = ["STRUCTURES", "TABLES", "Output", "Writer", "structures", "tables"]
 
 STRUCTURES = {
     **dict.fromkeys((".dbn", ".db", ".dot", ".fa", ".fasta", ".fna"), "dbn"),
@@ -246,11 +246,11 @@ def structures(stream: Any, content: str) -> Iterator[Callable[[Structure], obje
         rows.writerow(COLUMNS)
         yield lambda structure: rows.writerow(_row(structure))
     else:
-        yield lambda structure: stream.write(text_of(structure, content))
+        yield lambda structure: stream.write(format_structure(structure, content))
 
 
 def _row(structure: Structure) -> tuple[str, str, str]:
-    return " ".join(structure.name.split()), structure.sequence, structure.dot_bracket
+    return title(structure.name), structure.sequence, structure.dot_bracket
 
 
 @contextmanager
@@ -328,26 +328,3 @@ class Folder:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self.finished and not (kind is None and self.whole):
             print(f"rinalmo-kit: {self.finished} finished records are kept in {self.folder}", file=sys.stderr)
-
-
-# --- text ------------------------------------------------------------------------------------------------
-
-
-def text_of(structure: Structure, content: str) -> str:
-    """Return a structure as text of some kind."""
-    return f"{as_json(structure)}\n" if content == "json" else format_structure(structure, content)
-
-
-def as_json(structure: Structure) -> str:
-    """One JSON object a line; pairs count from 1, and carry their probability; confidence is the F1 to expect."""
-    pairs = [
-        [int(i) + 1, int(j) + 1, round(float(structure.probabilities[i, j]), 4)] for i, j in structure.pairs
-    ]
-    content = {
-        "name": structure.name,
-        "sequence": structure.sequence,
-        "dot_bracket": structure.dot_bracket,
-        "confidence": structure.confidence,
-        "pairs": pairs,
-    }
-    return json.dumps(content, ensure_ascii=False)

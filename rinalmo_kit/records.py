@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import gzip
-import io
-import lzma
 import sys
-import zlib
 from collections.abc import Iterator
 from itertools import chain, islice
-from typing import Any, TextIO
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from .files import user_path
 from .tokens import open_text, read_fasta
 
-__all__ = ["Source", "open_input"]
-
-DAMAGE = (EOFError, UnicodeDecodeError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
+__all__ = ["Source", "source_of"]
 
 CHUNK, LETTERS = 1000, 500_000  # records and nucleotides of a chunk at most
 
 
-def open_input(given: str) -> TextIO:
-    """Open a text file that a user named, or standard input for ``-``."""
-    if given != "-":
-        return open_text(user_path(given))
-    stream = getattr(sys.stdin, "buffer", sys.stdin)
-    try:
-        return open_text(stream)
-    except TypeError:  # TODO: remove once open_text takes streams
-        return io.TextIOWrapper(stream, "utf-8-sig") if hasattr(sys.stdin, "buffer") else stream
+def source_of(given: str) -> Path | BinaryIO:
+    """Return the path that a user named, or standard input for ``-``."""
+    if given == "-" and sys.stdin is None:
+        raise ValueError("standard input is closed: give a file, or pipe something in")
+    return getattr(sys.stdin, "buffer", sys.stdin) if given == "-" else user_path(given)
 
 
 class Source:
@@ -71,12 +62,7 @@ class Source:
 
     def _records(self) -> Iterator[tuple[str, str]]:
         try:
-            with open_input(self.given) as stream:
-                yield from read_fasta(stream)
-        except DAMAGE as error:
-            self.fault = ValueError(
-                f"{self.given} is damaged or no FASTA text ({error}): fetch or write it again"
-            )
+            yield from read_fasta(source_of(self.given))
         except (ValueError, OSError) as error:
             self.fault = error
 
@@ -106,9 +92,9 @@ class Source:
         if self.given == "-" or not user_path(self.given).is_file():
             return None
         try:
-            with open_input(self.given) as lines:
+            with open_text(self.given) as lines:
                 return sum(line.startswith(">") for line in lines)
-        except (ValueError, OSError, *DAMAGE):
+        except (ValueError, OSError):
             return None
 
     def refuse(self, error: Exception) -> None:

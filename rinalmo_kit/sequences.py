@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .files import user_path
-from .text_files import TextFileError, bad_byte, decoration, open_text, without_packing
+from .text_files import TextFileError, bad_byte, check_to_end, decoration, open_text, without_packing
 
 __all__ = ["Sequences", "is_path", "is_single", "read_fasta", "read_pasted", "read_sequences"]
 
@@ -331,7 +331,7 @@ def read_fasta(source: Any) -> Iterator[tuple[str, str]]:
     """
     if isinstance(source, str | os.PathLike):
         with open_text(source) as stream:
-            yield from _fasta(stream, str(user_path(source)))
+            yield from _checked(stream, stream, str(user_path(source)))
         return
     if isinstance(source, io.RawIOBase | io.BufferedIOBase) or (
         not isinstance(source, io.TextIOBase)
@@ -339,7 +339,16 @@ def read_fasta(source: Any) -> Iterator[tuple[str, str]]:
         and isinstance(source.read(0), bytes)
     ):
         source = open_text(source)
-    yield from _fasta(_lines(source), getattr(source, "name", None) or "FASTA text")
+    yield from _checked(_lines(source), source, getattr(source, "name", None) or "FASTA text")
+
+
+def _checked(lines: Iterable[str], stream: Any, where: str) -> Iterator[tuple[str, str]]:
+    """Yield records; if one is wrong because the file is damaged, say so."""
+    try:
+        yield from _fasta(lines, where)
+    except ValueError:
+        check_to_end(stream)
+        raise
 
 
 def _lines(stream: Iterable[str]) -> Iterator[str]:

@@ -22,6 +22,7 @@ __all__ = [
     "PACKED",
     "TextFileError",
     "bad_byte",
+    "check_to_end",
     "decoration",
     "open_text",
     "pack",
@@ -156,7 +157,7 @@ class _Stream(io.RawIOBase):
     """Bytes of a binary stream, of which some were read already to look at them."""
 
     def __init__(self, stream: BinaryIO, name: str, *, owned: bool = True) -> None:
-        self._stream, self.name, self._owned = stream, name, owned
+        self.inner, self.name, self._owned = stream, name, owned
         self._head = b""
 
     def readable(self) -> bool:
@@ -164,7 +165,7 @@ class _Stream(io.RawIOBase):
 
     def head(self, size: int = 16) -> bytes:
         """Return the first bytes, which are read again later."""
-        while len(self._head) < size and (more := self._stream.read(size - len(self._head))):
+        while len(self._head) < size and (more := self.inner.read(size - len(self._head))):
             self._head += more
         return self._head
 
@@ -172,13 +173,13 @@ class _Stream(io.RawIOBase):
         if self._head:
             found, self._head = self._head[: len(buffer)], self._head[len(buffer) :]
         else:
-            found = (getattr(self._stream, "read1", None) or self._stream.read)(len(buffer)) or b""
+            found = (getattr(self.inner, "read1", None) or self.inner.read)(len(buffer)) or b""
         buffer[: len(found)] = found
         return len(found)
 
     def close(self) -> None:
         if self._owned and not self.closed:
-            self._stream.close()
+            self.inner.close()
         super().close()
 
 
@@ -304,6 +305,17 @@ def open_text(source: str | os.PathLike | BinaryIO) -> TextIO:
         raise
     buffered = io.BufferedReader(raw, CHUNK)
     return io.TextIOWrapper(buffered, encoding="utf-8-sig", errors="surrogateescape")
+
+
+def check_to_end(stream: Any) -> None:
+    """Read what is left of packed text that :func:`open_text` opened, to say if it is damaged.
+
+    To be called before an error about the content is raised: damage may be its cause.
+    """
+    raw = getattr(getattr(stream, "buffer", None), "raw", None)
+    if isinstance(raw, _Stream) and isinstance(raw.inner, _Unpacked):
+        while raw.read(CHUNK):
+            pass
 
 
 def _name_of(stream: Any) -> str:
