@@ -234,7 +234,8 @@ def rebuild(description: Mapping[str, Any]) -> AdaptedEncoder:
     ImportError
         If multimolecule is not installed.
     """
-    return adapted(*described(description))
+    with sense():
+        return adapted(*described(description))
 
 
 def outline(description: Mapping[str, Any], *, most: int) -> AdaptedEncoder:
@@ -252,12 +253,8 @@ def outline(description: Mapping[str, Any], *, most: int) -> AdaptedEncoder:
     ValueError
         As :func:`rebuild`, and for a description of something too large.
     """
-    settings = description.get("config")
-    for key, value in settings.items() if isinstance(settings, Mapping) else ():
-        limit = max(most, FEW) if key.startswith("num_") else LARGEST
-        if isinstance(value, int) and abs(value) > limit:
-            raise ValueError(f"{key}={value}: expected at most {limit:,}")
-    with torch.device("meta"):
+    check_sizes(description, most=max(most, FEW))
+    with sense(), torch.device("meta"):
         encoder = AdaptedEncoder(*described(description))
     if sum(buffer.nbytes for buffer in encoder.buffers()) > MOST_BYTES:
         raise ValueError(f"{encoder.name}: its settings ask for more than {MOST_BYTES:,} bytes of tables")
@@ -276,21 +273,43 @@ def described(description: Mapping[str, Any]) -> tuple[nn.Module, list[int]]:
     settings = {key: value for key, value in shaping(settings).items() if key in known}
     if made._supports_sdpa:
         settings["attn_implementation"] = "sdpa"
-    try:
-        with same_random_state():
-            peer = made(made.config_class(**settings))
-        if getattr(peer, "pooler", None) is not None:
-            peer.pooler = None
-        rows = peer.get_input_embeddings().num_embeddings
-    except Exception as error:  # whatever nonsense makes another package raise
-        raise ValueError(
-            f"{name} cannot be made with these settings: {type(error).__name__}: {error}"
-        ) from error
+    with same_random_state():
+        peer = made(made.config_class(**settings))
+    if getattr(peer, "pooler", None) is not None:
+        peer.pooler = None
+    rows = peer.get_input_embeddings().num_embeddings
     if not isinstance(ids, list) or len(ids) != len(VOCABULARY) or any(i not in range(rows) for i in ids):
         raise ValueError(
             f"expected {len(VOCABULARY)} token ids below {rows} for {name}, found {reprlib.repr(ids)}"
         )
     return peer, ids
+
+
+@contextmanager
+def sense() -> Iterator[None]:
+    """Turn whatever nonsense makes another package raise into ValueError."""
+    try:
+        yield
+    except (ValueError, ImportError):
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"no encoder can be made of this description: {type(error).__name__}: {str(error)[:300]}"
+        ) from error
+
+
+def check_sizes(settings: Any, *, most: int, key: str = "config") -> None:
+    """Raise ValueError for a number beyond :data:`LARGEST`, or for more than `most` of anything (``num_…``)."""
+    if isinstance(settings, Mapping):
+        for name, value in settings.items():
+            check_sizes(value, most=most, key=name)
+    elif isinstance(settings, list):
+        for value in settings:
+            check_sizes(value, most=most, key=key)
+    elif isinstance(settings, int):
+        limit = most if key.startswith("num_") else LARGEST
+        if abs(settings) > limit:
+            raise ValueError(f"{key}={settings}: expected at most {limit:,}")
 
 
 def adapted(peer: nn.Module, ids: list[int]) -> AdaptedEncoder:

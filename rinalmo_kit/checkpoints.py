@@ -112,9 +112,10 @@ def read_pickle(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = re.search(r"Unsupported (?:global|class|operand)[^\n]*|GLOBAL [\w.]+", str(error))
+        if reason is None:
+            raise ValueError(f"{path} is not a checkpoint, or is cut off: {str(error)[:500]}") from error
         raise ValueError(
-            f"{path} is refused: it is not a plain checkpoint, and unpickling it could run code "
-            f"({reason.group() if reason else str(error).splitlines()[0]})"
+            f"{path} is refused: it is not a plain checkpoint, and unpickling it could run code ({reason.group()})"
         ) from error
     except Exception as error:  # whatever a damaged file makes an unpickler raise
         raise ValueError(f"{path} is not a checkpoint, or is cut off: {str(error)[:500]}") from error

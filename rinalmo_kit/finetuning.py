@@ -392,6 +392,8 @@ def starting_model(model: Encoder | str | os.PathLike | Config) -> Encoder:
 
 def ready(model: Encoder, recipe: Recipe, splits: Splits) -> None:
     """Give a model the head, labels and scaler of a task; a head that fits is kept."""
+    told = {"labels": splits.labels, "pad_to": recipe.pad_to, "window": recipe.window}
+    hub.written_facts(told, recipe.name)  # what could not be saved is rejected before the training
     head = new_head(recipe, model.config.dim, splits.labels)
     shapes = {key: value.shape for key, value in head.state_dict().items()}
     old = {key: value.shape for key, value in model.head.state_dict().items()} if model.head else None

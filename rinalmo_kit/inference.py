@@ -40,6 +40,10 @@ TOKEN_BUDGET_GPU = 32_768
 """Tokens encoded at a time on a GPU (not measured: no GPU was at hand)."""
 
 
+PADDED_BUDGET = 400_000
+"""Positions that a batch is padded to at most, for a regression head, if one sequence has fewer."""
+
+
 @lru_cache(maxsize=2)
 def _load_once(name: str) -> Encoder:
     return load(name)
@@ -174,7 +178,7 @@ def embeddings(
         for rows in represent(model, [texts[i] for i in batch]):
             rows = rows.float()
             pooled = rows[0] if pool == "cls" else rows[1:-1].mean(0) if pool == "mean" else rows[1:-1]
-            found.append(pooled.cpu().numpy().copy())
+            found.append(_finite(pooled.cpu().numpy().copy(), model))
         return found
 
     lengths = [len(text) for text in texts]
@@ -437,12 +441,22 @@ def pair_probabilities(
     if len(sequence) == 1:
         return np.zeros((1, 1), dtype=np.float32)
     check_memory(model.head, len(sequence))
-    return _as_probabilities(pair_logits(model, [sequence])[0])
+    return _as_probabilities(pair_logits(model, [sequence])[0], model)
 
 
-def _as_probabilities(logits: Tensor) -> NDArray[np.float32]:
+def _as_probabilities(logits: Tensor, model: Encoder) -> NDArray[np.float32]:
     probabilities = logits.float().sigmoid().triu(1)
-    return (probabilities + probabilities.T).cpu().numpy().copy()  # equal on both sides to the last bit
+    found = (probabilities + probabilities.T).cpu().numpy().copy()  # equal on both sides to the last bit
+    return _finite(found, model)
+
+
+def _finite(found: NDArray[np.float32], model: Encoder) -> NDArray[np.float32]:
+    """Return what a model gives, or raise ValueError if it is no number."""
+    if not np.isfinite(found).all():
+        raise ValueError(
+            f"{model.name} gives numbers that are not finite: its weights are damaged, or too large for {model.dtype}"
+        )
+    return found
 
 
 @torch.inference_mode()
@@ -460,7 +474,11 @@ def structures(
         found = []
         for i, rows in zip(batch, represent(model, [texts[i] for i in batch]), strict=True):
             lone = len(texts[i]) == 1
-            p = np.zeros((1, 1), np.float32) if lone else _as_probabilities(head_outputs(model, [rows])[0])
+            p = (
+                np.zeros((1, 1), np.float32)
+                if lone
+                else _as_probabilities(head_outputs(model, [rows])[0], model)
+            )
             found.append(refold(Structure(texts[i], [], "", p), model=model, **options))
         return found
 
@@ -568,7 +586,8 @@ def predictions(model: Encoder, texts: list[str]) -> Iterator[tuple[list[int], N
     texts = [middle(text, model.window) for text in texts]
 
     def compute(batch: list[int]) -> NDArray[np.float32]:
-        return head_outputs(model, represent(model, [texts[i] for i in batch])).float().cpu().numpy()
+        outputs = head_outputs(model, represent(model, [texts[i] for i in batch]))
+        return _finite(outputs.float().cpu().numpy(), model)
 
     lengths = [len(text) for text in texts]
     yield from within_memory(batches_for(model, lengths), lengths, compute)
@@ -593,8 +612,10 @@ def batches_for(model: Encoder, lengths: list[int]) -> Iterator[list[int]]:
         yield from batches_by_length(lengths, budget)
         return
     fits = [i for i, length in enumerate(lengths) if length + 2 <= (model.pad_to or 0)]
+    most = max(1, PADDED_BUDGET // (model.pad_to or 1))
     for batch in batches_by_length([lengths[i] for i in fits], budget):
-        yield [fits[i] for i in batch]
+        for start in range(0, len(batch), most):
+            yield [fits[i] for i in batch[start : start + most]]
     yield from ([i] for i, length in enumerate(lengths) if length + 2 > (model.pad_to or 0))
 
 

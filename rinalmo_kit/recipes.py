@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from .metadata import LARGEST_SIZE
 from .model import Config
 from .rows import parse
 from .tables import FAMILIES
@@ -180,6 +181,9 @@ class Recipe:
                 parse(getattr(self, name))
             except ValueError as error:
                 raise ValueError(f"{name}={getattr(self, name)!r}: {error}") from error
+        for name in ("pad_to", "window"):
+            if (getattr(self, name) or 0) > LARGEST_SIZE:  # as the file of the model could not say
+                raise ValueError(f"{name}={getattr(self, name)}: expected at most {LARGEST_SIZE:,}")
 
     def describe(self) -> str:
         """Say in a few lines what the recipe does and where it comes from."""
