@@ -70,9 +70,9 @@ def fetch(url: str, path: Path, *, sha256: str | None, otherwise: str) -> Path:
                     _download(url, path, sha256, otherwise)
                     return path
         except requests.RequestException as error:
+            kept = "What has arrived is kept; call again to go on. " if _part_of(url, path).exists() else ""
             raise ConnectionError(
-                f"{path.name} could not be downloaded ({error}). What has arrived is kept; call again to go on. "
-                f"{otherwise}"
+                f"{path.name} could not be downloaded ({error}). {kept}{otherwise}"
             ) from error
         except OSError as error:
             reason = str(error).removeprefix(f"{path} cannot be written: ")
@@ -84,9 +84,13 @@ def fetch(url: str, path: Path, *, sha256: str | None, otherwise: str) -> Path:
     return path
 
 
+def _part_of(url: str, path: Path) -> Path:
+    return path.with_name(hashlib.sha256(url.encode()).hexdigest()[:16] + ".part")
+
+
 def _download(url: str, path: Path, sha256: str | None, otherwise: str) -> None:
     """Download, check, and give the file its name; what was resumed and turns out wrong is downloaded anew, once."""
-    part = Part(path.with_name(hashlib.sha256(url.encode()).hexdigest()[:16] + ".part"), url)
+    part = Part(_part_of(url, path), url)
     checksummed = sha256 is not None or Path(path.name).suffix.lower() in CHECKSUMMED
     part.load(checksummed=checksummed)
     for last in (False, True):
