@@ -490,10 +490,12 @@ def _settings(texts: list[str]) -> dict[str, object]:
 
 def _evaluate(options: argparse.Namespace) -> int:
     from .evaluation import evaluate
-    from .files import whole_file
+    from .files import check_output, whole_file
     from .recipes import RECIPES
     from .splits import read_table
 
+    if options.samples:
+        check_output(Path(options.samples), inputs=[options.recipe])
     on = options.recipe
     if options.task or ("." in on and on not in RECIPES):
         on = read_table(Path(on), task=options.task or "structure")
@@ -520,6 +522,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _corpus_build(options: argparse.Namespace) -> int:
     from .corpus import build_corpus, build_corpus_from_table
+    from .user_tables import ending_of
 
     shared = {
         "min_length": options.min_length,
@@ -527,7 +530,7 @@ def _corpus_build(options: argparse.Namespace) -> int:
         "seed": options.seed,
         "progress": not options.quiet,
     }
-    if len(options.input) == 1 and options.input[0].endswith((".parquet", ".csv")):
+    if len(options.input) == 1 and ending_of(options.input[0]) in (".parquet", ".csv", ".tsv"):
         corpus = build_corpus_from_table(options.input[0], options.output, holdout=options.holdout, **shared)
     else:
         corpus = build_corpus(
@@ -556,7 +559,7 @@ def _pretrain(options: argparse.Namespace) -> int:
         model=options.model or size(options.size),
         steps=options.steps,
         epochs=options.epochs,
-        tokens_per_batch=int(options.tokens_per_batch),
+        tokens_per_batch=options.tokens_per_batch,
         max_tokens=options.max_tokens,
         lr=options.lr,
         seed=options.seed,
@@ -584,7 +587,7 @@ def _plan(options: argparse.Namespace) -> int:
             n_gpus=options.n,
             steps=options.steps,
             epochs=options.epochs,
-            tokens_per_batch=int(options.tokens_per_batch),
+            tokens_per_batch=options.tokens_per_batch,
             max_tokens=options.max_tokens,
             strategy=options.strategy,
             gradient_checkpointing=options.checkpointing,
