@@ -19,10 +19,10 @@ import numpy as np
 
 from . import corpus_stages as stages
 from .corpus_file import FILE, Corpus, CorpusDataset, ListCorpus, as_corpus, crop, held_out, require_lmdb
-from .evaluation import provenance
 from .files import output_lock, remove_left_over, user_path, whole_file
 from .run_folders import check_folder, read_facts
 from .run_options import whole_number
+from .score_files import provenance
 from .user_tables import as_table, cell_text, is_missing
 
 if TYPE_CHECKING:

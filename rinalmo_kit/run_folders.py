@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from .files import output_lock
 
-__all__ = ["check_folder", "leads", "read_facts", "run_lock"]
+__all__ = ["check_folder", "leads", "patient_lock", "read_facts", "run_lock"]
 
 RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "NODE_RANK", "GROUP_RANK")
 
@@ -38,6 +39,22 @@ def run_lock(folder: Path) -> Iterator[None]:
         yield
         return
     with output_lock(folder):
+        yield
+
+
+@contextmanager
+def patient_lock(path: Path, *, seconds: float = 60) -> Iterator[None]:
+    """Hold the lock of a file to which several add, after those who hold it, for a moment each, are done."""
+    end = time.monotonic() + seconds
+    with ExitStack() as held:
+        while True:
+            try:
+                held.enter_context(output_lock(path))
+                break
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.1)
         yield
 
 

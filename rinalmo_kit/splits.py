@@ -318,14 +318,17 @@ def _own_number(name: str, value: Any) -> float:
     return number
 
 
-def own_recipe(table: pd.DataFrame, *, task: str) -> Recipe:
-    """Make a recipe for a table of :func:`own_table`: all of the encoder is trained, the best epoch is kept."""
+def own_recipe(table: pd.DataFrame, *, task: str, least: int = 2) -> Recipe:
+    """Make a recipe for a table of :func:`own_table`: all of the encoder is trained, the best epoch is kept.
+
+    `least` is the number of classes that there have to be; to test a model, one is enough.
+    """
     classes = table["target"].nunique()
-    if task == "classification" and classes < 2:
+    if task == "classification" and classes < least:
         raise ValueError(
             f"all {len(table)} rows are of the class {table['target'].iloc[0]!r}: expected two at least"
         )
-    kind = {"classification": "binary" if classes == 2 else "multiclass"}.get(task, task)
+    kind = {"classification": "binary" if classes <= 2 else "multiclass"}.get(task, task)
     loss, metric, epochs, batch = {
         "structure": ("pairs-by-length", "f1", 5, 4),
         "binary": ("binary", "accuracy", 10, 16),
