@@ -79,10 +79,10 @@ def read_lines(path: Path) -> pd.DataFrame | None:
     try:
         lines = pd.read_csv(path, dtype=str, keep_default_na=False)
     except ValueError as error:
-        raise ValueError(f"{path} is no file of scores: {error}. Choose another output") from error
+        raise ValueError(f"{path} is no CSV of scores to add to ({error}): choose another output") from error
     if missing := [name for name in (*KEYS, "value") if name not in lines]:
         raise ValueError(
-            f"{path} is no file of scores: its columns are {', '.join(map(str, lines))}, without "
-            f"{', '.join(missing)}. Choose another output"
+            f"{path} is no CSV of scores to add to: its columns are {', '.join(map(str, lines))}, without "
+            f"{', '.join(missing)}; choose another output"
         )
     return lines
