@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 # The models of the tests are small: on a busy machine, threads that wait for each other cost ten times
@@ -45,8 +47,7 @@ def figures() -> Iterator[None]:
         pyplot.close("all")
 
 
-@pytest.fixture(scope="session")
-def shared() -> Path:
+def shared_folder() -> Path:
     """Folder with ``golden/`` and ``data/``: $RINALMO_KIT_DATA or its parent, else ``../shared``."""
     candidates = [ROOT.parent / "shared"]
     if value := os.environ.get("RINALMO_KIT_DATA"):
@@ -55,15 +56,36 @@ def shared() -> Path:
     for folder in candidates:
         if (folder / "golden").is_dir() or (folder / "data").is_dir():
             return folder
-    pytest.skip("needs golden data: set RINALMO_KIT_DATA or put shared/ beside the project")
+    pytest.skip("needs the project's data: set RINALMO_KIT_DATA or put shared/ beside the project")
 
 
 @pytest.fixture(scope="session")
-def golden(shared: Path) -> Path:
-    """Folder with the outputs of the official code."""
-    if not (shared / "golden").is_dir():
-        pytest.skip(f"needs golden data: {shared / 'golden'} is absent; set RINALMO_KIT_DATA")
-    return shared / "golden"
+def shared() -> Path:
+    """Folder with the project's data."""
+    return shared_folder()
+
+
+class GoldenFolder(type(Path())):
+    """A folder with outputs of the official code; a file that it lacks skips the test that asks for it, by name."""
+
+    def __truediv__(self, name: str) -> Path:
+        if not (path := Path(self, name)).exists():
+            pytest.skip(f"needs golden data: {name} is not in tests/data/golden; set RINALMO_KIT_DATA")
+        return path
+
+
+@pytest.fixture(scope="session")
+def golden(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with the outputs of the official code: all of them, or those of the small model that the project holds."""
+    with suppress(pytest.skip.Exception):
+        if (folder := shared_folder() / "golden").is_dir():
+            return GoldenFolder(folder)
+    from golden import write_derived_files
+
+    folder = tmp_path_factory.mktemp("golden")
+    shutil.copytree(ROOT / "tests" / "data" / "golden", folder, dirs_exist_ok=True)
+    write_derived_files(folder)
+    return GoldenFolder(folder)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ takes theirs. multimolecule is AGPL-3.0, optional, and imported only when it is 
 from __future__ import annotations
 
 import json
+import reprlib
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +28,9 @@ ALPHABETS = ("standard", "iupac", "streamline", "nucleobase")
 
 NEEDED = ("<cls>", "<pad>", "<eos>", *"ACGT")
 """What a vocabulary cannot do without; for the other symbols ``N`` or ``<unk>`` may stand in."""
+
+LARGEST, FEW, MOST_BYTES = 100_000, 128, 2**30
+"""Of a description that anyone may have written: any number, numbers of things, and memory of what is not learned."""
 
 UNUSED_SETTINGS = ("architectures", "dtype", "transformers_version")
 """Entries of a peer's configuration that do not shape it, besides those whose names begin with ``_``."""
@@ -230,9 +234,40 @@ def rebuild(description: Mapping[str, Any]) -> AdaptedEncoder:
     ImportError
         If multimolecule is not installed.
     """
+    with sense():
+        return adapted(*described(description))
+
+
+def outline(description: Mapping[str, Any], *, most: int) -> AdaptedEncoder:
+    """Make what :func:`rebuild` makes on the device meta, without memory for weights: names and shapes alone.
+
+    Parameters
+    ----------
+    description : mapping
+        From anyone.
+    most : int
+        Tensors that there are to fill it with, and so most blocks that it can have.
+
+    Raises
+    ------
+    ValueError
+        As :func:`rebuild`, and for a description of something too large.
+    """
+    check_sizes(description, most=max(most, FEW))
+    with sense(), torch.device("meta"):
+        encoder = AdaptedEncoder(*described(description))
+    if sum(buffer.nbytes for buffer in encoder.buffers()) > MOST_BYTES:
+        raise ValueError(f"{encoder.name}: its settings ask for more than {MOST_BYTES:,} bytes of tables")
+    return encoder
+
+
+def described(description: Mapping[str, Any]) -> tuple[nn.Module, list[int]]:
+    """Make the peer of a description, and check the ids of our symbols in it."""
     name, settings, ids = (description.get(key) for key in ("class", "config", "ids"))
     if not isinstance(name, str) or not isinstance(settings, Mapping):
-        raise ValueError(f"expected the class and config of an encoder, found {name!r} and {settings!r:.80}")
+        raise ValueError(
+            f"expected the class and config of an encoder, found {reprlib.repr(name)} and {reprlib.repr(settings)}"
+        )
     made = peer_class(name)
     known = shaping(made.config_class().to_dict())
     settings = {key: value for key, value in shaping(settings).items() if key in known}
@@ -240,10 +275,41 @@ def rebuild(description: Mapping[str, Any]) -> AdaptedEncoder:
         settings["attn_implementation"] = "sdpa"
     with same_random_state():
         peer = made(made.config_class(**settings))
+    if getattr(peer, "pooler", None) is not None:
+        peer.pooler = None
     rows = peer.get_input_embeddings().num_embeddings
     if not isinstance(ids, list) or len(ids) != len(VOCABULARY) or any(i not in range(rows) for i in ids):
-        raise ValueError(f"expected {len(VOCABULARY)} token ids below {rows} for {name}, found {ids!r:.80}")
-    return adapted(peer, ids)
+        raise ValueError(
+            f"expected {len(VOCABULARY)} token ids below {rows} for {name}, found {reprlib.repr(ids)}"
+        )
+    return peer, ids
+
+
+@contextmanager
+def sense() -> Iterator[None]:
+    """Turn whatever nonsense makes another package raise into ValueError."""
+    try:
+        yield
+    except (ValueError, ImportError):
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"no encoder can be made of this description: {type(error).__name__}: {str(error)[:300]}"
+        ) from error
+
+
+def check_sizes(settings: Any, *, most: int, key: str = "config") -> None:
+    """Raise ValueError for a number beyond :data:`LARGEST`, or for more than `most` of anything (``num_…``)."""
+    if isinstance(settings, Mapping):
+        for name, value in settings.items():
+            check_sizes(value, most=most, key=name)
+    elif isinstance(settings, list):
+        for value in settings:
+            check_sizes(value, most=most, key=key)
+    elif isinstance(settings, int):
+        limit = most if key.startswith("num_") else LARGEST
+        if abs(settings) > limit:
+            raise ValueError(f"{key}={settings}: expected at most {limit:,}")
 
 
 def adapted(peer: nn.Module, ids: list[int]) -> AdaptedEncoder:

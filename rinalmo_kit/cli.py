@@ -284,6 +284,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _corpus_build(options: argparse.Namespace) -> int:
     from .corpus import build_corpus, build_corpus_from_table
+    from .user_tables import ending_of
 
     shared = {
         "min_length": options.min_length,
@@ -292,7 +293,7 @@ def _corpus_build(options: argparse.Namespace) -> int:
         "progress": not options.quiet,
     }
     inputs, output = [user_path(one) for one in options.input], user_path(options.output)
-    if len(inputs) == 1 and inputs[0].suffix.lower() in (".parquet", ".csv", ".tsv"):
+    if len(inputs) == 1 and ending_of(inputs[0]) in (".parquet", ".csv", ".tsv"):
         corpus = build_corpus_from_table(inputs[0], output, holdout=options.holdout, **shared)
     else:
         corpus = build_corpus(

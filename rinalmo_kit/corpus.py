@@ -11,6 +11,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,11 @@ import numpy as np
 
 from . import corpus_stages as stages
 from .corpus_file import FILE, Corpus, CorpusDataset, ListCorpus, as_corpus, crop, held_out, require_lmdb
-from .evaluation import provenance
 from .files import output_lock, remove_left_over, user_path, whole_file
-from .splits import read_table
+from .run_folders import check_folder, read_facts
+from .run_options import whole_number
+from .score_files import provenance
+from .user_tables import as_table, cell_text, is_missing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,6 +97,8 @@ def build_corpus(
     ------
     FileNotFoundError
         If an input, seqkit or mmseqs is missing.
+    BlockingIOError
+        If another process is building in `output`.
     FileExistsError
         If `output` holds the finished corpus of other inputs or options. An unfinished build of others is
         begun anew, with a warning.
@@ -107,8 +112,12 @@ def build_corpus(
     >>> build_corpus(["rnacentral.fasta.gz", "rfam.fasta"], "corpus")  # doctest: +SKIP
     Corpus(130,496 sequences in 50,359 clusters, 504 of them held out)
     """
-    paths = [user_path(p) for p in ([fastas] if isinstance(fastas, str | os.PathLike) else fastas)]
-    check_options(min_length, max_length, holdout, min_identity, coverage)
+    given = [fastas] if isinstance(fastas, str | os.PathLike) else fastas
+    paths = [user_path(path) for path in given]
+    if not paths:
+        raise ValueError("no FASTA files were given")
+    check_options(min_length, max_length, holdout, min_identity, coverage, seed=seed)
+    threads = available_threads() if threads is None else whole_number("threads", threads)
     if families is not None and min_identity is not None:
         raise ValueError("families take the place of clustering: give min_identity=None with them")
     require_lmdb()
@@ -122,32 +131,48 @@ def build_corpus(
         "holdout": holdout,
         "seed": seed,
     }
-    output, threads = user_path(output), threads or available_threads()
+    output = user_path(output)
+    check_folder(output)
+    with corpus_lock(output):
+        _build(paths, output, job, families, threads, progress=progress)
+    return Corpus(output)
+
+
+def _build(
+    paths: list[Path],
+    output: Path,
+    job: dict[str, Any],
+    families: Mapping[str, str] | None,
+    threads: int,
+    *,
+    progress: bool,
+) -> None:
+    """Carry out what of a build is not there yet."""
+    min_identity, lengths = job["min_identity"], (job["min_length"], job["max_length"])
     if not finished(output, job):
         tools = stages.tool("seqkit") | ({} if min_identity is None else stages.tool("mmseqs"))
         with room_for(output):
             work = begin(output, job)
-            unique, counts = _unique(paths, output, (min_length, max_length), threads, progress=progress)
+            unique, counts = _unique(paths, output, lengths, threads, progress=progress)
             numbers, offsets = stages.scan(unique)
             counts["duplicates"] = counts["kept"] - len(numbers)
             if min_identity is None:
                 names = (name for name, _ in stages.records_at(unique, offsets, range(len(numbers))))
                 labels = stages.family_labels((families or {}).get(name) for name in names)
             else:
-                options = {"--min-seq-id": min_identity, "-c": coverage, "--threads": threads}
+                options = {"--min-seq-id": min_identity, "-c": job["coverage"], "--threads": threads}
                 labels = stages.cluster(unique, work / "clusters.tsv", numbers, options, progress=progress)
             order, sizes = stages.group(labels)
             stages.write_corpus(
                 output,
                 stages.records_at(unique, offsets, order),
                 sizes=sizes,
-                holdout=held_out(len(sizes), holdout, seed),
+                holdout=held_out(len(sizes), job["holdout"], job["seed"]),
                 meta={"counts": counts, "job": job, "tools": tools, **provenance()},
                 letters=unique.stat().st_size,
                 progress=progress,
             )
     shutil.rmtree(output / WORK, ignore_errors=True)
-    return Corpus(output)
 
 
 def _unique(
@@ -158,7 +183,7 @@ def _unique(
     filtered, unique = work / "filtered.fasta", work / "unique.fasta"
     if not filtered.exists():
         stages.filter_fasta(paths, filtered, output / "refused.tsv", lengths=lengths, progress=progress)
-    counts = json.loads((work / "counts.json").read_text(encoding="utf-8"))
+    counts = read_facts(work / "counts.json", remedy=f"delete the folder {work} to begin anew")
     if not unique.exists():
         stages.deduplicate(filtered, unique, threads, kept=counts["kept"], progress=progress)
     return unique, counts
@@ -178,7 +203,7 @@ def build_corpus_from_table(
 
     Parameters
     ----------
-    table : DataFrame, or path to .parquet, .csv or .tsv
+    table : DataFrame, path to .parquet, .csv or .tsv, or another form of :func:`rinalmo_kit.user_tables.as_table`
         Columns ``id``, ``sequence``, and optionally ``family`` (a row without one is its own cluster) and
         ``split``. It is held in memory.
     output : path
@@ -211,15 +236,17 @@ def build_corpus_from_table(
     """
     import pandas as pd
 
-    source = "table" if isinstance(table, pd.DataFrame) else str(table)
-    if not isinstance(table, pd.DataFrame):
-        table = read_table(user_path(table))
+    by_option = 0.01 if holdout is None else holdout
+    check_options(min_length, max_length, by_option, seed=seed)
+    source = str(user_path(table)) if isinstance(table, str | os.PathLike) else "table"
+    table = as_table(table)
     if missing := {"id", "sequence"} - {*table}:
-        raise ValueError(f"{source} has no column {' and '.join(sorted(missing))}; it has {', '.join(table)}")
+        columns = ", ".join(map(str, table))
+        raise ValueError(f"{source} has no column {' and '.join(sorted(missing))}; it has {columns}")
     by_split = holdout is None and "split" in table
-    holdout = 0.01 if holdout is None else holdout
-    check_options(min_length, max_length, holdout)
+    holdout = by_option
     table = table.reindex(columns=["id", "sequence", "family", "split"]).reset_index(drop=True)
+    table["id"] = list(_texts(table["id"], "an id", source))
     job = {
         "inputs": [digest(pd.util.hash_pandas_object(table.astype(str)).to_numpy().tobytes())],
         "min_length": min_length,
@@ -228,13 +255,16 @@ def build_corpus_from_table(
         "seed": seed,
     }
     output = user_path(output)
-    if not finished(output, job):
+    check_folder(output)
+    with corpus_lock(output):
+        if finished(output, job):
+            return Corpus(output)
         output.mkdir(parents=True, exist_ok=True)
         with room_for(output):
             held = ((table["split"] != "train") & by_split).to_numpy()
             records, rows, counts = _unique_rows(table, held, source, output, (min_length, max_length))
             families = zip(table["family"].iloc[rows], held[rows], strict=True)
-            labels = stages.family_labels(None if pd.isna(f) or f == "" else (f, h) for f, h in families)
+            labels = stages.family_labels(None if is_missing(f) or f == "" else (f, h) for f, h in families)
             order, sizes = stages.group(labels)
             held = held[rows][order][np.cumsum(sizes) - sizes]
             stages.write_corpus(
@@ -247,6 +277,15 @@ def build_corpus_from_table(
                 progress=progress,
             )
     return Corpus(output)
+
+
+def _texts(values: Iterable[Any], what: str, source: str) -> Iterator[str]:
+    """Yield the texts of a column; an error names the row."""
+    for number, value in enumerate(values, 1):
+        try:
+            yield cell_text(value, what)
+        except ValueError as error:
+            raise ValueError(f"{source}, row {number}: {error}") from None
 
 
 def _unique_rows(
@@ -274,14 +313,20 @@ def check_options(
     holdout: float,
     min_identity: float | None = None,
     coverage: float = 1,
+    *,
+    seed: int = 0,
 ) -> None:
     """Refuse options out of range."""
+    whole_number("min_length", min_length)
+    whole_number("max_length", max_length)
+    whole_number("seed", seed, least=0)
     if not 0 < min_length <= max_length <= LONGEST:
         raise ValueError(
             f"min_length={min_length}, max_length={max_length}: expected 1 to {LONGEST}, the first no greater"
         )
     for name, value in {"holdout": holdout, "min_identity": min_identity, "coverage": coverage}.items():
-        if value is not None and not 0 <= value <= 1:
+        number = isinstance(value, Real) and not isinstance(value, bool)
+        if value is not None and not (number and 0 <= value <= 1):
             raise ValueError(f"{name}={value}: expected a fraction from 0 to 1")
 
 
@@ -304,7 +349,7 @@ def finished(output: Path, job: dict[str, Any]) -> bool:
     """Tell whether the corpus is there already; refuse to touch another one."""
     if not (output / FILE).exists():
         return False
-    if differing := _differences(Corpus(output).meta["job"], job):
+    if differing := _differences(Corpus(output).meta.get("job", {}), job):
         raise FileExistsError(
             f"{output / FILE} was built otherwise ({differing}). Name another folder, or delete the file first"
         )
@@ -320,7 +365,8 @@ def begin(output: Path, job: dict[str, Any]) -> Path:
     for leftover in work.glob(f"{stages.SCRATCH}*"):
         shutil.rmtree(leftover, ignore_errors=True)
     if (work / "job.json").exists():
-        differing = _differences(json.loads((work / "job.json").read_text(encoding="utf-8")), job)
+        old = read_facts(work / "job.json", remedy=f"delete the folder {work} to begin anew")
+        differing = _differences(old, job)
         if not differing:
             return work
         warnings.warn(
@@ -340,13 +386,19 @@ def _differences(old: dict[str, Any], new: dict[str, Any]) -> str:
 
 
 @contextmanager
+def corpus_lock(output: Path) -> Iterator[None]:
+    """Hold the lock of a corpus, and remove what a killed process left of it."""
+    with output_lock(output):
+        for name in (FILE, "refused.tsv"):
+            remove_left_over(output / name)
+        yield
+
+
+@contextmanager
 def room_for(output: Path) -> Iterator[None]:
-    """Hold the lock of a corpus, and say what to do about a full disk."""
+    """Say what to do about a full disk."""
     try:
-        with output_lock(output):
-            for name in (FILE, "refused.tsv"):
-                remove_left_over(output / name)
-            yield
+        yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
             raise OSError(

@@ -23,8 +23,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from .files import user_path
-from .splits import read_table
 from .tokens import _BYTE_TO_ID, CLS, EOS, clean, read_sequences, tokenize
+from .user_tables import as_table, cell_text, ending_of, is_missing, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,8 +71,11 @@ class _File:
             if self.environment is not None:
                 self.environment.close()  # the copy that a fork left here; the parent's stays open
             self.environment, self.pid = self._open(), os.getpid()
-        with self.environment.begin() as transaction:
-            return transaction.get(key)
+        try:
+            with self.environment.begin() as transaction:
+                return transaction.get(key)
+        except require_lmdb().Error as error:
+            raise ValueError(f"{self.path} is damaged: copy or build it again ({error})") from error
 
     def _open(self) -> Any:
         lmdb = require_lmdb()
@@ -139,7 +142,7 @@ class Corpus:
                 f"no corpus: {self.path} is missing; build one with rinalmo-kit corpus build"
             )
         self._file = _File.of(self.path)
-        self.meta: dict[str, Any] = json.loads(self._get(b"meta"))
+        self.meta: dict[str, Any] = self._meta()
         """``counts``, ``job`` (inputs and options), ``tools`` (versions), command, commit and date."""
 
     def __reduce__(self) -> tuple[type[Corpus], tuple[Path]]:
@@ -159,6 +162,15 @@ class Corpus:
                 f"{self.path} is no corpus of rinalmo-kit: it has no {key.decode(errors='replace')!r}"
             )
         return value
+
+    def _meta(self) -> dict[str, Any]:
+        try:
+            meta = json.loads(self._get(b"meta"))
+            if isinstance(meta, dict) and isinstance(meta.get("job"), dict):
+                return meta
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+            pass
+        raise ValueError(f"{self.path} is damaged, its 'meta' is not what a build writes: build it again")
 
     @cached_property
     def sizes(self) -> NDArray[np.uint32]:
@@ -266,11 +278,14 @@ class ListCorpus(Corpus):
     ) -> None:
         if not records:
             raise ValueError("there are no sequences to train on")
+        if not 0 <= holdout <= 1:
+            raise ValueError(f"holdout={holdout}: expected a fraction from 0 to 1")
         if families is None:
             families = [None] * len(records)
         clusters: dict[Any, list[int]] = {}
         for i, family in enumerate(families):  # None, NaN and "" mean that there is none
-            clusters.setdefault(family if isinstance(family, str) and family else i, []).append(i)
+            alone = is_missing(family) or family == ""
+            clusters.setdefault((i,) if alone else str(family), []).append(i)
         self.records = []
         for i in (i for members in clusters.values() for i in members):
             name, sequence = records[i]
@@ -328,17 +343,28 @@ def as_corpus(source: Corpus | pd.DataFrame | str | os.PathLike | Any) -> Corpus
         path = user_path(source)
         if path.is_dir() or path.suffix == Path(FILE).suffix:
             return Corpus(path)
-        if path.suffix in (".parquet", ".csv", ".tsv"):
+        if ending_of(path) in (".parquet", ".csv", ".tsv"):
             source = read_table(path)
-    if hasattr(source, "columns"):
-        if "sequence" not in source:
-            raise ValueError(
-                f"the table has no column 'sequence'; it has {', '.join(map(str, source.columns))}"
-            )
-        names = source["id"] if "id" in source else [f"row {i}" for i in range(len(source))]
-        records = list(zip(map(str, names), source["sequence"], strict=True))
-        return ListCorpus(records, families=list(source["family"]) if "family" in source else None)
+    if hasattr(source, "columns") or callable(getattr(source, "to_pandas", None)):
+        return _of_table(as_table(source))
     return ListCorpus(read_sequences(source))
+
+
+def _of_table(table: pd.DataFrame) -> ListCorpus:
+    if "sequence" not in table:
+        raise ValueError(f"the table has no column 'sequence'; it has {', '.join(map(str, table.columns))}")
+    names, sequences = [f"row {i}" for i in range(1, len(table) + 1)], table["sequence"].tolist()
+    for row, sequence in zip(names, sequences, strict=True):
+        if not isinstance(sequence, str):
+            raise ValueError(f"{row}: expected a sequence, found {sequence!r}")
+    if "id" in table:
+        for i, name in enumerate(table["id"]):
+            try:
+                names[i] = cell_text(name, "an id")
+            except ValueError as error:
+                raise ValueError(f"{names[i]}: {error}") from None
+    records = list(zip(names, sequences, strict=True))
+    return ListCorpus(records, families=list(table["family"]) if "family" in table else None)
 
 
 def crop(sequence: str | Tensor, rng: np.random.Generator, *, max_tokens: int = 1024) -> Tensor:

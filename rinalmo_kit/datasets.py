@@ -15,6 +15,7 @@ from .files import cache_folder
 from .formats import read_structures
 from .structure import Structure
 from .tables import SCHEMAS, check_table
+from .user_tables import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,9 +133,7 @@ def load_table(name: str) -> pd.DataFrame:
 
 @lru_cache(maxsize=16)
 def _load_table(name: str, path: Path, _changed: int) -> pd.DataFrame:
-    import pandas as pd
-
-    table = pd.read_parquet(path)
+    table = read_table(path)
     if not is_made(path):
         table = _TIDY.get(name, lambda table: table)(table)
     return check_table(table, name, source=str(path))

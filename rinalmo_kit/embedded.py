@@ -33,6 +33,7 @@ from .model import Config, Encoder, RiNALMo
 from .plot import training_log
 from .pretraining import pretrain
 from .recipes import Recipe, Schedule, recipe_named
+from .rows import select
 from .splits import Example, splits_of
 from .thermodynamics import read_likely_pairs, write_likely_pairs
 
@@ -60,9 +61,9 @@ STUDY_STEPS = {"pico": (158, 400), "256 wide": (117, 350), "nano": (74, 300)}
 TESTS = {
     "bprna": "split == 'TS0'",
     "rivas": "split in ('TestSetA', 'TestSetB')",
-    "archiveII": "sequence == sequence",
-    "newfam": "sequence == sequence",
-    "pseudobase": "sequence == sequence",
+    "archiveII": "length > 0",
+    "newfam": "length > 0",
+    "pseudobase": "length > 0",
     "rfam88": "split != 'train'",
     "nrc13": "split == 'test'",
 }
@@ -141,7 +142,7 @@ def corpus(job: Job) -> Corpus:
     fasta = job.folder / "corpus.fasta"
     if not fasta.exists():
         table = load_table("pretrain_ncrna")
-        tests = {s for name, rows in TESTS.items() for s in load_table(name).query(rows)["sequence"]}
+        tests = {s for name, rows in TESTS.items() for s in select(load_table(name), rows)["sequence"]}
         kept = table[~table["sequence"].isin(tests)].head(2000 if job.smoke else None)
         text = "".join(f">{i}\n{s}\n" for i, s in zip(kept["id"], kept["sequence"], strict=True))
         with whole_file(fasta) as temporary:
@@ -367,20 +368,19 @@ def trust(job: Job) -> None:
 
 def unseen(dataset: str) -> Recipe:
     """Make a recipe that only tests: the rows of a set of structures that are no rows of TR0 or VL0."""
-    known = load_table("bprna").query("split != 'TS0'")["sequence"]
+    known = select(load_table("bprna"), "split != 'TS0'")["sequence"]
     table = load_table(dataset)
     duplicates = table["sequence"][table["sequence"].isin(set(known))].tolist()
-    condition = f"sequence not in {duplicates}" if duplicates else "sequence == sequence"
-    return replace(
-        recipe_named("ss-bprna"), name=f"ss-{dataset}", dataset=dataset, test=condition, group=None
-    )
+    test = f"sequence not in {duplicates}"
+    return replace(recipe_named("ss-bprna"), name=f"ss-{dataset}", dataset=dataset, test=test, group=None)
 
 
 def embeddings(job: Job) -> None:
     """Score embeddings by families of test RNAs: the encoder's, an untrained one's, and k-mers."""
     import pandas as pd
 
-    table = load_table("rfam88").query("split == 'test'").sample(frac=0.1 if job.smoke else 1, random_state=0)
+    table = select(load_table("rfam88"), "split == 'test'")
+    table = table.sample(frac=0.1 if job.smoke else 1, random_state=0)
     texts, labels = table["sequence"].tolist(), table["label"].to_numpy()
     trained = job.stored("pico")
     torch.manual_seed(SEED)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import datetime
 import os
-import shutil
-import subprocess
-import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 
 from .baselines import BASELINES, simple, trivial
-from .files import check_output, is_stream, output_lock, remove_left_over, user_path, whole_file
+from .files import check_output, user_path
 from .inference import fold_each, predict, progress_bar, ready_model
 from .metrics import (
     StructureScores,
@@ -27,8 +23,12 @@ from .metrics import (
 )
 from .model import Encoder
 from .recipes import RECIPES, Recipe, recipe_named
+from .rows import select
+from .run_options import whole_number
+from .score_files import add_lines, provenance, read_lines
 from .splits import Example, Splits, fingerprint, own_recipe, own_table, splits_of
-from .structure import Structure
+from .unwrap import unwrapped
+from .user_tables import as_table, names_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,11 +40,6 @@ LEARNED = ("trivial", "simple")
 """Baselines that are learned from the training rows."""
 
 STRUCTURE_COLUMNS = (*StructureScores._fields, "f1_strict")
-KEYS = ["model", "recipe", "group", "fold", "metric"]
-"""What tells the lines of a file of scores apart."""
-
-NUMBERS = {column: ["", "nan"] for column in ("value", "low", "high", "n")}
-"""Columns of a file of scores that are numbers, and what stands for none."""
 
 
 class Evaluation(NamedTuple):
@@ -68,7 +63,8 @@ class Evaluation(NamedTuple):
         """``evaluation["f1"]`` is that score over all test rows; a number indexes the pair itself."""
         if not isinstance(key, str):
             return tuple.__getitem__(self, key)
-        table = self.scores.query("group == 'all' and fold == 'all' and metric == @key")
+        table = select(self.scores, "group == 'all' and fold == 'all'")
+        table = table[table["metric"] == key]
         if table.empty:
             raise KeyError(f"{key!r}: there are {', '.join(sorted(set(self.scores['metric'])))}")
         return float(table["value"].iloc[0])
@@ -76,7 +72,7 @@ class Evaluation(NamedTuple):
 
 def evaluate(
     model: Encoder | str | os.PathLike | Sequence[Any] = "pico-ss",
-    on: str | Recipe | pd.DataFrame | Sequence[Structure] = "ss-bprna",
+    on: Any = "ss-bprna",
     *,
     task: str | None = None,
     target: str | None = None,
@@ -99,9 +95,10 @@ def evaluate(
         ``fold-1``, … that ``rinalmo-kit finetune --fold all`` makes. ``"trivial"`` is the fold with the most pairs, the
         most frequent class or the mean of the training targets; ``"simple"`` a classical learner
         (:func:`rinalmo_kit.baselines.simple`); ``"viennarna"`` folds by free energy.
-    on : str, Recipe, DataFrame or sequence of Structure
-        Name of a recipe, or your own data as for :func:`rinalmo_kit.finetune`. Rows marked ``test`` are taken; without
-        a column ``split``, all rows, but of a table that the model was trained on those that were kept for testing.
+    on : str, Recipe, or data
+        Name of a recipe, or your own data in any form that :func:`rinalmo_kit.finetune` takes. Rows marked ``test``
+        are taken; without a column ``split``, all rows, but of a table that the model was trained on those that were
+        kept for testing.
     task, target : str, optional
         For your own data.
     fold : int, optional
@@ -135,15 +132,12 @@ def evaluate(
     import pandas as pd
 
     if output is not None:
-        path = user_path(output)
-        check_output(path)
-        with output_lock(path):
-            scores_in(path)
-            options = {"task": task, "target": target, "fold": fold, "limit": limit, "draws": draws}
-            result = evaluate(model, on, **options, progress=progress)
-            remove_left_over(path)
-            add_lines(path, result.scores.assign(**provenance()))
-        return result
+        output = user_path(output)
+        check_output(output)
+        read_lines(output)
+    if limit is not None:
+        whole_number("limit", limit)
+    whole_number("draws", draws, least=0)
     models = _models(model)
     seen = {one.about.get("own data") for one in models if isinstance(one, Encoder)}
     recipe, table = _recipe_and_table(on, task, target, seen)
@@ -165,10 +159,17 @@ def evaluate(
         rows = _sample_rows(one, recipe, splits, progress=progress)
         parts.append(pd.DataFrame(rows).assign(fold=number))
     samples = pd.concat(parts, ignore_index=True)
+    if "target" in samples and recipe.task != "regression" and samples["target"].nunique() == 1:
+        warnings.warn(
+            f"all {len(samples)} test rows are of the class {samples['target'][0]!r}: only the accuracy says something",
+            stacklevel=2,
+        )
     scores = pd.DataFrame(list(_scores(recipe, samples, labels, draws=draws)))
     scores.insert(0, "model", _name(model))
     scores.insert(1, "recipe", recipe.name)
     scores["data"] = _data_note(recipe, limit)
+    if output is not None:
+        add_lines(output, scores.assign(**provenance()))
     return Evaluation(samples, scores)
 
 
@@ -235,7 +236,7 @@ def beside_published(
     """
     import pandas as pd
 
-    ours = compared.scores.query("group == 'all' and fold == 'all'")
+    ours = select(compared.scores, "group == 'all' and fold == 'all'")
     ours = ours[ours["metric"].isin(metrics)]
     wide = ours.pivot(index="method", columns="metric", values="value")
     wide["where"] = "measured here, n = " + ours.groupby("method")["n"].first().astype(int).astype(str)
@@ -250,12 +251,13 @@ def _recipe_and_table(
 ) -> tuple[Recipe, pd.DataFrame | None]:
     if isinstance(on, Recipe):
         return on, None
-    if isinstance(on, str):
+    if isinstance(on, str) and not names_table(on, known=RECIPES, task=task):
         return recipe_named(on), None
     task = task or "structure"
-    table = own_table(on, task=task, target=target)
-    recipe = own_recipe(table, task=task)
-    if "split" not in getattr(on, "columns", ()) and fingerprint(table) not in trained_on:
+    data = as_table(on, task=task)
+    table = own_table(data, task=task, target=target)
+    recipe = own_recipe(table, task=task, least=1)
+    if "split" not in data and fingerprint(table) not in trained_on:
         table["split"] = "test"
     return recipe, table
 
@@ -297,7 +299,7 @@ def _one_a_fold(models: list[Any], number: int) -> list[Any]:
 def _name(model: Any) -> str:
     if isinstance(model, list | tuple):
         return _name(model[0])
-    return getattr(model, "name", str(model))
+    return str(model) if isinstance(model, str | os.PathLike) else unwrapped(model).name
 
 
 def _data_note(recipe: Recipe, limit: int | None) -> str:
@@ -465,62 +467,3 @@ def average_scores(scores: pd.DataFrame) -> pd.DataFrame:
     )
     wanted = [sum(r.experiment == name for r in RECIPES.values()) for name in averaged["experiment"]]
     return averaged[averaged["recipes"] == wanted].reset_index(drop=True)
-
-
-def provenance() -> dict[str, str]:
-    """Tell the command that runs, the commit of the working folder (with ``+`` if it has changes) and the date.
-
-    Of absolute paths in the command the last part is kept: where things lie on a machine concerns nobody else.
-    """
-
-    def git(*arguments: str) -> str:
-        if shutil.which("git") is None:
-            return ""
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-        return done.stdout.strip()
-
-    def plain(word: str) -> str:
-        return Path(word).name if Path(word).is_absolute() else word
-
-    commit = git("rev-parse", "--short", "HEAD") or "unknown"
-    words = ["=".join(map(plain, word.split("="))) for word in sys.argv]
-    command = " ".join([Path(words[0]).name, *words[1:]])
-    changed = "+" if git("status", "--porcelain", "--untracked-files=no") else ""
-    return {"command": command, "commit": commit + changed, "date": datetime.date.today().isoformat()}
-
-
-def scores_in(path: Path) -> pd.DataFrame | None:
-    """Return the lines that a CSV of scores holds; None if there is no such file yet.
-
-    Raises
-    ------
-    ValueError
-        If it is another table.
-    """
-    import pandas as pd
-
-    if not path.is_file() or is_stream(path):
-        return None
-    try:
-        old = pd.read_csv(path, dtype=dict.fromkeys(KEYS, str), keep_default_na=False, na_values=NUMBERS)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no CSV of scores to add to ({error}): choose another output") from error
-    if missing := [column for column in (*KEYS, *NUMBERS) if column not in old]:
-        raise ValueError(
-            f"{path} is no CSV of scores to add to: it has no column {', '.join(missing)}; choose another output"
-        )
-    return old
-
-
-def add_lines(path: Path, lines: pd.DataFrame) -> None:
-    """Add lines to a CSV of scores; older lines for the same model, recipe, group, fold and metric give way."""
-    import pandas as pd
-
-    lines = lines.astype({"fold": str})
-    if (old := scores_in(path)) is not None:
-        given = set(lines[KEYS].itertuples(index=False, name=None))
-        kept = [row not in given for row in old[KEYS].itertuples(index=False, name=None)]
-        lines = pd.concat([old[kept], lines]) if any(kept) else lines
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as temporary:
-        lines.to_csv(temporary, index=False, float_format="%.6g")

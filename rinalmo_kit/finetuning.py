@@ -7,94 +7,33 @@ import os
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from . import hub
 from .files import user_path
 from .heads import ClassificationHead, RibosomeLoadHead, StructureHead
 from .inference import as_columns, batches_by_length, head_outputs, middle, progress_bar, represent
+from .losses import loss_of, structure_loss
 from .metrics import THRESHOLDS, task_scores, threshold_scores, tune_threshold
 from .model import Config, Encoder, RiNALMo
-from .recipes import Recipe, Schedule, changed, recipe_named
+from .mutations import Mutated
+from .recipes import RECIPES, Recipe, Schedule, changed, recipe_named
+from .run_folders import check_folder, leads, run_lock
+from .run_options import check_recipe, check_trainer_options, whole_number
 from .splits import Example, Splits, fingerprint, own_recipe, own_table, splits_of
-from .structure import Structure, greedy_pairs
-from .training import BatchPlan, Run, claim, fit, shuffled_batches
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from numpy.typing import NDArray
+from .structure import greedy_pairs
+from .training import BatchPlan, Run, claim, fit, read_checkpoint, shuffled_batches
+from .unwrap import unwrapped
+from .user_tables import names_table
 
 __all__ = ["finetune", "loss_of", "structure_loss"]
 
 Mode = Literal["full", "lora", "frozen"]
-
-
-def structure_loss(
-    logits: Tensor,
-    pairs: NDArray[np.int64],
-    *,
-    values: NDArray[np.float32] | None = None,
-    by_length: bool = False,
-) -> Tensor:
-    """Binary cross-entropy over the pairs i < j: their mean (paper), or their sum divided by the length.
-
-    With the mean, the loss of a long RNA, and the gradient of its few pairs, vanish as 1/L. Divided by L, every
-    nucleotide counts the same.
-
-    Parameters
-    ----------
-    logits : Tensor
-        (L, L), symmetric.
-    pairs : ndarray of int64, shape (n, 2)
-    values : ndarray of float32, shape (n,), optional
-        Probability of each pair, where the pairs are not certain; all others have none.
-    by_length : bool
-        Divide the sum by the length.
-    """
-    length = len(logits)
-    i, j = torch.from_numpy(pairs).to(logits.device).unbind(1)
-    logits = logits.float()
-    of_pairs = logits[i, j]
-    if values is not None:
-        of_pairs = of_pairs * torch.from_numpy(values).to(logits.device)
-    total = torch.triu(F.softplus(logits), diagonal=1).sum() - of_pairs.sum()
-    return total / (length if by_length else length * (length - 1) / 2)
-
-
-def loss_of(kind: str, outputs: list[Tensor] | Tensor, targets: Sequence[Any]) -> Tensor:
-    """Loss of a batch.
-
-    Parameters
-    ----------
-    kind : str
-        ``"pairs"`` and ``"pairs-by-length"`` (:func:`structure_loss`), ``"binary"`` (cross-entropy of one logit),
-        ``"classes"`` (cross-entropy), ``"mse"``, ``"huber"`` (delta 1); all are means over the batch.
-    outputs
-        From :func:`rinalmo_kit.inference.head_outputs`.
-    targets
-        Structures or :class:`rinalmo_kit.thermodynamics.LikelyPairs`, indices of classes, or numbers in the scale of
-        the outputs.
-    """
-    if kind in ("pairs", "pairs-by-length"):
-        by_length = kind == "pairs-by-length"
-        losses = [
-            structure_loss(one, s.pairs, values=getattr(s, "values", None), by_length=by_length)
-            for one, s in zip(outputs, targets, strict=True)
-        ]
-        return torch.stack(losses).mean()
-    outputs = outputs.float()
-    if kind == "classes":
-        return F.cross_entropy(outputs, torch.tensor(targets, device=outputs.device))
-    wanted = torch.tensor(targets, dtype=torch.float32, device=outputs.device)
-    if kind == "binary":
-        return F.binary_cross_entropy_with_logits(outputs.squeeze(1), wanted)
-    return {"mse": F.mse_loss, "huber": F.huber_loss}[kind](outputs, wanted)
 
 
 def new_head(recipe: Recipe, dim: int, labels: Sequence[str] | None) -> nn.Module:
@@ -223,7 +162,7 @@ class FineTuning(Run):
 
 
 def finetune(
-    recipe: str | Recipe | pd.DataFrame | Sequence[Structure],
+    recipe: Any,
     *,
     output: str | os.PathLike,
     model: Encoder | str | os.PathLike | Config | None = None,
@@ -244,9 +183,10 @@ def finetune(
 
     Parameters
     ----------
-    recipe : str, Recipe, DataFrame or sequence of Structure
-        Name in :data:`rinalmo_kit.recipes.RECIPES`, a recipe, or your own data: a table as in
-        :func:`rinalmo_kit.splits.own_table`, or structures.
+    recipe : str, Recipe, or data
+        Name in :data:`rinalmo_kit.recipes.RECIPES`, a recipe, or your own data with the columns of
+        :func:`rinalmo_kit.splits.own_table`: a DataFrame, a dict of columns, a list of dicts, a Dataset, Structures, or
+        the path of a table.
     output : path
         Folder for checkpoints, logs and, at the end, ``model.safetensors``, which :func:`rinalmo_kit.fold` and
         :func:`rinalmo_kit.predict` take by its path. If it holds this run, unfinished, that goes on; if finished, its
@@ -287,7 +227,10 @@ def finetune(
     Raises
     ------
     ValueError
-        For data that cannot be trained on (which row, and why), or an output folder with another run.
+        For data that cannot be trained on (which row, and why), an option out of range, or an output folder with
+        another run.
+    BlockingIOError
+        If another process is training in that folder.
     FloatingPointError
         If the loss is no number; names the batch.
 
@@ -307,7 +250,15 @@ def finetune(
     """
     if mode not in ("full", "lora", "frozen"):
         raise ValueError(f"mode={mode!r}: expected 'full', 'lora' or 'frozen'")
+    seed = whole_number("seed", seed, least=0)
+    every = {"validate_every": validate_every, "checkpoint_every": checkpoint_every}
+    for name, value in {"limit": limit, **every}.items():
+        if value is not None:
+            whole_number(name, value)
+    check_trainer_options(trainer_options)
     output = user_path(output)
+    if leads():
+        check_folder(output)
     given = splits is not None
     options = {"task": task, "target": target, "fold": fold, "limit": limit, "changes": changes}
     recipe, splits, own = prepare(recipe, splits, **options)
@@ -323,19 +274,45 @@ def finetune(
         splits = dataclasses.replace(
             splits, train=in_window(splits.train, recipe), validation=in_window(splits.validation, recipe)
         )
+    check_examples([*splits.train, *splits.validation, *unlabelled], recipe.task)
     torch.manual_seed(seed)
     model = starting_model(recipe.start if model is None else model)
     start = model.name
     facts = {"recipe": dataclasses.asdict(recipe), "fold": fold, "seed": seed, "mode": mode, "start": start}
-    everything = [*splits.train, *splits.validation, *unlabelled]
-    rows = [f"{e.name} {e.sequence} {e.target}" for e in everything]
+    rows = [f"{e.name} {e.sequence} {e.target}" for e in (*splits.train, *splits.validation, *unlabelled)]
     facts["data"] = zlib.crc32("\n".join(rows).encode())
-    claim(output, facts)
-    if (finished := output / "model.safetensors").exists():
-        return hub.load(finished, device="cpu")
+    with run_lock(output):
+        claim(output, facts)
+        if (finished := output / "model.safetensors").exists():
+            return hub.load(finished, device="cpu")
+        options = {"output": output, "seed": seed, "mode": mode, **every, **trainer_options}
+        first = train(model, recipe, splits, unlabelled, **options)
+        if given:  # which rows these are, nobody has said
+            recipe = dataclasses.replace(recipe, dataset="own data")
+        model.about = about(recipe, fold=fold, limit=limit, start=start, earlier=model.about)
+        if own is not None:
+            model.about["own data"] = own
+        if first:
+            hub.save(model, finished)
+    return model
+
+
+def train(
+    model: Encoder,
+    recipe: Recipe,
+    splits: Splits,
+    unlabelled: Sequence[Example],
+    *,
+    output: Path,
+    seed: int,
+    mode: Mode,
+    validate_every: int | None,
+    **options: Any,
+) -> bool:
+    """Train a model in place; tell whether this process is the first of those that trained together."""
     ready(model, recipe, splits)
     if mode == "frozen":
-        represent_once(model, everything)
+        represent_once(model, [*splits.train, *splits.validation, *unlabelled])
     lengths = [len(example) for example in splits.train]
     plan = plan_of(recipe, lengths, seed=seed, others=len(unlabelled))
     examples = Mutated([*splits.train, *unlabelled], recipe.mutate, seed)
@@ -349,9 +326,8 @@ def finetune(
         output=output,
         best=recipe.best and f"val_{recipe.best}",
         validate_every=validate_every or epoch,
-        checkpoint_every=checkpoint_every,
         clip=recipe.gradient_clip,
-        **trainer_options,
+        **options,
     )
     if recipe.best is not None and (output / "best.ckpt").exists():
         restore(run, output / "best.ckpt")
@@ -362,14 +338,7 @@ def finetune(
 
         merge_lora(model)
     model.requires_grad_(True).eval()
-    if given:  # which rows these are, nobody has said
-        recipe = dataclasses.replace(recipe, dataset="own data")
-    model.about = about(recipe, fold=fold, limit=limit, start=start, earlier=model.about)
-    if own is not None:
-        model.about["own data"] = own
-    if trainer.is_global_zero:
-        hub.save(model, finished)
-    return model
+    return trainer.is_global_zero
 
 
 def prepare(
@@ -384,7 +353,7 @@ def prepare(
 ) -> tuple[Recipe, Splits, int | None]:
     """Find the recipe and its examples, from a name or from a user's own data, and the latter's fingerprint."""
     table = None
-    if isinstance(recipe, str):
+    if isinstance(recipe, str) and not names_table(recipe, known=RECIPES, task=task):
         recipe = recipe_named(recipe)
     elif not isinstance(recipe, Recipe):
         if task is None:
@@ -392,8 +361,21 @@ def prepare(
         table = own_table(recipe, task=task, target=target)
         recipe = own_recipe(table, task=task)
     recipe = changed(recipe, changes or {})
+    check_recipe(recipe, None if table is None else list(table))
     own = None if table is None else fingerprint(table)
-    return recipe, splits or splits_of(recipe, table, fold=fold, limit=limit), own
+    if splits is None:
+        wanted = ("train", "validation")
+        splits = splits_of(recipe, table, fold=fold, limit=limit, wanted=wanted)
+    return recipe, splits, own
+
+
+def check_examples(examples: Sequence[Example], task: str) -> None:
+    """Reject examples that nothing can be learned from, by name."""
+    for example in examples:
+        if not example.sequence:
+            raise ValueError(f"{example.name!r} is empty: expected a sequence")
+        if task == "structure" and len(example) < 2:
+            raise ValueError(f"{example.name!r}: one nucleotide has no structure to learn; leave it out")
 
 
 def in_window(examples: list[Example], recipe: Recipe) -> list[Example]:
@@ -405,11 +387,13 @@ def starting_model(model: Encoder | str | os.PathLike | Config) -> Encoder:
     """Return the model that training starts from."""
     if isinstance(model, Config):
         return RiNALMo(model)
-    return model if isinstance(model, Encoder) else hub.load(model, device="cpu")
+    return hub.load(model, device="cpu") if isinstance(model, str | os.PathLike) else unwrapped(model)
 
 
 def ready(model: Encoder, recipe: Recipe, splits: Splits) -> None:
     """Give a model the head, labels and scaler of a task; a head that fits is kept."""
+    told = {"labels": splits.labels, "pad_to": recipe.pad_to, "window": recipe.window}
+    hub.written_facts(told, recipe.name)  # what could not be saved is rejected before the training
     head = new_head(recipe, model.config.dim, splits.labels)
     shapes = {key: value.shape for key, value in head.state_dict().items()}
     old = {key: value.shape for key, value in model.head.state_dict().items()} if model.head else None
@@ -454,50 +438,9 @@ def plan_of(recipe: Recipe, lengths: list[int], *, seed: int, others: int = 0) -
     return BatchPlan(epoch, epochs=recipe.epochs, steps=recipe.steps)
 
 
-PAIRS = np.array(["GC", "CG", "AU", "UA", "GU", "UG"])
-PAIR_RATES = np.array([0.28, 0.28, 0.17, 0.17, 0.05, 0.05])
-
-
-class Mutated(Dataset):
-    """Examples asked for as (epoch, number); of half of the structures, another homologue in every epoch.
-
-    Parameters
-    ----------
-    examples : list of Example
-        Those whose target is no structure stay as they are.
-    rate : float
-        Share of the base pairs, and of the unpaired nucleotides, that are drawn anew; pairs stay pairs. 0: the
-        examples as they are.
-    seed : int
-    """
-
-    def __init__(self, examples: list[Example], rate: float, seed: int) -> None:
-        self.examples, self.rate, self.seed = examples, rate, seed
-
-    def __getitem__(self, item: tuple[int, int]) -> Example:
-        epoch, i = item
-        example = self.examples[i]
-        if not self.rate or not isinstance(example.target, Structure):
-            return example
-        rng = np.random.default_rng((self.seed, epoch, i))
-        if rng.random() < 0.5:
-            return example
-        letters = np.array(list(example.sequence))
-        pairs = example.target.pairs
-        single = np.ones(len(letters), dtype=bool)
-        single[pairs] = False
-        single &= rng.random(len(letters)) < self.rate
-        letters[single] = rng.choice(list("ACGU"), single.sum())
-        known = np.isin(np.char.add(letters[pairs[:, 0]], letters[pairs[:, 1]]), PAIRS)
-        pairs = pairs[known & (rng.random(len(pairs)) < self.rate)]
-        drawn = rng.choice(PAIRS, len(pairs), p=PAIR_RATES).astype("U2")
-        letters[pairs] = drawn.view("U1").reshape(-1, 2)
-        return dataclasses.replace(example, sequence="".join(letters))
-
-
 def restore(run: FineTuning, path: Path) -> None:
     """Put the weights and the threshold of a checkpoint into a run's model."""
-    checkpoint = torch.load(path, map_location=run.model.device, weights_only=True)
+    checkpoint = read_checkpoint(path, run.model.device)
     run.load_state_dict(checkpoint["state_dict"])
     run.model.threshold = checkpoint["threshold"]
 

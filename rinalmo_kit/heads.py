@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import strips
+from .machine import require_memory
 
 __all__ = ["ClassificationHead", "RibosomeLoadHead", "StructureHead"]
 
@@ -136,6 +137,8 @@ class StructureHead(nn.Module):
         if not torch.is_grad_enabled() and len(self.resnet.blocks) == 2:
             with torch.autocast(rows.device.type, enabled=False):
                 return strips.logits(self, rows, columns, offset)
+        needed = 3.0 * rows.numel() * length * rows.element_size()  # so many maps at least
+        require_memory(needed, rows.device, f"the maps of {length} nucleotides")
         # The map is kept channels-last, one row a pair, (L², 64): a 1 × 1 convolution is a matrix product.
         x = (rows[:, None] + columns[None]).flatten(0, 1)
         for number, block in enumerate(self.resnet.blocks):
@@ -191,6 +194,9 @@ def _convolve(x: Tensor, weight: Tensor) -> Tensor:
     side = math.isqrt(len(x))
     x = x.view(1, side, side, -1).permute(0, 3, 1, 2)
     convolve = _CPUConvolution.apply if x.device.type == "cpu" and torch.is_grad_enabled() else _convolution
+    if torch.is_autocast_enabled(x.device.type):  # what a Function saves is not cast by autocast
+        half = torch.get_autocast_dtype(x.device.type)
+        x, weight = x.to(half), weight.to(half)
     return convolve(x, weight).permute(0, 2, 3, 1).reshape(side * side, -1)
 
 

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from .files import cache_folder, fetch, sha256_of, user_path, whole_file
+from .checkpoints import read_state
+from .contents import check_content
+from .download import fetch, note_of
+from .files import cache_folder, sha256_of, user_path, whole_file
 from .heads import ClassificationHead, RibosomeLoadHead, StructureHead
+from .metadata import check_heads, check_scaler, check_threshold, read_facts, read_json
 from .model import Config, Encoder, RiNALMo
 from .tables import FAMILIES
+from .tensors import check_tensors, misfits, not_finite, shortened, some
+from .unwrap import unwrapped
 
 __all__ = ["EMBEDDED", "OFFICIAL", "load", "save"]
 
@@ -115,6 +119,8 @@ def load(
     >>> model.config.dim, type(model.head).__name__
     (192, 'StructureHead')
     """
+    if not isinstance(name_or_path, str | os.PathLike):
+        raise TypeError(f"expected the name or path of a model, found {type(name_or_path).__name__}")
     name = os.fspath(name_or_path)
     if name in EMBEDDED:
         path = WEIGHTS / EMBEDDED[name]
@@ -146,70 +152,86 @@ def save(model: Encoder, path: str | os.PathLike, *, dtype: torch.dtype | None =
     Parameters
     ----------
     model : Encoder
+        Also inside torch.compile, DataParallel and the like.
     path : path
         Ends in ``.safetensors``.
     dtype : torch.dtype, optional
         Store in this precision, such as ``torch.float16`` for half the size.
+
+    Raises
+    ------
+    ValueError
+        For another ending, and for a model that :func:`load` would reject: weights that are no numbers or become
+        infinite in `dtype`, a head of another kind, unmerged low-rank matrices, or nonsense in ``labels``,
+        ``threshold``, …
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from rinalmo_kit import Config, RiNALMo
+    >>> folder = tempfile.mkdtemp()
+    >>> load(save(RiNALMo(Config(dim=64, blocks=2, heads=4)), f"{folder}/my.safetensors")).config.blocks
+    2
     """
-    path = user_path(path)
-    if path.suffix != ".safetensors":
+    path, model = user_path(path), unwrapped(model)
+    if path.suffix.lower() != ".safetensors":
         raise ValueError(f"{path}: a model is saved as .safetensors")
+    state, metadata = file_content(model, str(path), dtype=dtype)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as temporary:
+        save_file(state, temporary, metadata=metadata)
+    return path
+
+
+def file_content(
+    model: Encoder, source: str, *, dtype: torch.dtype | None = None
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors and the metadata of a model's file, checked as on loading."""
     prefix = "" if model.head is None else "lm."
     state = {}
     for key, value in model.state_dict().items():
-        key = f"pred_head.{key.removeprefix('head.')}" if key.startswith("head.") else prefix + key
-        state[key] = value.detach().to(device="cpu", dtype=dtype).contiguous()
-    if model.threshold is not None:
-        state["threshold"] = torch.tensor(model.threshold, dtype=torch.float64)
-    if model.scaler is not None:
-        state["scaler._mean"], state["scaler._std"] = (
-            torch.tensor([v], dtype=torch.float64) for v in model.scaler
-        )
-    path.parent.mkdir(parents=True, exist_ok=True)
+        if value.is_meta or value.layout != torch.strided:
+            raise ValueError(
+                f"{model.name}: {key} has no numbers that can be saved ({value.device}, {value.layout})"
+            )
+        name = f"pred_head.{key.removeprefix('head.')}" if key.startswith("head.") else prefix + key
+        state[name] = value.detach().to(device="cpu", dtype=dtype).contiguous()
+    if (threshold := check_threshold(model.threshold, source)) is not None:
+        state["threshold"] = torch.tensor(threshold, dtype=torch.float64)
+    if scaler := check_scaler(*(model.scaler or (None, None)), source):
+        for key, value in zip(("_mean", "_std"), scaler, strict=True):
+            state[f"scaler.{key}"] = torch.tensor([value], dtype=torch.float64)
     facts = {name: getattr(model, name) for name in FACTS}
-    metadata = {"format": "pt", "rinalmo_kit": json.dumps({k: v for k, v in facts.items() if v})}
+    metadata = {"format": "pt", "rinalmo_kit": written_facts(facts, source)}
     if isinstance(model, RiNALMo):
         metadata["heads"] = str(model.config.heads)
     else:
         from .adapters import describe
 
         metadata["encoder"] = json.dumps(describe(model))
-    with whole_file(path) as temporary:
-        save_file(state, temporary, metadata=metadata)
-    return path
+    if type(model) is RiNALMo:  # an ablation is written too, though nobody else can load it
+        model_from_state(dict(state), metadata, source=source)
+    elif bad := not_finite(state):
+        raise ValueError(f"{source}: weights that are no finite numbers ({len(bad)}): {some(bad)}")
+    return state, metadata
 
 
-# --- reading checkpoints -----------------------------------------------------------------------------
-
-
-def read_state(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read a checkpoint file without running code: the flat state dict, and what stands beside it."""
-    if not path.exists():
-        raise FileNotFoundError(f"no such checkpoint: {path}")
-    if path.suffix == ".safetensors":
+def written_facts(facts: Mapping[str, Any], source: str) -> str:
+    """Return what is known of a model as JSON that can be read again."""
+    texts = []
+    for key, value in facts.items():
+        if value is None or (isinstance(value, tuple | list | dict) and not value):
+            continue
         try:
-            with safe_open(path, framework="pt") as file:
-                return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})
-        except SafetensorError as error:
-            raise ValueError(f"{path} is not a safetensors file: {error}") from error
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = re.search(r"Unsupported (?:global|class|operand)[^\n]*|GLOBAL [\w.]+", str(error))
-        raise ValueError(
-            f"{path} is refused: it is not a plain checkpoint, and unpickling it could run code "
-            f"({reason.group() if reason else str(error).splitlines()[0]})"
-        ) from error
-    except (RuntimeError, EOFError, KeyError, IndexError) as error:
-        raise ValueError(f"{path} is not a checkpoint, or is cut off: {error}") from error
-    beside = {}
-    for wrapper in ("state_dict", "model"):  # Lightning checkpoints; some third-party files
-        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
-            beside = {key: value for key, value in content.items() if key != wrapper}
-            content = content[wrapper]
-    if not isinstance(content, Mapping) or not all(isinstance(key, str) for key in content):
-        raise ValueError(f"{path} holds a {type(content).__name__}, not a state dict")
-    return dict(content), beside
+            texts.append(f"{json.dumps(key)}: {json.dumps(value)}")
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"{source}: {key} cannot be written as JSON: {error}") from error
+    text = "{" + ", ".join(texts) + "}"
+    read_facts(text, source)
+    return text
+
+
+# --- from tensors to a model -----------------------------------------------------------------------------
 
 
 def model_from_state(
@@ -219,18 +241,26 @@ def model_from_state(
     config: Config | None = None,
     source: str = "checkpoint",
 ) -> Encoder:
-    """Build the model that a state dict describes and fill it, strictly."""
-    threshold = state.pop("threshold", beside.get("threshold"))
-    scaler = [state.pop(f"scaler.{key}", None) for key in ("_mean", "_std")]
-    if "encoder" in beside:
-        from .adapters import rebuild
+    """Build the model that a state dict describes and fill it, strictly.
 
-        model = rebuild(json.loads(beside["encoder"]))
-        state = {re.sub(r"^pred_head\.", "head.", key.removeprefix("lm.")): v for key, v in state.items()}
+    Nothing of the two is trusted: all is checked before memory is taken for it.
+
+    Raises
+    ------
+    ValueError
+        Names the source, the key, and what is wrong with it.
+    """
+    threshold = check_threshold(state.pop("threshold", beside.get("threshold")), source)
+    scaler = check_scaler(*(state.pop(f"scaler.{key}", None) for key in ("_mean", "_std")), source)
+    facts = read_facts(beside["rinalmo_kit"], source) if "rinalmo_kit" in beside else {}
+    check_tensors(state, source)
+    if "encoder" in beside:
+        state = renamed(state, peer_key, source)
+        model = peer_of(read_json(beside["encoder"], source, "encoder"), state, source)
     else:
-        state, heads = released_layout(state)
+        state, heads = released_layout(state, source)
         if "heads" in beside:
-            heads = int(beside["heads"])
+            heads = check_heads(beside["heads"], source)
         lm = {key: value for key, value in state.items() if not key.startswith("head.")}
         config = config_of(lm, heads=heads, config=config, source=source)
         with torch.device("meta"):
@@ -240,19 +270,61 @@ def model_from_state(
         with torch.device("meta"):
             model.head = head_of(head, model.config.dim, source)
     fill(model, state, source)
-    model.threshold = None if threshold is None else float(threshold)
-    if all(value is not None for value in scaler):
-        model.scaler = (float(scaler[0]), float(scaler[1]))
-    facts = json.loads(beside.get("rinalmo_kit", "{}"))
-    model.labels = tuple(facts["labels"]) if "labels" in facts else None
-    model.pad_to, model.window = facts.get("pad_to"), facts.get("window")
-    model.about = facts.get("about", {})
-    if "calibration" in facts:
-        model.calibration = tuple((x, y) for x, y in facts["calibration"])
+    model.threshold, model.scaler = threshold, scaler
+    for fact, value in facts.items():
+        setattr(model, fact, value)
+    check_labels(model, source)
     return model
 
 
-def released_layout(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], int | None]:
+def check_labels(model: Encoder, source: str) -> None:
+    """Raise ValueError unless a classifier has as many labels as classes, if it has any."""
+    if model.labels is None or not isinstance(model.head, ClassificationHead):
+        return
+    outputs = model.head.classifier[2].out_features
+    classes = max(2, outputs)  # one logit for yes or no
+    if len(model.labels) != classes:
+        raise ValueError(
+            f"{source}: labels: expected {classes} names, one for each class of its head, found {len(model.labels)}"
+        )
+
+
+def peer_of(description: Mapping[str, Any], state: Mapping[str, Tensor], source: str) -> Encoder:
+    """Make an encoder of another package, once the file's tensors are known to be those that it needs."""
+    from .adapters import outline, rebuild
+
+    lm = {key: value for key, value in state.items() if not key.startswith("head.")}
+    try:
+        fitting(misfits(outline(description, most=len(lm)).state_dict(), lm), source)
+        return rebuild(description)
+    except ValueError as error:
+        raise error if str(error).startswith(source) else ValueError(f"{source}: encoder: {error}") from error
+
+
+def peer_key(key: str) -> str:
+    """Return the name of a parameter in an adapted encoder."""
+    return re.sub(r"^pred_head\.", "head.", key.removeprefix("lm."))
+
+
+def released_key(key: str) -> str:
+    """Return the name that a parameter of any layout has in the released files, task heads under ``head.``."""
+    key = re.sub(r"^(lm|rinalmo|model)\.", "", key)
+    return re.sub(r"^pred_head\.", "head.", key).replace("mh_attn.mh_attn.", "mh_attn.")
+
+
+def renamed(state: Mapping[str, Tensor], name: Callable[[str], str], source: str) -> dict[str, Tensor]:
+    """Rename the keys of a state dict, or raise ValueError if two get the same name."""
+    found: dict[str, Tensor] = {}
+    for key, value in state.items():
+        if name(key) in found:
+            raise ValueError(
+                f"{source} has two tensors called {shortened(name(key))}, with and without a prefix"
+            )
+        found[name(key)] = value
+    return found
+
+
+def released_layout(state: Mapping[str, Tensor], source: str) -> tuple[dict[str, Tensor], int | None]:
     """Rename keys of any known layout to those of the released files, task heads under ``head.``.
 
     Returns
@@ -261,36 +333,41 @@ def released_layout(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], int
     heads : int or None
         Number of attention heads, where the layout tells it.
     """
-    renamed, split, heads = {}, {}, None
-    for key, value in state.items():
-        key = re.sub(r"^(lm|rinalmo|model)\.", "", key)
-        key = re.sub(r"^pred_head\.", "head.", key).replace("mh_attn.mh_attn.", "mh_attn.")
+    found, split, heads = {}, {}, None
+    for key, value in renamed(state, released_key, source).items():
         if key.endswith("rotary_emb.inv_freq"):  # computed, not learned; tells the width of a head
             embedding = next((v for k, v in state.items() if k.endswith("embedding.weight")), None)
-            heads = None if embedding is None else embedding.shape[1] // (2 * len(value))
+            heads = None if embedding is None else embedding.shape[-1] // (2 * value.numel())
         elif match := re.fullmatch(r"(.*mh_attn)\.to_([qkv])\.weight", key):
             split.setdefault(match[1], {})[match[2]] = (key, value)
         else:
-            renamed[key] = value
+            found[key] = value
     for attention, parts in split.items():
-        if set(parts) == set("qkv"):
-            renamed[f"{attention}.Wqkv.weight"] = torch.cat([parts[part][1] for part in "qkv"])
+        one = {(part.shape, part.dtype) for _, part in parts.values()}
+        if set(parts) == set("qkv") and len(one) == 1 and f"{attention}.Wqkv.weight" not in found:
+            found[f"{attention}.Wqkv.weight"] = torch.cat([parts[part][1] for part in "qkv"])
         else:  # incomplete: left as it is, for the strict check to report
-            renamed.update(parts.values())
-    return renamed, heads
+            found.update(parts.values())
+    return found, heads
 
 
 def config_of(lm: Mapping[str, Tensor], *, heads: int | None, config: Config | None, source: str) -> Config:
     """Read width and depth off a state dict; check them against `config` if there is one."""
     embedding = lm.get("embedding.weight")
     if not isinstance(embedding, Tensor) or embedding.dim() != 2:
-        known = ", ".join(list(lm)[:5]) or "nothing"
         raise ValueError(
-            f"{source} is not a RiNALMo checkpoint: missing key embedding.weight; it holds {known}, …"
+            f"{source} is not a RiNALMo checkpoint: missing key embedding.weight; it holds "
+            f"{some(list(lm), 5) or 'nothing'}"
         )
     dim = embedding.shape[1]
-    numbers = [int(m[1]) for m in (re.match(r"transformer\.blocks\.(\d+)\.", key) for key in lm) if m]
-    blocks = max(numbers, default=-1) + 1
+    found = (re.match(r"transformer\.blocks\.([0-9]{1,6})\.", key) for key in lm)
+    numbers = {int(match[1]) for match in found if match}
+    blocks = len(numbers)
+    if numbers != set(range(blocks)) or not blocks:
+        absent = next(i for i in range(blocks + 1) if i not in numbers)
+        raise ValueError(
+            f"{source} is missing transformer.blocks.{absent}: its {blocks} blocks are not numbered from 0 on"
+        )
     if config is not None:
         if (config.dim, config.blocks) != (dim, blocks):
             raise ValueError(
@@ -311,31 +388,25 @@ def head_of(state: Mapping[str, Tensor], dim: int, source: str) -> nn.Module:
         return StructureHead(dim)
     if "linear_out.weight" in state:
         return RibosomeLoadHead(dim)
-    if "classifier.0.weight" in state and "classifier.2.weight" in state:
-        return ClassificationHead(dim, len(state["classifier.0.weight"]), len(state["classifier.2.weight"]))
-    raise ValueError(f"{source} has an unknown task head with the keys {', '.join(sorted(state))}")
+    layers = [state.get(f"classifier.{i}.weight") for i in (0, 2)]
+    if all(layer is not None and layer.dim() == 2 for layer in layers):
+        return ClassificationHead(dim, *(len(layer) for layer in layers))
+    raise ValueError(f"{source} has an unknown task head with the keys {some(sorted(state))}")
 
 
 def fill(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
     """Put a state dict into a model on the meta device, or list every key that does not fit."""
-    expected = model.state_dict()
-    problems = {
-        "missing": sorted(expected.keys() - state.keys()),
-        "unexpected": sorted(state.keys() - expected.keys()),
-        "wrong shape": [
-            f"{key} {tuple(getattr(state[key], 'shape', ()))}, expected {tuple(expected[key].shape)}"
-            for key in sorted(expected.keys() & state.keys())
-            if getattr(state[key], "shape", None) != expected[key].shape
-        ],
-    }
-    if any(problems.values()):
-        lists = "\n".join(f"  {what} ({len(keys)}): {_some(keys)}" for what, keys in problems.items() if keys)
+    fitting(misfits(model.state_dict(), state), source)
+    if bad := not_finite(state):
+        raise ValueError(f"{source} has weights that are no finite numbers ({len(bad)}): {some(bad)}")
+    model.load_state_dict({key: value.contiguous() for key, value in state.items()}, assign=True)
+
+
+def fitting(problems: Mapping[str, list[str]], source: str) -> None:
+    """Raise ValueError if there are problems, listing them."""
+    if problems:
+        lists = "\n".join(f"  {what} ({len(keys)}): {some(keys)}" for what, keys in problems.items())
         raise ValueError(f"{source} does not fit the model; nothing was loaded\n{lists}")
-    model.load_state_dict(state, assign=True)
-
-
-def _some(keys: list[str], limit: int = 12) -> str:
-    return ", ".join(keys[:limit]) + (f", … and {len(keys) - limit} more" if len(keys) > limit else "")
 
 
 # --- official files ----------------------------------------------------------------------------------
@@ -344,24 +415,36 @@ def _some(keys: list[str], limit: int = 12) -> str:
 def official_file(name: str) -> Path:
     """Path of an official file: from ``$RINALMO_KIT_DATA``, the cache, or downloaded into the cache.
 
-    The cache is ``$RINALMO_KIT_CACHE``, by default the user's cache folder.
+    The cache is ``$RINALMO_KIT_CACHE``, by default the user's cache folder. Of a file without a published SHA-256 a
+    warning says, when it is downloaded, what could not be verified.
     """
     filename, sha256 = OFFICIAL[name]
     if root := os.environ.get("RINALMO_KIT_DATA"):
-        for folder in (Path(root), Path(root) / "checkpoints"):
+        for folder in (user_path(root), user_path(root) / "checkpoints"):
             if (folder / filename).exists():
                 check_sha256(folder / filename, sha256)
                 return folder / filename
     path = cache_folder() / filename
-    if sha256 is None and not path.exists():
-        warnings.warn(f"no SHA-256 is published for {filename}: only its keys can be checked", stacklevel=3)
     otherwise = f"Without internet: put {filename} into the folder $RINALMO_KIT_DATA"
-    return fetch(f"{RECORD}/{filename}?download=1", path, sha256=sha256, otherwise=otherwise)
+    there = path.exists()
+    fetch(f"{RECORD}/{filename}?download=1", path, sha256=sha256, otherwise=otherwise)
+    if sha256 is None and not there:
+        warnings.warn(
+            f"no SHA-256 is published for {filename}: its length and structure fit, but that it is the official file "
+            f"was not verified. Later loads are compared with its own SHA-256, in {note_of(path)}",
+            stacklevel=3,
+        )
+    return path
 
 
 def check_sha256(path: Path, expected: str | None) -> None:
-    """Raise ValueError if the file is not the one that was published."""
+    """Raise ValueError if the file is not the one that was published, or cannot be, where no checksum is."""
     if expected is None:
-        return
-    if (found := sha256_of(path)) != expected:
+        check_content(path)
+        warnings.warn(
+            f"no SHA-256 is published for {path.name}: its structure fits, but that {path} is the official file was "
+            "not verified",
+            stacklevel=4,
+        )
+    elif (found := sha256_of(path)) != expected:
         raise ValueError(f"{path} is not the official file: its SHA-256 is {found}, expected {expected}")

@@ -19,8 +19,10 @@ from .heads import ClassificationHead, RibosomeLoadHead, StructureHead
 from .hub import load
 from .model import Encoder
 from .sequences import is_single
+from .strips import check_memory
 from .structure import Structure, as_pairs, greedy_pairs
 from .tokens import Sequences, clean, is_path, read_sequences, tokenize
+from .unwrap import unwrapped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,14 +40,19 @@ TOKEN_BUDGET_GPU = 32_768
 """Tokens encoded at a time on a GPU (not measured: no GPU was at hand)."""
 
 
+PADDED_BUDGET = 400_000
+"""Positions that a batch is padded to at most, for a regression head, if one sequence has fewer."""
+
+
 @lru_cache(maxsize=2)
 def _load_once(name: str) -> Encoder:
     return load(name)
 
 
 def ready_model(model: Encoder | str | os.PathLike) -> Encoder:
-    """Return a model as it is, or load it by name or path; the last two loaded by name are kept."""
-    if isinstance(model, Encoder):
+    """Return a model as it is, unwrapped, or load it by name or path; the last two loaded by name are kept."""
+    if not isinstance(model, str | os.PathLike):
+        model = unwrapped(model)
         if model.training:
             raise ValueError(
                 "the model is in training mode, where dropout makes results random: call model.eval()"
@@ -171,7 +178,7 @@ def embeddings(
         for rows in represent(model, [texts[i] for i in batch]):
             rows = rows.float()
             pooled = rows[0] if pool == "cls" else rows[1:-1].mean(0) if pool == "mean" else rows[1:-1]
-            found.append(pooled.cpu().numpy().copy())
+            found.append(_finite(pooled.cpu().numpy().copy(), model))
         return found
 
     lengths = [len(text) for text in texts]
@@ -355,7 +362,8 @@ def fold_each(
         except (MemoryError, RuntimeError) as error:
             if not _is_memory_error(error):
                 raise
-            raise MemoryError(too_large(name, sequence, model)) from error
+            told = f" ({error})" if isinstance(error, MemoryError) and str(error) else ""
+            raise MemoryError(too_large(name, sequence, model) + told) from error
         yield refold(Structure(sequence, [], name, probabilities), model=model, **options)
 
 
@@ -399,6 +407,7 @@ def refold(
     """
     if structure.probabilities is None:
         raise ValueError(f"{structure.name!r} has no probabilities to decode: fold it first")
+    model = None if model is None else unwrapped(model)
     if threshold is None:
         threshold = 0.5 if model is None or model.threshold is None else model.threshold
     length = len(structure)
@@ -431,12 +440,23 @@ def pair_probabilities(
     sequence = ready_sequence("sequence", sequence)
     if len(sequence) == 1:
         return np.zeros((1, 1), dtype=np.float32)
-    return _as_probabilities(pair_logits(model, [sequence])[0])
+    check_memory(model.head, len(sequence))
+    return _as_probabilities(pair_logits(model, [sequence])[0], model)
 
 
-def _as_probabilities(logits: Tensor) -> NDArray[np.float32]:
+def _as_probabilities(logits: Tensor, model: Encoder) -> NDArray[np.float32]:
     probabilities = logits.float().sigmoid().triu(1)
-    return (probabilities + probabilities.T).cpu().numpy().copy()  # equal on both sides to the last bit
+    found = (probabilities + probabilities.T).cpu().numpy().copy()  # equal on both sides to the last bit
+    return _finite(found, model)
+
+
+def _finite(found: NDArray[np.float32], model: Encoder) -> NDArray[np.float32]:
+    """Return what a model gives, or raise ValueError if it is no number."""
+    if not np.isfinite(found).all():
+        raise ValueError(
+            f"{model.name} gives numbers that are not finite: its weights are damaged, or too large for {model.dtype}"
+        )
+    return found
 
 
 @torch.inference_mode()
@@ -450,10 +470,15 @@ def structures(
     """
 
     def compute(batch: list[int]) -> list[Structure]:
+        check_memory(model.head, max(len(texts[i]) for i in batch))
         found = []
         for i, rows in zip(batch, represent(model, [texts[i] for i in batch]), strict=True):
             lone = len(texts[i]) == 1
-            p = np.zeros((1, 1), np.float32) if lone else _as_probabilities(head_outputs(model, [rows])[0])
+            p = (
+                np.zeros((1, 1), np.float32)
+                if lone
+                else _as_probabilities(head_outputs(model, [rows])[0], model)
+            )
             found.append(refold(Structure(texts[i], [], "", p), model=model, **options))
         return found
 
@@ -561,7 +586,8 @@ def predictions(model: Encoder, texts: list[str]) -> Iterator[tuple[list[int], N
     texts = [middle(text, model.window) for text in texts]
 
     def compute(batch: list[int]) -> NDArray[np.float32]:
-        return head_outputs(model, represent(model, [texts[i] for i in batch])).float().cpu().numpy()
+        outputs = head_outputs(model, represent(model, [texts[i] for i in batch]))
+        return _finite(outputs.float().cpu().numpy(), model)
 
     lengths = [len(text) for text in texts]
     yield from within_memory(batches_for(model, lengths), lengths, compute)
@@ -586,8 +612,10 @@ def batches_for(model: Encoder, lengths: list[int]) -> Iterator[list[int]]:
         yield from batches_by_length(lengths, budget)
         return
     fits = [i for i, length in enumerate(lengths) if length + 2 <= (model.pad_to or 0)]
+    most = max(1, PADDED_BUDGET // (model.pad_to or 1))
     for batch in batches_by_length([lengths[i] for i in fits], budget):
-        yield [fits[i] for i in batch]
+        for start in range(0, len(batch), most):
+            yield [fits[i] for i in batch[start : start + most]]
     yield from ([i] for i, length in enumerate(lengths) if length + 2 > (model.pad_to or 0))
 
 

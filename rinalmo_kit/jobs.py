@@ -31,6 +31,7 @@ from .hub import load
 from .model import Encoder
 from .structure import to_dot_bracket
 from .tokens import read_fasta
+from .unwrap import unwrapped
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -149,8 +150,9 @@ def run(
     rank, world, local = (0, processes, 0) if processes > 1 else _place()
     if processes > 1 and _place()[1] > 1:
         raise ValueError("processes are already started from outside (torchrun, srun): leave `processes` out")
-    if processes > 1 and isinstance(model, Encoder):
-        raise ValueError(f"several processes each load the model: give its name or path, not {model.name!r}")
+    if processes > 1 and not isinstance(model, str | os.PathLike | None):
+        name = unwrapped(model).name
+        raise ValueError(f"several processes each load the model: give its name or path, not {name!r}")
     if importlib.util.find_spec("pyarrow") is None:
         raise ImportError("tables in shards need pyarrow: pip install 'rinalmo-kit[notebooks]'")
     if not path.exists():
@@ -445,7 +447,7 @@ def _report(output: Path, end: int) -> Report:
 
 def _ready(task: Task, model: Encoder | str | os.PathLike, *, world: int, local: int) -> Encoder:
     """Return the model for a task; of several processes each has its GPU."""
-    if not isinstance(model, Encoder) and world > 1 and torch.cuda.is_available():
+    if isinstance(model, str | os.PathLike) and world > 1 and torch.cuda.is_available():
         model = load(model, device=f"cuda:{local % torch.cuda.device_count()}")
     ready = {"fold": inference.folding_model, "predict": inference.predicting_model}
     return ready.get(task, inference.ready_model)(model)

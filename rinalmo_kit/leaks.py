@@ -15,6 +15,7 @@ import numpy as np
 
 from .catalogue import CATALOGUE
 from .datasets import TABLES, load_table, standin
+from .rows import select
 from .tables import FAMILIES
 
 if TYPE_CHECKING:
@@ -120,11 +121,7 @@ def _plain(sequence: str) -> str:
 def training_rows(what: TrainedOn, table: pd.DataFrame) -> pd.DataFrame:
     """Select the rows of a dataset's table that a model was trained on."""
     if what.rows:
-        from .splits import part_of
-
-        parts = [part_of(sequence) for sequence in table["sequence"]]
-        table = table.assign(length=table["sequence"].str.len(), part=parts)
-        return table.query(what.rows, local_dict={"fold": what.fold})
+        return select(table, what.rows, fold=what.fold)
     if what.split is not None and "split" in table:
         table = table[table["split"] == what.split]
     if what.left_out_family is not None:
@@ -164,7 +161,7 @@ def find(trained_on: Sequence[TrainedOn], table: pd.DataFrame, *, dataset: str |
         if what.dataset == dataset:
             try:
                 same = training_rows(what, table).index
-            except (KeyError, ValueError, AttributeError, TypeError):  # a column that these rows do not have
+            except (KeyError, ValueError):  # a column that these rows do not have
                 same = []
             for row in same:
                 reasons.setdefault(int(row), (str(what), "same set"))

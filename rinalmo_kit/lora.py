@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from .model import Encoder
+from .unwrap import unwrapped
 
 __all__ = ["LowRank", "add_lora", "has_lora", "merge_lora"]
 
@@ -89,6 +90,7 @@ def add_lora(
     >>> type(merge_lora(model).transformer.blocks[0].mh_attn.Wqkv).__name__
     'Linear'
     """
+    encoder = unwrapped(encoder)
     if rank < 1:
         raise ValueError(f"rank={rank}: expected at least 1")
     if has_lora(encoder):
@@ -118,6 +120,7 @@ def merge_lora(encoder: Encoder) -> Encoder:
     encoder : Encoder
         Changed in place; one without low-rank matrices is left alone.
     """
+    encoder = unwrapped(encoder)
     layers = _adapted_layers(encoder)
     for part in layers:
         weight, plain = part.weight.detach(), parametrize.type_before_parametrizations(part)

@@ -1,19 +1,34 @@
-"""What the machine at hand has."""
+"""What the machine at hand has, and what a process that was forked may use of it."""
 
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 
 import torch
 
-__all__ = ["available_memory"]
+__all__ = ["available_memory", "require_memory"]
+
+SMALL = 64 * 2**20  # bytes; what is free is not known more exactly
+UNLIMITED = 2.0**62  # version 1 of control groups writes about 2⁶³ for "no limit"
+# Files of a control group: limit, use, and the entries of memory.stat that the kernel can drop.
+VERSION_1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file", "total_active_file")
+VERSION_2 = ("memory.max", "memory.current", "inactive_file", "active_file")
 
 
-def available_memory(device: torch.device | str = "cpu") -> float:
-    """Bytes that can still be had on a device; infinite where the system does not say.
+def available_memory(device: torch.device | str = "cpu", *, root: Path = Path("/")) -> float:
+    """Return the bytes that can still be had on a device; infinite where the system does not say.
 
-    On Linux the limit of a container counts too.
+    On Linux the limits of a container or a batch job count too: those of the process's own control group and of every
+    group above it, of version 1 or 2, and that of its address space (``ulimit -v``). Files that the kernel keeps in
+    memory and can drop are no use of a limit.
+
+    Parameters
+    ----------
+    device : torch.device or str
+    root : Path
+        Where ``proc`` and ``sys`` are.
 
     Examples
     --------
@@ -29,16 +44,136 @@ def available_memory(device: torch.device | str = "cpu") -> float:
         return float(free + held)
     if device.type == "mps":
         return float(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
-    try:
-        free = 1024 * float(Path("/proc/meminfo").read_text().split("MemAvailable:")[1].split()[0])
-    except (OSError, IndexError):
+    free = _meminfo(root, "MemAvailable")
+    if free is None:
         try:  # macOS and others: half of what is installed
             return 0.5 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         except (AttributeError, ValueError, OSError):
             return float("inf")
+    return min(free, *_limits(root))
+
+
+def require_memory(needed: float, device: torch.device, what: str, *, available: float | None = None) -> None:
+    """Make sure that a large block fits into a CPU's memory before it is taken.
+
+    Linux grants more memory than there is and ends the process once it is used, without a message. Other systems and
+    GPUs say so by themselves. Free swap counts where no limit of a container or a batch job forbids it.
+
+    Parameters
+    ----------
+    needed : float
+        Bytes.
+    device : torch.device
+    what : str
+        What needs it, for the error.
+    available : float, optional
+        Of :func:`available_memory`, where it was asked for already.
+
+    Raises
+    ------
+    MemoryError
+        If there is not enough; says how much is needed and how much is available.
+
+    Examples
+    --------
+    >>> require_memory(1e15, torch.device("cpu"), "a map", available=8e9)
+    Traceback (most recent call last):
+    MemoryError: a map needs 1,000,000.0 GB of memory, 8.0 GB are available
+    """
+    if device.type != "cpu" or needed <= SMALL:
+        return
+    available = available_memory(device) if available is None else available
+    if needed <= available:
+        return
+    swap = _meminfo(Path("/"), "SwapFree")
+    swap = available if swap is None else swap  # elsewhere the other half of what is installed
+    available += max(0.0, min(swap, min(_limits(Path("/"))) - available))
+    if needed > available:
+        raise MemoryError(
+            f"{what} needs {needed / 1e9:,.1f} GB of memory, {available / 1e9:,.1f} GB are available"
+        )
+
+
+def _meminfo(root: Path, key: str) -> float | None:
+    """Return an entry of /proc/meminfo in bytes; None on other systems than Linux."""
     try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-        used = float(Path("/sys/fs/cgroup/memory.current").read_text())
+        return 1024 * float((root / "proc/meminfo").read_text().split(f"{key}:")[1].split()[0])
+    except (OSError, IndexError):
+        return None
+
+
+def _limits(root: Path) -> list[float]:
+    """Return what each limit of this process leaves, in bytes; the first is that of its address space."""
+    return [_address_space(root), *_control_groups(root)]
+
+
+def _address_space(root: Path) -> float:
+    try:
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if limit == resource.RLIM_INFINITY:
+            return float("inf")
+        pages = float((root / "proc/self/statm").read_text().split()[0])
+    except (ImportError, OSError, IndexError, ValueError):
+        return float("inf")
+    return max(0.0, limit - pages * resource.getpagesize())
+
+
+def _control_groups(root: Path) -> list[float]:
+    """Return what is left of the limit of each control group that the process is in."""
+    found = (_left(root / "sys/fs/cgroup" / group, *names) for group, names in _limited_groups(root))
+    return [left for left in found if left is not None]
+
+
+@cache
+def _limited_groups(root: Path) -> list[tuple[str, tuple[str, ...]]]:
+    """Return the control groups with a limit of memory, innermost first, and the names of the files in them.
+
+    Looked for once: a process seldom changes its group. In a container the path may be that of the host, of which only
+    the end of the way up is there.
+    """
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:
-        return free
-    return free if limit == "max" else min(free, max(0.0, float(limit) - used))
+        return []
+    found = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            mounts, names = (".", "unified"), VERSION_2
+        elif "memory" in controllers.split(","):
+            mounts, names = tuple(dict.fromkeys(("memory", controllers))), VERSION_1
+        else:
+            continue
+        parts = [part for part in path.split("/") if part]
+        for mount in mounts:
+            groups = ("/".join([mount, *parts[:depth]]) for depth in range(len(parts), -1, -1))
+            found += [(g, names) for g in groups if _left(root / "sys/fs/cgroup" / g, *names) is not None]
+    return found
+
+
+def _left(group: Path, limit_name: str, used_name: str, *droppable: str) -> float | None:
+    """Return the bytes that a control group's limit leaves; None without a limit."""
+    try:
+        text = (group / limit_name).read_text().strip()
+        if text == "max" or float(text) >= UNLIMITED:
+            return None
+        used = float((group / used_name).read_text())
+    except (OSError, ValueError):
+        return None
+    try:
+        facts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        used -= sum(float(facts.get(name, 0)) for name in droppable)
+    except (OSError, ValueError):
+        pass
+    return max(0.0, float(text) - max(0.0, used))
+
+
+def _after_fork() -> None:
+    """Let a forked process compute on one thread: the others were not copied, and it would wait for them for ever."""
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .run_options import positive_number, whole_number
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
@@ -48,7 +50,9 @@ class Map:
                 f"vectors are {new.shape[1]} wide; those of the map are {self._vectors.shape[1]}"
             )
         new = standardised(new, like=self._vectors)
-        return np.array(self._embedding.transform(new, perplexity=min(5, len(self.coordinates) - 1)))
+        return np.array(
+            self._embedding.transform(_two_wide(new), perplexity=min(5, (len(self.coordinates) - 1) / 3))
+        )
 
 
 def tsne_map(vectors: ArrayLike, *, perplexity: float = 30, seed: int = 0) -> Map:
@@ -71,7 +75,7 @@ def tsne_map(vectors: ArrayLike, *, perplexity: float = 30, seed: int = 0) -> Ma
     Raises
     ------
     ValueError
-        For fewer than five vectors, or a value that is no number.
+        For fewer than five vectors, vectors that are all the same, or a value that is no number.
     ImportError
         Without openTSNE: ``pip install 'rinalmo-kit[tsne]'``.
 
@@ -87,6 +91,7 @@ def tsne_map(vectors: ArrayLike, *, perplexity: float = 30, seed: int = 0) -> Ma
     except ImportError:
         raise ImportError("maps need openTSNE: pip install 'rinalmo-kit[tsne]'") from None
     found = _checked(vectors)
+    positive_number("perplexity", perplexity)
     if len(found) < 5:
         raise ValueError(f"{len(found)} vectors: a map needs five or more")
     learner = openTSNE.TSNE(
@@ -95,24 +100,40 @@ def tsne_map(vectors: ArrayLike, *, perplexity: float = 30, seed: int = 0) -> Ma
         random_state=seed,
         n_jobs=2,
     )
-    return Map(learner.fit(standardised(found)), found)
+    if (found == found[0]).all():
+        raise ValueError(f"all {len(found)} vectors are the same: there is nothing to map")
+    return Map(learner.fit(_two_wide(standardised(found))), found)
+
+
+def _two_wide(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give vectors of one number a second, always 0: a map has two axes."""
+    return np.pad(vectors, ((0, 0), (0, max(0, 2 - vectors.shape[1]))))
 
 
 def _checked(vectors: ArrayLike) -> NDArray[np.float64]:
-    found = np.asarray(vectors, dtype=np.float64)
-    if found.ndim != 2:
+    try:
+        found = np.asarray(vectors)
+        if np.iscomplexobj(found):
+            raise TypeError("complex numbers")
+        found = found.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"vectors are no table of numbers: {error}") from None
+    if found.ndim != 2 or not found.shape[1]:
         raise ValueError(
             f"vectors have shape {found.shape}, expected (n, dim): embed(…, pool='mean') makes such"
         )
-    if bad := np.flatnonzero(~np.isfinite(found).all(1)).tolist():
-        raise ValueError(f"vector {bad[0]} holds a value that is no number")
+    if bad := np.argwhere(~np.isfinite(found)).tolist():
+        row, column = bad[0]
+        raise ValueError(
+            f"vector {row} holds a value that is no number: {found[row, column]} in column {column}"
+        )
     return found
 
 
 def standardised(vectors: ArrayLike, *, like: ArrayLike | None = None) -> NDArray[np.float64]:
     """Centre and scale the columns, by those of other vectors if they are given, and make each vector 1 long.
 
-    Distances between such vectors have the order of the cosines.
+    Distances between such vectors have the order of the cosines. A column that is the same everywhere counts nothing.
 
     Examples
     --------
@@ -121,7 +142,12 @@ def standardised(vectors: ArrayLike, *, like: ArrayLike | None = None) -> NDArra
     """
     found = np.asarray(vectors, dtype=np.float64)
     others = found if like is None else np.asarray(like, dtype=np.float64)
-    found = (found - others.mean(0)) / np.maximum(others.std(0), 1e-12)
+    exponents = np.frexp(np.abs(others).max(0))[
+        1
+    ]  # so that squares of very large and small numbers are numbers
+    found, others = np.ldexp(found, -exponents), np.ldexp(others, -exponents)
+    spread = np.where(np.ptp(others, axis=0) > 0, others.std(0), np.inf)
+    found = (found - others.mean(0)) / spread
     return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
 
 
@@ -136,6 +162,11 @@ def embedding_scores(vectors: ArrayLike, labels: ArrayLike, *, neighbours: int =
     labels : array_like, shape (n,)
     neighbours : int
         The family with most of them, each sequence itself left out, is the guess.
+
+    Raises
+    ------
+    ValueError
+        For a value that is no number, or too few vectors or families.
 
     Returns
     -------
@@ -153,7 +184,17 @@ def embedding_scores(vectors: ArrayLike, labels: ArrayLike, *, neighbours: int =
     from sklearn.metrics import silhouette_score
     from sklearn.neighbors import KNeighborsClassifier
 
-    vectors, labels = standardised(vectors), np.asarray(labels)
+    vectors, labels = _checked(vectors), np.asarray(labels)
+    whole_number("neighbours", neighbours)
+    if labels.shape != (len(vectors),):
+        raise ValueError(f"labels have shape {labels.shape}: expected one for each of {len(vectors)} vectors")
+    families = len(np.unique(labels))
+    if not 2 <= families < len(vectors) or neighbours >= len(vectors):
+        raise ValueError(
+            f"{len(vectors)} vectors of {families} families, {neighbours} neighbours: expected two families or "
+            "more, one of them with two vectors, and more vectors than neighbours"
+        )
+    vectors = standardised(vectors)
     learner = KNeighborsClassifier(neighbours, algorithm="brute").fit(vectors, labels)
     near = learner.kneighbors(return_distance=False)  # of the rows themselves: each is left out of its own
     guesses = []

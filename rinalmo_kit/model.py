@@ -60,6 +60,10 @@ class Config:
     residual_dropout: float = 0.1
 
     def __post_init__(self) -> None:
+        for name in ("dim", "blocks", "heads"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{name}={value!r}: expected a whole number, 1 or more")
         if self.dim % (2 * self.heads):
             raise ValueError(
                 f"dim={self.dim} is not a multiple of 2 × heads={self.heads}: rotary positions need an even head width"

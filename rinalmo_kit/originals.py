@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from .catalogue import CATALOGUE, Dataset, Original, count_rows
 from .datasets import cache_dir, find_table, is_made, load_table, standin
-from .files import fetch, sha256_of, user_path, whole_file
+from .download import fetch
+from .files import sha256_of, user_path, whole_file
 from .sources import PARSERS
 
 if TYPE_CHECKING:

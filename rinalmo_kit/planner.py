@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from .costs import GB, GPUS, activation_bytes, parameters, training_flops
 from .model import Config
 from .recipes import PAPER
+from .run_options import positive_number, whole_number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -191,8 +193,13 @@ def plan(
         raise ValueError(f"strategy={strategy!r}: expected 'ddp' or 'fsdp'")
     if (steps is None) == (epochs is None):
         raise ValueError("say how long the run is: either steps=… or epochs=…")
-    if n_gpus < 1 or tokens_per_batch < 1 or not 0 < mfu <= 1:
-        raise ValueError(f"n_gpus={n_gpus}, tokens_per_batch={tokens_per_batch}, mfu={mfu}: out of range")
+    n_gpus, max_tokens = whole_number("n_gpus", n_gpus), whole_number("max_tokens", max_tokens)
+    tokens_per_batch = whole_number("tokens_per_batch", tokens_per_batch)
+    steps = None if steps is None else whole_number("steps", steps)
+    if epochs is not None:
+        positive_number("epochs", epochs)
+    if positive_number("mfu", mfu) > 1:
+        raise ValueError(f"mfu={mfu}: expected a share of the peak, from 0 to 1")
     lengths, weight = epoch_lengths(corpus, max_tokens)
     per_epoch = float(lengths.sum()) * weight
     if steps is None:
@@ -245,9 +252,8 @@ def size(model: Config | str) -> Config:
 
 def epoch_lengths(corpus: Any, max_tokens: int) -> tuple[NDArray[np.int64], float]:
     """Tokens of the sequences of an epoch, ``<cls>`` and ``<eos>`` included, and how often to count them."""
-    if isinstance(corpus, int | float):
-        if corpus <= 0:
-            raise ValueError(f"{corpus} tokens: expected a positive number")
+    if isinstance(corpus, Real):
+        positive_number("tokens", corpus)
         return np.array([max_tokens]), corpus / max_tokens
     from .corpus_file import as_corpus
 

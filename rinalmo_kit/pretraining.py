@@ -25,8 +25,11 @@ from .files import user_path
 from .masking import Batch, batches_of
 from .model import Block, Config, RiNALMo
 from .recipes import PAPER, Schedule
+from .run_folders import check_folder, leads, run_lock
+from .run_options import check_trainer_options, positive_number, whole_number
 from .tokens import PAD, VOCABULARY
 from .training import Run, claim, fit
+from .unwrap import unwrapped
 
 __all__ = ["pretrain"]
 
@@ -231,7 +234,9 @@ def pretrain(
     Raises
     ------
     ValueError
-        Without a length of the run, or if `output` holds another run.
+        Without a length of the run, for an option out of range, or if `output` holds another run.
+    BlockingIOError
+        If another process is training in that folder.
     FloatingPointError
         If the loss is no number, with the names of the sequences of the batch.
     OSError
@@ -247,7 +252,20 @@ def pretrain(
         raise ValueError(
             f"say how long to train: steps=… or epochs=… (the paper's cosine: {PAPER.steps:,} steps)"
         )
-    output, corpus = user_path(output), as_corpus(corpus)
+    for name, value in {"steps": steps, "epochs": epochs, "checkpoint_every": checkpoint_every}.items():
+        if value is not None:
+            whole_number(name, value)
+    whole_number("validate_every", validate_every)
+    tokens_per_batch = whole_number("tokens_per_batch", tokens_per_batch)
+    max_tokens = whole_number("max_tokens", max_tokens)
+    seed, workers = whole_number("seed", seed, least=0), whole_number("workers", workers, least=0)
+    if lr is not None:
+        positive_number("lr", lr)
+    check_trainer_options(trainer_options)
+    output = user_path(output)
+    if leads():
+        check_folder(output)
+    corpus = as_corpus(corpus)
     torch.manual_seed(seed)
     model = starting_model(model)
     facts = {
@@ -256,36 +274,49 @@ def pretrain(
         "clusters": len(corpus),
         "data": zlib.crc32(np.ascontiguousarray(corpus.lengths)),
         **{"steps": steps, "epochs": epochs, "tokens_per_batch": tokens_per_batch, "max_tokens": max_tokens},
-        **{"lr": lr or PAPER.lr(model.config), "seed": seed, "freeze_encoder": freeze_encoder},
+        **{
+            "lr": PAPER.lr(model.config) if lr is None else lr,
+            "seed": seed,
+            "freeze_encoder": freeze_encoder,
+        },
         "accumulate_grad_batches": trainer_options.get("accumulate_grad_batches", 1),
     }
-    claim(output, {"kind": "pretraining", **facts})
-    if (finished := output / "model.safetensors").exists():
-        return with_weights(model, finished)
-    model.gradient_checkpointing = gradient_checkpointing
-    model.requires_grad_(not freeze_encoder).train(not freeze_encoder)
+    with run_lock(output):
+        claim(output, {"kind": "pretraining", **facts})
+        if (finished := output / "model.safetensors").exists():
+            return with_weights(model, finished)
+        model.gradient_checkpointing = gradient_checkpointing
+        options = {"validate_every": validate_every, "checkpoint_every": checkpoint_every, **trainer_options}
+        run, trainer = train(model, corpus, facts, output=output, workers=workers, **options)
+        return finish(run, trainer, finished, facts)
+
+
+def train(
+    model: RiNALMo, corpus: Corpus, facts: dict[str, Any], *, output: Path, workers: int, **options: Any
+) -> tuple[PretrainingRun, Any]:
+    """Train a model in place, by the facts of its run; return the run and Lightning's trainer."""
+    model.requires_grad_(not facts["freeze_encoder"]).train(not facts["freeze_encoder"])
     model.lm_mask_head.requires_grad_(True)
-    common = {"tokens_per_batch": tokens_per_batch, "max_tokens": max_tokens, "workers": workers}
-    data = batches_of(corpus, steps=steps, epochs=epochs, seed=seed, **common)
+    common = {name: facts[name] for name in ("tokens_per_batch", "max_tokens")} | {"workers": workers}
+    length = {name: facts[name] for name in ("steps", "epochs", "seed")}
+    data = batches_of(corpus, **length, **common)
     held_out = batches_of(corpus, held_out=True, **common) if len(corpus.holdout) else None
-    run = PretrainingRun(model, data, held_out, corpus=corpus, lr=facts["lr"], seed=seed)
-    if trainer_options.get("strategy") == "fsdp":
-        trainer_options["strategy"] = FSDPStrategy(auto_wrap_policy={Block}, state_dict_type="full")
-    every = {"validate_every": validate_every, "checkpoint_every": checkpoint_every}
-    trainer = fit(run, data, held_out, output=output, clip=PAPER.clip, **every, **trainer_options)
+    run = PretrainingRun(model, data, held_out, corpus=corpus, lr=facts["lr"], seed=facts["seed"])
+    if options.get("strategy") == "fsdp":
+        options["strategy"] = FSDPStrategy(auto_wrap_policy={Block}, state_dict_type="full")
+    trainer = fit(run, data, held_out, output=output, clip=PAPER.clip, **options)
     if not isinstance(trainer.strategy, FSDPStrategy):
         if held_out is not None and run.validated_at != run.position:
             trainer.validate(run, held_out, verbose=False)
         model.requires_grad_(True)
-    return finish(run, trainer, finished, facts)
+    return run, trainer
 
 
 def starting_model(model: Config | RiNALMo | str | os.PathLike | None) -> RiNALMo:
     """Return the model that training starts from, without a task head and what belongs to one."""
     if model is None or isinstance(model, Config):
         return RiNALMo(model or Config.pico())
-    if not isinstance(model, RiNALMo):
-        model = hub.load(model, device="cpu")
+    model = hub.load(model, device="cpu") if isinstance(model, str | os.PathLike) else unwrapped(model)
     if not isinstance(model, RiNALMo):
         raise ValueError(f"{model.name} is no RiNALMo: only ours are pretrained")
     model.head = model.threshold = model.scaler = model.labels = model.pad_to = model.window = None

@@ -214,6 +214,8 @@ def families_by_cmscan(sequence: str, models: str | os.PathLike) -> list[tuple[s
     with tempfile.TemporaryDirectory() as folder:
         fasta, table = Path(folder, "target.fa"), Path(folder, "hits")
         fasta.write_text(f">target\n{sequence}\n", encoding="ascii")
-        _run("cmscan", ["cmscan", "--noali", "--tblout", str(table), str(user_path(models)), str(fasta)], None)
+        _run(
+            "cmscan", ["cmscan", "--noali", "--tblout", str(table), str(user_path(models)), str(fasta)], None
+        )
         rows = [line.split() for line in table.read_text().splitlines() if line and line[0] != "#"]
     return sorted(((row[1], row[0], float(row[15])) for row in rows), key=lambda hit: hit[2])

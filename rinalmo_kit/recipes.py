@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from .metadata import LARGEST_SIZE
 from .model import Config
+from .rows import parse
 from .tables import FAMILIES
 
 __all__ = [
@@ -81,8 +83,8 @@ class Recipe:
     target : str
         Column of the table that is learned.
     train, validation, test : str
-        Which rows, as conditions on the table's columns. ``@fold`` is the fold; ``length`` is the sequence's
-        length and ``part`` a number 0–9 that depends on the sequence alone.
+        Which rows, as conditions on the table's columns (:func:`rinalmo_kit.rows.parse`). ``@fold`` is the fold;
+        ``length`` is the sequence's length and ``part`` a number 0–9 that depends on the sequence alone.
     loss : {"pairs", "pairs-by-length", "binary", "classes", "mse", "huber"}
         See :func:`rinalmo_kit.finetuning.loss_of`.
     metric : str
@@ -172,6 +174,16 @@ class Recipe:
     unlabelled: int = 0
     steps: int | None = None
     start: str | Config = "pico"
+
+    def __post_init__(self) -> None:
+        for name in ("train", "validation", "test"):
+            try:
+                parse(getattr(self, name))
+            except ValueError as error:
+                raise ValueError(f"{name}={getattr(self, name)!r}: {error}") from error
+        for name in ("pad_to", "window"):
+            if (getattr(self, name) or 0) > LARGEST_SIZE:  # as the file of the model could not say
+                raise ValueError(f"{name}={getattr(self, name)}: expected at most {LARGEST_SIZE:,}")
 
     def describe(self) -> str:
         """Say in a few lines what the recipe does and where it comes from."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .datasets import read_numbers
 from .hub import EMBEDDED, OFFICIAL, WEIGHTS
 from .model import Config, RiNALMo
+from .rows import select
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +46,7 @@ def models() -> pd.DataFrame:
     """
     import pandas as pd
 
-    scores = read_numbers("measured/scores").query("group == 'all' and fold == 'all'")
+    scores = select(read_numbers("measured/scores"), "group == 'all' and fold == 'all'")
     rows = []
     for name in (*EMBEDDED, *OFFICIAL):
         size, _, rest = name.partition("-")

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from decimal import Decimal
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .files import user_path
 from .recipes import Recipe, Schedule
+from .rows import part_of as part_of
+from .rows import select
 from .structure import Structure
 from .tokens import clean
+from .user_tables import SOURCE, as_table, cell_text, is_missing, missing_columns, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,7 +89,7 @@ def splits_of(
     Raises
     ------
     ValueError
-        For a fold that the recipe does not have, or a split without rows.
+        For a fold that the recipe does not have, a column that the table does not have, or a split without rows.
     """
     import pandas as pd
 
@@ -96,12 +101,13 @@ def splits_of(
         from .datasets import load_table
 
         table = load_table(recipe.dataset)
-    parts = [part_of(sequence) for sequence in table["sequence"]]
-    table = table.assign(length=table["sequence"].str.len(), part=parts)
     tables = {}
     for which in ("train", "validation", "test"):
         condition = getattr(recipe, which)
-        tables[which] = table.query(condition, local_dict={"fold": fold})
+        try:
+            tables[which] = select(table, condition, fold=fold)
+        except ValueError as error:
+            raise ValueError(f"{recipe.name}: {which}={condition!r}: {error}") from error
         if tables[which].empty and which in wanted:
             raise ValueError(f"{recipe.name}: the table has no {which} rows ({condition}, fold {fold})")
     labels = labels_of(recipe, tables) if recipe.task in ("binary", "multiclass") else None
@@ -125,11 +131,6 @@ def _some(table: pd.DataFrame, limit: int, label: str | None) -> pd.DataFrame:
     if label is not None:
         shuffled = shuffled.iloc[np.argsort(shuffled.groupby(label).cumcount(), kind="stable")]
     return shuffled.head(limit)
-
-
-def part_of(sequence: str) -> int:
-    """Return a number from 0 to 9 that depends on the sequence alone: equal sequences never part."""
-    return zlib.crc32(sequence.encode()) % 10
 
 
 def labels_of(recipe: Recipe, tables: Mapping[str, pd.DataFrame]) -> tuple[str, ...]:
@@ -176,17 +177,15 @@ TARGETS = {
 """Names under which the target column of a user's table is looked for."""
 
 
-def own_table(
-    data: pd.DataFrame | Sequence[Structure], *, task: str, target: str | None = None
-) -> pd.DataFrame:
-    """Check a user's table and bring it into shape: columns id, sequence, target and split.
+def own_table(data: Any, *, task: str, target: str | None = None) -> pd.DataFrame:
+    """Return a user's table, checked and in shape: columns id, sequence, target and split.
 
     Parameters
     ----------
-    data : DataFrame or sequence of Structure
-        A column ``sequence``, a target column, and optionally ``id`` and ``split`` (train, validation, test). Without
-        ``split``, eight tenths of the sequences are for training, a tenth for each of the others; equal sequences
-        stay together.
+    data
+        As for :func:`rinalmo_kit.user_tables.as_table`. A column ``sequence``, a target column, and optionally ``id``
+        and ``split`` (train, validation, test). Without ``split``, eight tenths of the sequences are for training, a
+        tenth for each of the others; equal sequences stay together, and every class keeps one for training.
     task : {"classification", "regression", "structure"}
     target : str, optional
         Name of the target column; default: the first of :data:`TARGETS` that is there.
@@ -203,40 +202,70 @@ def own_table(
     >>> table["sequence"].tolist(), list(table.columns)
     (['ACGU', 'GGGU'], ['id', 'sequence', 'target', 'split'])
     """
-    import pandas as pd
-
     if task not in TARGETS:
         raise ValueError(f"task={task!r}: expected one of {', '.join(TARGETS)}")
-    if not isinstance(data, pd.DataFrame):
-        rows = [{"id": s.name, "sequence": s.sequence, "dot_bracket": s.dot_bracket} for s in data]
-        data = pd.DataFrame(rows, columns=["id", "sequence", "dot_bracket"])
+    data = as_table(data, task=task)
+    try:
+        return _checked(data, task, target)
+    except ValueError as error:
+        source = data.attrs.get(SOURCE)
+        raise ValueError(f"{source}: {error}" if source else str(error)) from None
+
+
+def _checked(data: pd.DataFrame, task: str, target: str | None) -> pd.DataFrame:
+    import pandas as pd
+
+    if data.empty and not len(data.columns):
+        raise ValueError("the table has no rows")
     target = target or next((name for name in TARGETS[task] if name in data), None)
-    missing = [name for name in ("sequence", target) if name not in data]
-    if missing:
-        wanted = target or " or ".join(TARGETS[task])
-        raise ValueError(
-            f"the table needs the columns sequence and {wanted}; it has {', '.join(map(str, data.columns))}"
-        )
+    if any(name not in data for name in ("sequence", target)):
+        raise ValueError(missing_columns(data, f"sequence and {target or ' or '.join(TARGETS[task])}"))
     if data.empty:
         raise ValueError("the table has no rows")
-    ids = data["id"].astype(str) if "id" in data else [f"row {i}" for i in range(1, len(data) + 1)]
-    table = pd.DataFrame({"id": list(ids)})
-    table["sequence"] = [
-        _own_sequence(name, value) for name, value in zip(ids, data["sequence"], strict=True)
-    ]
-    table["target"] = [
-        _own_target(task, *row) for row in zip(ids, table["sequence"], data[target], strict=True)
-    ]
+    ids = rows = [f"row {i}" for i in range(1, len(data) + 1)]
+    places = [f"{row}, " for row in rows] if "id" in data else [""] * len(data)
+    if "id" in data:
+        ids = _cells(lambda _, value: cell_text(value, "an id"), rows, data["id"], places)
+    sequences = _cells(_own_sequence, ids, data["sequence"], places)
+    pairs = zip(sequences, data[target], strict=True)
+    targets = _cells(lambda name, pair: _own_target(task, name, *pair), ids, pairs, places)
+    table = pd.DataFrame({"id": ids, "sequence": sequences, "target": targets})
     if "split" in data:
-        table["split"] = [_own_split(*row) for row in zip(ids, data["split"], strict=True)]
+        table["split"] = _cells(_own_split, ids, data["split"], places)
     else:
-        different = sorted(set(table["sequence"]), key=lambda sequence: zlib.crc32(sequence.encode()))
-        share = max(1, round(len(different) / 10))
-        which = dict.fromkeys(different, "train")
-        which.update(dict.fromkeys(different[:share], "validation"))
-        which.update(dict.fromkeys(different[share : 2 * share], "test"))
-        table["split"] = [which[sequence] for sequence in table["sequence"]]
+        table["split"] = _shared_out(table, classes=task == "classification")
     return table
+
+
+def _cells(
+    check: Callable[[str, Any], Any], names: Sequence[str], values: Iterable[Any], places: Sequence[str]
+) -> list[Any]:
+    """Check each cell of a column; an error begins with the place of its row."""
+    found = []
+    for name, value, place in zip(names, values, places, strict=True):
+        try:
+            found.append(check(name, value))
+        except ValueError as error:
+            raise ValueError(f"{place}{error}") from None
+    return found
+
+
+def _shared_out(table: pd.DataFrame, *, classes: bool) -> list[str]:
+    """Choose the split of each row by its sequence alone; the last sequence of a class is always for training."""
+    of: dict[str, set[Any]] = {}
+    for sequence, target in zip(table["sequence"], table["target"], strict=True):
+        of.setdefault(sequence, set()).add(target if classes else None)
+    left = Counter(label for labels in of.values() for label in labels)
+    share = max(1, round(len(of) / 10))
+    which = dict.fromkeys(of, "train")
+    wanted = ["validation"] * share + ["test"] * share
+    for sequence in sorted(of, key=lambda sequence: zlib.crc32(sequence.encode())):
+        if not wanted:
+            break
+        if min(left[label] for label in of[sequence]) > 1 or not classes:
+            left.subtract(of[sequence])
+            which[sequence] = wanted.pop(0)
+    return [which[sequence] for sequence in table["sequence"]]
 
 
 def fingerprint(table: pd.DataFrame) -> int:
@@ -244,47 +273,23 @@ def fingerprint(table: pd.DataFrame) -> int:
     return zlib.crc32("\n".join(sorted(table.loc[table["split"] == "train", "sequence"])).encode())
 
 
-def read_table(path: Path, *, task: str | None = None) -> pd.DataFrame | list[Structure]:
-    """Read a user's table: CSV, TSV or Parquet; for structures also every format of :mod:`rinalmo_kit.formats`.
-
-    Raises
-    ------
-    ValueError
-        If the file cannot be read as a table.
-    """
-    import pandas as pd
-
-    from .formats import read_structures
-
-    path = user_path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"no such file: {path}")
-    name = path.name.removesuffix(".gz")
-    if name.endswith(".parquet"):
-        return pd.read_parquet(path)
-    if name.endswith((".csv", ".tsv", ".txt")):
-        try:
-            return pd.read_csv(path, sep="," if name.endswith(".csv") else "\t")
-        except pd.errors.ParserError as error:
-            raise ValueError(f"{path} is not a table: {error}") from error
-    if task != "structure":
-        raise ValueError(f"{path}: expected .csv, .tsv or .parquet")
-    return read_structures(path)
-
-
 def _own_sequence(name: str, value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"{name!r}: expected a sequence, found {value!r}")
-    return clean(value, name=name)
+    sequence = clean(value, name=name)
+    if not sequence.strip("-"):
+        raise ValueError(f"{name!r}: expected a sequence, found no nucleotide in {value!r}")
+    return sequence
 
 
 SPLITS = {"train": "train", "test": "test", **dict.fromkeys(("validation", "val", "valid"), "validation")}
 
 
 def _own_split(name: str, value: Any) -> str:
-    split = SPLITS.get(str(value).strip().lower())
+    nothing = is_missing(value) or value == ""
+    split = None if nothing else SPLITS.get(str(value).strip().lower())
     if split is None:
-        found = "nothing" if value is None or value != value else repr(value)
+        found = "nothing" if nothing else repr(value)
         raise ValueError(f"{name!r}: expected train, validation or test in the column split, found {found}")
     return split
 
@@ -295,26 +300,35 @@ def _own_target(task: str, name: str, sequence: str, value: Any) -> Any:
             raise ValueError(f"{name!r}: expected a dot-bracket structure, found {value!r}")
         return Structure.from_dot_bracket(sequence, value, name=name).dot_bracket
     if task == "regression":
-        try:
+        return _own_number(name, value)
+    try:
+        return cell_text(value, "the name of a class")
+    except ValueError as error:
+        raise ValueError(f"{name!r}: {error}") from None
+
+
+def _own_number(name: str, value: Any) -> float:
+    number = float("nan")
+    text = isinstance(value, str) and value.isascii() and "_" not in value
+    if (text or isinstance(value, Real | Decimal)) and not isinstance(value, bool | np.bool_):
+        with suppress(ValueError, OverflowError):
             number = float(value)
-        except (TypeError, ValueError):
-            number = float("nan")
-        if not np.isfinite(number):
-            raise ValueError(f"{name!r}: expected a number, found {value!r}")
-        return number
-    if value is None or value != value or not str(value):
-        raise ValueError(f"{name!r}: expected the name of a class, found {value!r}")
-    return str(value)
+    if not np.isfinite(number):
+        raise ValueError(f"{name!r}: expected a number, found {value!r}")
+    return number
 
 
-def own_recipe(table: pd.DataFrame, *, task: str) -> Recipe:
-    """Make a recipe for a table of :func:`own_table`: all of the encoder is trained, the best epoch is kept."""
+def own_recipe(table: pd.DataFrame, *, task: str, least: int = 2) -> Recipe:
+    """Make a recipe for a table of :func:`own_table`: all of the encoder is trained, the best epoch is kept.
+
+    `least` is the number of classes that there have to be; to test a model, one is enough.
+    """
     classes = table["target"].nunique()
-    if task == "classification" and classes < 2:
+    if task == "classification" and classes < least:
         raise ValueError(
             f"all {len(table)} rows are of the class {table['target'].iloc[0]!r}: expected two at least"
         )
-    kind = {"classification": "binary" if classes == 2 else "multiclass"}.get(task, task)
+    kind = {"classification": "binary" if classes <= 2 else "multiclass"}.get(task, task)
     loss, metric, epochs, batch = {
         "structure": ("pairs-by-length", "f1", 5, 4),
         "binary": ("binary", "accuracy", 10, 16),

@@ -7,6 +7,7 @@ residual stream never has to be kept: the last convolution is linear, so each bl
 as soon as it is known.
 
 On a machine whose memory does not hold the map in float32, it is stored in float16; the arithmetic stays as it is.
+What does not fit in that form either is rejected before it is begun.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .machine import available_memory
+from .machine import SMALL, available_memory, require_memory
 
 if TYPE_CHECKING:
     from .heads import StructureHead
 
-__all__ = ["convolved_constant", "logits"]
+__all__ = ["check_memory", "convolved_constant", "logits"]
 
 EPS = 1e-5  # of the normalisation
 PAIRS = {"cpu": 1 << 13}  # in a strip: 2 MB in float32
@@ -61,6 +62,34 @@ class Moments:
         return self.mean.to(dtype), (self.square / self.count + EPS).rsqrt().to(dtype)
 
 
+def check_memory(head: StructureHead, length: int) -> None:
+    """Make sure, before a sequence is encoded, that memory will hold its map.
+
+    Raises
+    ------
+    MemoryError
+        Says the length, how much is needed and how much is available.
+
+    Examples
+    --------
+    >>> from rinalmo_kit.heads import StructureHead
+    >>> check_memory(StructureHead(24), 76)
+    """
+    weight = head.conv_out.weight
+    if 4 * weight.shape[1] * length**2 > SMALL:
+        storage(length, weight.shape[1], weight.dtype, weight.device)
+
+
+def storage(length: int, channels: int, dtype: torch.dtype, device: torch.device) -> torch.dtype:
+    """Return the type in which memory holds the map, or raise MemoryError if there is none."""
+    pairs, free = length**2, available_memory(device)
+    if dtype == torch.float32 and 4 * channels * pairs > SHARE * free:
+        dtype = torch.float16
+    needed = (dtype.itemsize * channels + 8) * pairs  # the map, and the logits twice
+    require_memory(needed, device, f"the map of {length} nucleotides", available=free)
+    return dtype
+
+
 def logits(head: StructureHead, rows: Tensor, columns: Tensor, offset: Tensor) -> Tensor:
     """Apply what follows the first linear layer of a structure head.
 
@@ -83,10 +112,7 @@ def logits(head: StructureHead, rows: Tensor, columns: Tensor, offset: Tensor) -
     ]
     taps = head.conv_out.weight[0].flatten(1).to(dtype).T  # (9, C)
     result = exact(convolved_constant(offset, head.conv_out, length))
-    size = length**2 * channels
-    store = dtype
-    if dtype == torch.float32 and 4 * size > SHARE * available_memory(device):
-        store = torch.float16
+    store = storage(length, channels, dtype, device)
     image = torch.empty(length, length, channels, dtype=store, device=device)
     step = min(length, max(1, PAIRS.get(device.type, PAIRS_ELSEWHERE) // length))
     scratch = torch.empty(2, step + 2, length, channels, dtype=dtype, device=device)

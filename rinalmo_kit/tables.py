@@ -70,7 +70,7 @@ def _number(value: Any) -> float:
 
 def _one_of(*allowed: Any) -> Callable[[Any], Any]:
     def check(value: Any) -> Any:
-        if value not in allowed:
+        if type(value).__name__ == "NAType" or value not in allowed:
             raise ValueError(f"expected one of {', '.join(map(str, allowed))}, found {value!r}")
         return value
 

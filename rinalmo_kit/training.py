@@ -27,6 +27,7 @@ from torch.utils.data import DataLoader
 from .files import whole_file
 from .model import Encoder
 from .recipes import Schedule
+from .run_folders import read_facts
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -36,10 +37,22 @@ try:
     from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
     from lightning.pytorch.callbacks import ModelCheckpoint
     from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+    from lightning.pytorch.utilities.exceptions import MisconfigurationException
 except ImportError as error:  # pragma: no cover
     raise ImportError("training needs Lightning: pip install 'rinalmo-kit[training]'") from error
 
-__all__ = ["PROGRESS", "STOP", "BatchPlan", "Run", "Stopped", "Watched", "claim", "fit", "shuffled_batches"]
+__all__ = [
+    "PROGRESS",
+    "STOP",
+    "BatchPlan",
+    "Run",
+    "Stopped",
+    "Watched",
+    "claim",
+    "fit",
+    "read_checkpoint",
+    "shuffled_batches",
+]
 
 
 class BatchPlan:
@@ -221,7 +234,37 @@ class WholeCheckpoints(TorchCheckpointIO):
         weights_only: bool | None = None,  # noqa: FBT001
     ) -> dict[str, Any]:
         """Read a checkpoint without unpickling anything but tensors and plain values."""
-        return torch.load(path, map_location=map_location, weights_only=True)
+        return read_checkpoint(Path(path), map_location)
+
+
+PARTS = ("state_dict", "position", "threshold")
+
+
+def read_checkpoint(path: Path, device: Any = "cpu") -> dict[str, Any]:
+    """Return a checkpoint, of which nothing but tensors and plain values is unpickled.
+
+    Raises
+    ------
+    ValueError
+        If it is empty, cut or something else; says what to do.
+    """
+    try:
+        found = torch.load(path, map_location=device, weights_only=True)
+        if isinstance(found, dict) and all(part in found for part in PARTS):
+            return found
+        wrong = "it is no checkpoint of a run"
+    except MemoryError:
+        raise
+    except Exception as error:  # torch, zipfile and pickle raise what they come to
+        wrong = str(error).partition("\n")[0][:200] if path.stat().st_size else "it is empty"
+    other = path.with_name("best.ckpt")
+    if path.name == "best.ckpt":
+        remedy = "delete it and start the same run again, which ends with the weights of the last step"
+    elif other.exists():
+        remedy = f"put {other.name} in its place to resume from there, or delete both to start the run anew"
+    else:
+        remedy = "delete it to start the run anew"
+    raise ValueError(f"the checkpoint {path} is damaged ({wrong}): {remedy}")
 
 
 def fit(
@@ -260,17 +303,12 @@ def fit(
     Raises
     ------
     ValueError
-        For an option that would end the run early and leave it looking finished.
+        For an option that Lightning rejects, or a damaged checkpoint.
     TimeoutError
         If ``max_time`` was given and is over; the checkpoint is kept.
     Stopped
         If somebody asked for it (:data:`STOP`); the checkpoint is of that step.
     """
-    for option in ("max_steps", "max_epochs"):
-        if option in trainer_options:
-            raise ValueError(
-                f"{option}: the length of a run is the recipe's epochs, or steps=…; max_time ends it early"
-            )
     if trainer_options.get("logger") is True:  # the loggers there are anyway
         trainer_options.pop("logger")
     last = output / "last.ckpt"
@@ -295,8 +333,9 @@ def fit(
     with quiet(), warnings.catch_warnings():
         try:
             trainer = lightning.Trainer(**options)
-        except TypeError as error:  # an option that there is not
-            raise ValueError(f"Lightning takes no such option: {error}") from error
+        except (TypeError, ValueError, AttributeError, MisconfigurationException) as error:
+            given = ", ".join(f"{name}={value!r}" for name, value in trainer_options.items())
+            raise ValueError(f"Lightning rejects these options ({given}): {error}") from error
         # Lightning does not know that a BatchPlan starts where the run was stopped
         warnings.filterwarnings("ignore", ".*(dataloader is not resumable|exists and is not empty).*")
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
@@ -305,6 +344,8 @@ def fit(
         handler = signal.getsignal(signal.SIGINT)
         try:
             trainer.fit(run, train, validation, ckpt_path=str(last) if last.exists() else None)
+        except MisconfigurationException as error:
+            raise ValueError(f"Lightning: {error}") from error
         except SystemExit as error:  # what Lightning makes of Ctrl-C, having switched Ctrl-C off
             if not isinstance(error.__context__, KeyboardInterrupt):
                 raise
@@ -385,7 +426,7 @@ def claim(output: Path, facts: dict[str, Any]) -> None:
     Raises
     ------
     ValueError
-        Lists what differs.
+        Lists what differs, or says that the note is damaged.
     """
     path = output / "run.json"
     facts = json.loads(json.dumps(facts, default=str))
@@ -394,7 +435,9 @@ def claim(output: Path, facts: dict[str, Any]) -> None:
         with whole_file(path) as temporary:
             temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
         return
-    old = json.loads(path.read_text(encoding="utf-8"))
+    old = read_facts(
+        path, remedy="delete this file to resume the run, if it is this one, or choose another folder"
+    )
     old, facts = _flat(old), _flat(facts)
     differs = [key for key in sorted(old.keys() | facts.keys()) if old.get(key) != facts.get(key)]
     if differs:

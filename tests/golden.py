@@ -9,10 +9,13 @@ import hashlib
 import math
 import zlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 
+from rinalmo_kit.heads import ClassificationHead, RibosomeLoadHead, StructureHead
 from rinalmo_kit.model import Config, RiNALMo
 
 CONFIGS = {
@@ -75,3 +78,28 @@ def state_hash(state: Mapping[str, torch.Tensor]) -> str:
         digest.update(key.encode())
         digest.update(state[key].detach().numpy().astype("<f4").tobytes())
     return digest.hexdigest()
+
+
+def write_derived_files(folder: Path) -> None:
+    """Write what follows from the recipe of the weights: the small model's heads and fine-tuned checkpoints."""
+    dim = CONFIGS["tiny"].dim
+    lm = golden_model("tiny").state_dict()
+    heads = {
+        "ss": (StructureHead(dim), "lm.", {"threshold": 0.17}),
+        "mrl": (
+            RibosomeLoadHead(dim),
+            "lm.",
+            {"scaler._mean": torch.tensor([7.25]), "scaler._std": torch.tensor([1.5])},
+        ),
+        "splice": (ClassificationHead(dim, 128, 1), "rinalmo.", {}),
+        "ncrna": (ClassificationHead(dim, 256, 88), "rinalmo.", {}),
+    }
+    for task, (module, prefix, more) in heads.items():
+        shapes = {f"{task}.{key}": value.shape for key, value in module.state_dict().items()}
+        head = {key.removeprefix(f"{task}."): value for key, value in golden_state(shapes).items()}
+        save_file(head, folder / f"head_{task}_tiny.safetensors")
+        state = {prefix + key: value for key, value in lm.items()}
+        state |= {f"pred_head.{key}": value for key, value in head.items()} | more
+        torch.save(state, folder / f"tiny_ft_{task}.pt")
+    wrapped = {"epoch": 24, "state_dict": state, "hyper_parameters": {"lm_config": "tiny", "n_classes": 88}}
+    torch.save(wrapped, folder / "tiny_ft_ncrna_lightning.ckpt")

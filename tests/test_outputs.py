@@ -487,7 +487,7 @@ def test_predict_rejects_what_memory_does_not_take(fasta, tmp_path, capsys, monk
 
 
 @pytest.mark.parametrize(
-    "content", ["a,b\n1,2\n", "", "\n", "model,recipe\nx,y\n", '"', "a\n1,2\n3,4,5\n", "\xff\xfe"]
+    "content", ["a,b\n1,2\n", "\n", "model,recipe\nx,y\n", '"', "a\n1,2\n3,4,5\n", "\xff\xfe"]
 )
 def test_scores_are_not_added_to_another_table(content, tmp_path, capsys, unused):
     rk.write_structures(HAIRPINS, tmp_path / "in.dbn")

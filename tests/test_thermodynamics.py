@@ -9,7 +9,8 @@ import torch.nn.functional as F
 
 from rinalmo_kit import Config, Structure
 from rinalmo_kit.datasets import load_structures
-from rinalmo_kit.finetuning import Mutated, finetune, structure_loss
+from rinalmo_kit.finetuning import finetune, structure_loss
+from rinalmo_kit.mutations import Mutated
 from rinalmo_kit.recipes import recipe_named
 from rinalmo_kit.splits import Example, Splits
 from rinalmo_kit.structure import CANONICAL
