@@ -19,8 +19,21 @@ from rinalmo_kit.finetuning import finetune
 from rinalmo_kit.splits import own_table, read_table
 from rinalmo_kit.user_tables import as_table, ending_of
 
-WORDS = ["00001", "007", "1.10", "1e5", "NA", "None", "nan", "NaN", "null", "N/A", "TRUE", "False", " x ",
-         "-0", "1_000", "+5", "0x1F", "1E400", "inf", "<NA>", "Bänder", 'with "quotes"', "a,b", "a;b", "2024-01-02"]  # fmt: skip
+WORDS = ["00001", "007", "1.10", "1e5", "NA", "None", "nan", "NaN", "null", "N/A", "TRUE", "False", " x "]
+WORDS += [
+    "-0",
+    "1_000",
+    "+5",
+    "0x1F",
+    "1E400",
+    "inf",
+    "<NA>",
+    "Bänder",
+    'with "quotes"',
+    "a,b",
+    "a;b",
+    "2024-01-02",
+]
 SEQUENCES = ["ACGU" + "ACGU"[i % 4] * (i + 1) for i in range(len(WORDS))]
 ONCE = {"changes": {"epochs": 1}, **QUIET}
 
@@ -148,8 +161,8 @@ def test_missing_values_in_files_name_file_and_row(ending, tmp_path):
 
 @pytest.mark.parametrize(
     "value",
-    [float("nan"), float("inf"), -np.inf, None, pd.NA, pd.NaT, "abc", "", "nan", "inf", "1_000", "1,5", "\u0661", 1 + 2j,
-     np.complex128(1), True, np.bool_(True), [1.0], {"a": 1}, datetime.date(2024, 1, 2), pd.Timestamp("2024-01-02"),
+    [float("nan"), float("inf"), -np.inf, None, pd.NA, pd.NaT, "abc", "", "nan", "inf", "1_000", "1,5", "\u0661",
+     1 + 2j, np.complex128(1), True, np.bool_(True), [1.0], {"a": 1}, datetime.date(2024, 1, 2), pd.Timestamp("2024-01-02"),
      decimal.Decimal("NaN"), 10**400],
     ids=repr,
 )  # fmt: skip
