@@ -162,7 +162,8 @@ def test_missing_values_in_files_name_file_and_row(ending, tmp_path):
 @pytest.mark.parametrize(
     "value",
     [float("nan"), float("inf"), -np.inf, None, pd.NA, pd.NaT, "abc", "", "nan", "inf", "1_000", "1,5", "\u0661",
-     1 + 2j, np.complex128(1), True, np.bool_(True), [1.0], {"a": 1}, datetime.date(2024, 1, 2), pd.Timestamp("2024-01-02"),
+     1 + 2j, np.complex128(1), True, np.bool_(True), [1.0], {"a": 1}, datetime.date(2024, 1, 2),
+     pd.Timestamp("2024-01-02"),
      decimal.Decimal("NaN"), 10**400],
     ids=repr,
 )  # fmt: skip
