@@ -121,6 +121,8 @@ def build_corpus(
     if families is not None and min_identity is not None:
         raise ValueError("families take the place of clustering: give min_identity=None with them")
     require_lmdb()
+    output = user_path(output)
+    check_folder(output)
     job = {
         "inputs": [digest(path) for path in paths],
         "min_length": min_length,
@@ -131,8 +133,6 @@ def build_corpus(
         "holdout": holdout,
         "seed": seed,
     }
-    output = user_path(output)
-    check_folder(output)
     with corpus_lock(output):
         _build(paths, output, job, families, threads, progress=progress)
     return Corpus(output)
@@ -238,6 +238,8 @@ def build_corpus_from_table(
 
     by_option = 0.01 if holdout is None else holdout
     check_options(min_length, max_length, by_option, seed=seed)
+    output = user_path(output)
+    check_folder(output)
     source = str(user_path(table)) if isinstance(table, str | os.PathLike) else "table"
     table = as_table(table)
     if missing := {"id", "sequence"} - {*table}:
@@ -254,8 +256,6 @@ def build_corpus_from_table(
         "holdout": "split" if by_split else holdout,
         "seed": seed,
     }
-    output = user_path(output)
-    check_folder(output)
     with corpus_lock(output):
         if finished(output, job):
             return Corpus(output)

@@ -98,7 +98,7 @@ def tsne_map(vectors: ArrayLike, *, perplexity: float = 30, seed: int = 0) -> Ma
         perplexity=min(perplexity, (len(found) - 1) / 3),
         initialization="pca",
         random_state=seed,
-        n_jobs=2,
+        n_jobs=2 if len(found) > 1000 else 1,  # for few, threads wait more than they work
     )
     if (found == found[0]).all():
         raise ValueError(f"all {len(found)} vectors are the same: there is nothing to map")

@@ -144,6 +144,7 @@ def _decoded(path: Path) -> str:
     """Return the text of a file, which has to be UTF-8; a byte that is not is named by its line."""
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder: expected a table")
+    _check_text(path, _head(path))
     try:
         with open_text(path) as stream:
             buffer = getattr(stream, "buffer", None)
@@ -152,8 +153,9 @@ def _decoded(path: Path) -> str:
         if str(path) in str(error):
             raise
         raise ValueError(f"{path} is damaged or cut off: {error}; copy it again") from error
-    if any(raw.startswith(magic) for magic in list(LOOKS)[:BINARY]) or b"\0" in raw:
-        raise ValueError(f"{path} is not a table of text{_looks_of(raw) or ': it holds NUL bytes'}")
+    _check_text(path, raw)
+    if b"\0" in raw:
+        raise ValueError(f"{path} is not a table of text: it holds NUL bytes")
     if not raw.strip():
         raise ValueError(f"{path} is empty: expected a table with a header")
     try:
@@ -212,11 +214,22 @@ def _long_cells() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-def _looks(path: Path) -> str:
+def _check_text(path: Path, raw: bytes) -> None:
+    if raw.startswith(tuple(LOOKS)[:BINARY]):
+        raise ValueError(f"{path} is not a table of text{_looks_of(raw)}")
+
+
+def _head(path: Path) -> bytes:
+    """Return the first bytes of a file; none of a pipe, which gives them only once."""
     if not path.is_file():
-        return ""
+        return b""
     with path.open("rb") as file:
-        return _looks_of(file.read(100)) or (" (it is empty)" if not path.stat().st_size else "")
+        return file.read(100)
+
+
+def _looks(path: Path) -> str:
+    raw = _head(path)
+    return _looks_of(raw) or (" (it is empty)" if path.is_file() and not raw else "")
 
 
 def _looks_of(raw: bytes) -> str:
