@@ -9,6 +9,7 @@ import lzma
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -17,9 +18,13 @@ from rinalmo_kit.structure import Structure
 
 HAIRPIN, FOLDED = "GGGGAAAACCCC", "((((....))))"
 NINE, PAIRED = "GGGAAACCC", "(((...)))"
-ROWS = "1 G 0 2 9 1\n2 G 1 3 8 2\n3 G 2 4 7 3\n4 A 3 5 0 4\n5 A 4 6 0 5\n6 A 5 7 0 6\n7 C 6 8 3 7\n8 C 7 9 2 8\n9 C 8 0 1 9\n"
-PARTNERS = "1 G 9\n2 G 8\n3 G 7\n4 A 0\n5 A 0\n6 A 0\n7 C 3\n8 C 2\n9 C 1\n"
-CRW = "Filename: x\nOrganism: Thermus exemplaris\nAccession Number: X00000\nCitation and related information available at http://www.example.org\n"
+PARTNER = [9, 8, 7, 0, 0, 0, 3, 2, 1]
+ROWS = "".join(f"{i} {NINE[i - 1]} {i - 1} {(i + 1) % 10} {j} {i}\n" for i, j in enumerate(PARTNER, 1))
+PARTNERS = "".join(f"{i} {NINE[i - 1]} {j}\n" for i, j in enumerate(PARTNER, 1))
+CRW = (
+    "Filename: x\nOrganism: Thermus exemplaris\nAccession Number: X00000\n"
+    "Citation and related information available at http://www.example.org\n"
+)
 
 
 def read(folder: Path, name: str, text: str) -> list[tuple[str, str, str]]:
@@ -80,9 +85,24 @@ def test_a_name_of_five_numbers_after_a_shorter_record(tmp_path: Path) -> None:
 
 
 ENERGIES = [
-    "", " (-3.20)", " ( -3.20)", "  (  0.00)", " (-3,20)", "\t-3.20", " [-3.2e-1]", " {-3.2 d=0.7}", " -3", " (.5)",
-    " (-.5)", " ( - 3.2 )", "(-3.20)", " (-3.20 = -2.10 + -1.10)", " (3) some 5 words", " " * 2000 + "(-3.2)", "   ",
-]  # fmt: skip
+    "",
+    " (-3.20)",
+    " ( -3.20)",
+    "  (  0.00)",
+    " (-3,20)",
+    "\t-3.20",
+    " [-3.2e-1]",
+    " {-3.2 d=0.7}",
+    " -3",
+    " (.5)",
+    " (-.5)",
+    " ( - 3.2 )",
+    "(-3.20)",
+    " (-3.20 = -2.10 + -1.10)",
+    " (3) some 5 words",
+    " " * 2000 + "(-3.2)",
+    "   ",
+]
 
 
 @pytest.mark.parametrize("energy", ENERGIES)
@@ -105,9 +125,13 @@ def test_time_is_linear(tmp_path: Path, name: str, filler: str) -> None:
     """A cubic expression takes hours for these."""
     many = filler * 50_000
     for text in (
-        f">a\n{HAIRPIN}\n{FOLDED}{many}x\n", f"9 ENERGY = {many}\n", f"9 ENERGY{many}= -1 [initially{many}\n",
-        f"#{many}name:{many}\n1 A{many} 0\n", f"{many}\n", f'{{"name": "{many}", "sequence": "A"\n',
-    ):  # fmt: skip
+        f">a\n{HAIRPIN}\n{FOLDED}{many}x\n",
+        f"9 ENERGY = {many}\n",
+        f"9 ENERGY{many}= -1 [initially{many}\n",
+        f"#{many}name:{many}\n1 A{many} 0\n",
+        f"{many}\n",
+        f'{{"name": "{many}", "sequence": "A"\n',
+    ):
         start = time.perf_counter()
         path = tmp_path / name
         path.write_text(text)
@@ -168,22 +192,89 @@ def test_annotation_of_st(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "GAUUACA\nGAUUACA\n", f"{HAIRPIN}\n", "some words\nabout it\n", f"{HAIRPIN}\n{FOLDED}\n{FOLDED}\n", "data_\nloop_\n",
-        f"{HAIRPIN}\n{FOLDED}\n12 34\n", f"{HAIRPIN}\n{FOLDED}\n>b\n{HAIRPIN}\n", "A--C\nA--C\n", f"{FOLDED}\n{HAIRPIN}\n", "\n",
+        "GAUUACA\nGAUUACA\n",
+        f"{HAIRPIN}\n",
+        "some words\nabout it\n",
+        f"{HAIRPIN}\n{FOLDED}\n{FOLDED}\n",
+        "data_\nloop_\n",
+        f"{HAIRPIN}\n{FOLDED}\n12 34\n",
+        f"{HAIRPIN}\n{FOLDED}\n>b\n{HAIRPIN}\n",
+        "A--C\nA--C\n",
+        f"{FOLDED}\n{HAIRPIN}\n",
+        "\n",
     ],
-)  # fmt: skip
+)
 def test_st_that_is_no_structure(tmp_path: Path, text: str) -> None:
     with pytest.raises(ValueError, match=r"x\.st, "):
         read(tmp_path, "x.st", text)
 
 
 NAMES = [
-    "ENERGY = -1", "energy=-1 x", "dG = 3 x", "dG = -1.2 [initially -2.0] x", "ENERGY", "#x", "# Name: y", "#Name: y", ">x", ">",
-    ";x", "&", "12", "7 6 5", "1 A 0 2 0 1", "10 G 9 0 1 10", "0", "-1", "Name: x", "structure", ">structure", "Filename: x",
-    "seq length: 3 seq name: y", "frequency of mfe structure", "((..))", "GAUUACA", "ACGU 5", "a,b", 'a"b"', '"', "'", "a\tb", "\\n",
-    "NA", "None", "nan", "TRUE", "00001", "1.10", "1e5", "null", "{}", "[]", "=1+1", "@x", "# STOCKHOLM 1.0", "CLUSTAL", "β-globin",
-    "名前", "🧬", "e\u0301", "\ufeffx", "x\u2028y", "\u200b", "a\0b", "a\ud800b", "", " ", "x" * 3000, "CON", "../x", "a/b", "--", "...",
-]  # fmt: skip
+    "ENERGY = -1",
+    "energy=-1 x",
+    "dG = 3 x",
+    "dG = -1.2 [initially -2.0] x",
+    "ENERGY",
+    "#x",
+    "# Name: y",
+    "#Name: y",
+    ">x",
+    ">",
+    ";x",
+    "&",
+    "12",
+    "7 6 5",
+    "1 A 0 2 0 1",
+    "10 G 9 0 1 10",
+    "0",
+    "-1",
+    "Name: x",
+    "structure",
+    ">structure",
+    "Filename: x",
+    "seq length: 3 seq name: y",
+    "frequency of mfe structure",
+    "((..))",
+    "GAUUACA",
+    "ACGU 5",
+    "a,b",
+    'a"b"',
+    '"',
+    "'",
+    "a\tb",
+    "\\n",
+    "NA",
+    "None",
+    "nan",
+    "TRUE",
+    "00001",
+    "1.10",
+    "1e5",
+    "null",
+    "{}",
+    "[]",
+    "=1+1",
+    "@x",
+    "# STOCKHOLM 1.0",
+    "CLUSTAL",
+    "β-globin",
+    "名前",
+    "🧬",
+    "e\u0301",
+    "\ufeffx",
+    "x\u2028y",
+    "\u200b",
+    "a\0b",
+    "a\ud800b",
+    "",
+    " ",
+    "x" * 3000,
+    "CON",
+    "../x",
+    "a/b",
+    "--",
+    "...",
+]
 
 
 @pytest.mark.parametrize("ending", FORMATS)
@@ -221,8 +312,6 @@ def test_parquet_is_not_packed_again(tmp_path: Path, packed: str) -> None:
 
 
 def test_json_is_what_the_command_writes(tmp_path: Path) -> None:
-    import numpy as np
-
     p = np.zeros((5, 5))
     p[0, 4] = p[4, 0] = 0.98765
     one = Structure("GAAAC", [(0, 4)], name="é", probabilities=p, confidence=0.75)

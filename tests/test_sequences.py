@@ -158,7 +158,7 @@ REJECTED = {
     "NA in a Series": (
         pd.Series([A, pd.NA], index=["a", "b"]),
         TypeError,
-        "'b': .*not NAType; the value is missing",
+        "'b': .*; the value is missing",
     ),
     "None in a dict": ({"a": None}, TypeError, "'a': .*not NoneType; the value is missing"),
     "None in a pair": ([("a", None)], TypeError, "'a': .*not NoneType; the value is missing"),
@@ -172,7 +172,7 @@ REJECTED = {
     "another table": (
         TABLE.rename(columns={"sequence": "RNA"}),
         ValueError,
-        "has no column 'sequence'; it has id, RNA",
+        "no column 'sequence'; it has id, RNA",
     ),
     "table of two": (
         pd.DataFrame(np.zeros((2, 2))),
@@ -293,13 +293,19 @@ def test_a_path_to_nothing_is_named(text: str) -> None:
 
 def test_a_file_that_is_there_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("my rnas", "x.unusual", "noending", "ACGU"):
+    for name in ("two queries", "x.unusual", "noending", "ACGU"):
         Path(name).write_text(f">a\n{A}\n")
         assert read_sequences(Path(name)) == [("a", A)]
     assert (
-        read_sequences("my rnas") == read_sequences("x.unusual") == read_sequences("noending") == [("a", A)]
+        read_sequences("two queries")
+        == read_sequences("x.unusual")
+        == read_sequences("noending")
+        == [("a", A)]
     )
-    assert read_sequences("ACGU") == [("sequence", "ACGU")]  # whatever lies in the folder
+    with pytest.raises(ValueError, match="'ACGU' is a sequence and also a file: pass pathlib.Path"):
+        read_sequences("ACGU")
+    assert read_sequences(["ACGU"]) == [("sequence 1", "ACGU")]
+    assert read_pasted("ACGU") == [("sequence", "ACGU")]
     for name in ("a" * 300, "a\0b"):
         with pytest.raises(FileNotFoundError, match="no such file"):
             read_sequences(Path(name))
@@ -332,7 +338,7 @@ def test_line_ends_of_every_source(tmp_path: Path, end: str) -> None:
 
 def test_lengths_are_estimated_from_the_same_things() -> None:
     known = rk.estimate([12, 7], model="pico-ss").peak
-    for given in (
+    several = (
         [A, B],
         (one for one in (A, B)),
         [Seq(A), Seq(B)],
@@ -340,7 +346,8 @@ def test_lengths_are_estimated_from_the_same_things() -> None:
         pd.Series([12, 7]),
         np.array([12, 7]),
         NAMED,
-    ):
+    )
+    for given in several:
         assert rk.estimate(given, model="pico-ss").peak == known
 
 
