@@ -302,7 +302,7 @@ def test_a_file_that_is_there_is_a_path(tmp_path: Path, monkeypatch: pytest.Monk
         == read_sequences("noending")
         == [("a", A)]
     )
-    with pytest.raises(ValueError, match="'ACGU' is a sequence and also a file: pass pathlib.Path"):
+    with pytest.raises(ValueError, match="'ACGU' is a sequence and also a file: pass pathlib"):
         read_sequences("ACGU")
     assert read_sequences(["ACGU"]) == [("sequence 1", "ACGU")]
     assert read_pasted("ACGU") == [("sequence", "ACGU")]
