@@ -60,8 +60,8 @@ def is_path(text: str) -> bool:
 
     1. What begins with ``>``, white space before it aside, is FASTA text, and what has a line end
        or is longer than any path (4,096 characters) is text.
-    2. What consists of nucleotide letters and blanks alone is a sequence, even where a file is called so:
-       pass ``pathlib.Path("ACGU")`` for that file.
+    2. What consists of nucleotide letters and blanks alone is a sequence (where a file is called so,
+       :func:`read_sequences` asks which of the two is meant).
     3. What names an existing file (``~`` is the home folder) is a path.
     4. What holds a ``/`` or ``\`` or ends as files of sequences or structures do (:data:`ENDINGS`: ``.fa``,
        ``.fasta.gz``, ``.dbn`` …, in upper or lower case) is a path, to a file that is missing.
@@ -142,7 +142,8 @@ def read_sequences(source: Sequences) -> list[tuple[str, str]]:
         Names the type of what is no sequence (None, a number, bytes …), and its record; or a set, which
         has no order.
     ValueError
-        For a list of single letters, which may be one sequence or many; a table without sequences.
+        For a list of single letters, which may be one sequence or many; for a string that is a sequence
+        and the name of a file; for a table without sequences.
     FileNotFoundError
         For a path where there is nothing.
 
@@ -156,6 +157,10 @@ def read_sequences(source: Sequences) -> list[tuple[str, str]]:
     if isinstance(source, os.PathLike) or (isinstance(source, str) and is_path(source)):
         return list(read_fasta(_existing(source)))
     if isinstance(source, str):
+        if _NUCLEOTIDES.issuperset(source) and _exists(source, of_file=True):
+            raise ValueError(
+                f"{source!r} is a sequence and also a file: pass pathlib.Path({source!r}) or [{source!r}]"
+            )
         return read_pasted(source)
     if _is_record(source):
         return [_record(source, "sequence")]
@@ -230,7 +235,9 @@ def _named(name: Any, sequence: Any, default: str) -> tuple[str, str]:
 
 
 def _as_text(one: Any, name: str) -> str:
-    if not _is_text(one):
+    inner = (getattr(one, attribute, None) for attribute in ("seq", "sequence"))  # of a record
+    one = next((text for text in inner if isinstance(text, str) or _is_text(text)), one)
+    if not isinstance(one, str) and not _is_text(one):
         raise _no_sequence(one, name)
     try:
         return str(one)

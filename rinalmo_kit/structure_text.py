@@ -129,7 +129,7 @@ def split_energy(line: str) -> tuple[str, str]:
     if first is None:
         return line.rstrip(), ""
     start = first
-    if start > 1 and line[start - 1] in ".," and (line[start - 2].isspace() or line[start - 2] in "+-"):
+    if start > 1 and line[start - 1] in ".," and (line[start - 2].isspace() or line[start - 2] in "+-([{"):
         start -= 1  # .5
     blank_before = len(line[:start].rstrip())
     for k in (start, blank_before):  # a sign, with or without blanks after it

@@ -146,6 +146,8 @@ def _what_instead(head: bytes) -> str | None:
             return f"but {name}"
     if len(head) > 8 and head[8:9] == b"{" and head[5:8] == b"\0\0\0":
         return "but a safetensors file"
+    if head[:4].count(0) == 3:
+        return "but UTF-32: save it as UTF-8"
     if b"\0" in head:
         halves = [half for half in (head[::2], head[1::2]) if not half.strip(b"\0")]
         wide = len(halves) == 1 and len(head) > 3
