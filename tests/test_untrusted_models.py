@@ -12,6 +12,7 @@ import zipfile
 from collections import Counter
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors import safe_open
@@ -93,7 +94,9 @@ def test_nothing_in_a_file_is_evaluated(rows, nested, tmp_path, monkeypatch):
     path = written(tmp_path, facts={"about": {"earlier": about} if nested else about})
     rejected(path, r"about\.earlier\.rows: expected" if nested else r"about\.rows: expected")
     with pytest.raises(ValueError, match="expected a condition"):  # nor is what a program puts into a model
-        leaks.training_rows(leaks.TrainedOn("bprna", rows=rows), rk.datasets.load_table("examples"))
+        leaks.training_rows(
+            leaks.TrainedOn("bprna", rows=rows), pd.DataFrame({"sequence": ["ACGU"], "split": ["TR0"]})
+        )
     model = small()
     model.about = about
     with pytest.raises(ValueError, match=r"about\.rows: expected"):
