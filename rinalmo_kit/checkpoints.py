@@ -109,7 +109,8 @@ def read_pickle(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read a file of torch.save, of tensors and plain values alone; unwrap the state dict."""
     check_archive(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:  # whose name torch would else go by
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = re.search(r"Unsupported (?:global|class|operand)[^\n]*|GLOBAL [\w.]+", str(error))
         if reason is None:

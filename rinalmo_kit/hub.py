@@ -91,7 +91,7 @@ def load(
         ``"micro"``, ``"mega"``, ``"giga"`` and the fine-tuned ``"giga-ss-bprna"``, … (:data:`OFFICIAL`) are
         downloaded once from their public record, or taken from ``$RINALMO_KIT_DATA`` where there is no internet.
         Else a file: ``.pt``, ``.ckpt`` or ``.safetensors`` in any layout of the official code, or saved by
-        :func:`save`.
+        :func:`save`. It may come from anyone: nothing in it is run.
     config : Config, optional
         Needed only for a file whose number of heads is not 20; width and depth are read from the file.
     device : optional
@@ -108,10 +108,13 @@ def load(
     Raises
     ------
     ValueError
-        For an unknown name, a file that is not a checkpoint or would run code, and for missing, unexpected
-        or misshapen parameters, which are listed.
-    FileNotFoundError
-        If the file does not exist.
+        For an unknown name, a file that is not a checkpoint or would run code, for missing, unexpected or misshapen
+        parameters and weights that are no finite numbers, which are listed, and for anything that the file says of
+        its model and that makes no sense (:mod:`rinalmo_kit.metadata`).
+    FileNotFoundError, IsADirectoryError
+        If the file does not exist, or is a folder.
+    TypeError
+        For what is neither a name nor a path.
 
     Examples
     --------
