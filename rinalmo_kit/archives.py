@@ -6,11 +6,16 @@ the archive is refused.
 
 from __future__ import annotations
 
+import bz2
+import contextlib
+import gzip
 import io
+import lzma
 import re
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -18,7 +23,10 @@ from typing import IO
 
 __all__ = ["unpacked"]
 
-_ARCHIVE = re.compile(r"\.(zip|tar|tar\.gz|tgz)$", re.IGNORECASE)
+_ARCHIVE = re.compile(r"\.(zip|tar|tar\.(gz|bz2|xz)|tgz|tbz2|txz)$", re.IGNORECASE)
+_PACKED = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
+_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError)
+_DAMAGE += (NotImplementedError, RuntimeError)  # a method of packing that is not known; a password
 
 
 @contextmanager
@@ -50,7 +58,7 @@ def unpacked(source: Path, wanted: str) -> Iterator[tuple[Path, list[Path]]]:
                 if pattern.search(path):
                     target = folder / path
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    target.write_bytes(stream.read())
+                    target.write_bytes(_content(stream, f"{source}: {path}"))
             files = sorted(path for path in folder.rglob("*") if path.is_file())
             if not files:
                 raise ValueError(f"{source}: no file in it matches {wanted!r}; is it the original?")
@@ -66,6 +74,13 @@ def saying(folder: Path, source: Path) -> Iterator[None]:
         raise ValueError(str(error).replace(f"{folder}/", f"{source}: ")) from None
 
 
+def _content(stream: IO[bytes], where: str) -> bytes:
+    try:
+        return stream.read()
+    except _DAMAGE as error:
+        raise ValueError(f"{where}: cut off or damaged ({error}); get the file again") from None
+
+
 def _members(source: Path | IO[bytes], name: str = "") -> Iterator[tuple[str, IO[bytes]]]:
     """Yield relative path and content of every file, those of archives inside included."""
     if isinstance(source, Path) and source.is_dir():
@@ -77,8 +92,10 @@ def _members(source: Path | IO[bytes], name: str = "") -> Iterator[tuple[str, IO
         name = name or source.name
         try:
             with source.open("rb") if isinstance(source, Path) else source as stream:
-                yield from _zipped(stream) if name.lower().endswith(".zip") else _tarred(stream)
-        except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
+                start = stream.read(4)
+                stream.seek(0)
+                yield from _zipped(stream) if start.startswith(b"PK") else _tarred(stream, start)
+        except _DAMAGE as error:
             raise ValueError(f"{name}: not an archive, or damaged ({error})") from None
 
 
@@ -90,7 +107,7 @@ def _opened(path: str, file: Path | IO[bytes]) -> Iterator[tuple[str, IO[bytes]]
         return
     if _ARCHIVE.search(path):
         stem = _ARCHIVE.sub("", path)
-        nested = file if isinstance(file, Path) else io.BytesIO(file.read())
+        nested = file if isinstance(file, Path) else io.BytesIO(_content(file, path))
         yield from ((f"{stem}/{inner}", stream) for inner, stream in _members(nested, path))
     elif isinstance(file, Path):
         with file.open("rb") as stream:
@@ -107,8 +124,13 @@ def _zipped(stream: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
                     yield from _opened(member.filename, file)
 
 
-def _tarred(stream: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
-    with tarfile.open(fileobj=stream, mode="r|*") as archive:
-        for member in archive:
-            if member.isfile():  # links and devices are passed over
-                yield from _opened(member.name.removeprefix("./"), archive.extractfile(member))
+def _tarred(stream: IO[bytes], start: bytes) -> Iterator[tuple[str, IO[bytes]]]:
+    with contextlib.ExitStack() as stack:
+        if opener := _PACKED.get(start[:2]):
+            stream = stack.enter_context(opener(stream))
+        with tarfile.open(fileobj=stream, mode="r|") as archive:
+            for member in archive:
+                if member.isfile():  # links and devices are passed over
+                    yield from _opened(member.name.removeprefix("./"), archive.extractfile(member))
+        while stream.read(1 << 20):  # to its end, where the checksum is
+            pass

@@ -62,7 +62,7 @@ def fetch(url: str, path: Path, *, sha256: str | None, otherwise: str) -> Path:
     import requests
     from filelock import FileLock
 
-    if not path.exists():
+    if not os.access(path, os.F_OK):  # also where it cannot be looked at
         try:
             check_output(path)
             with FileLock(f"{path}.lock"):

@@ -7,7 +7,7 @@ import json
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set, ValuesView
 from dataclasses import dataclass
 from functools import cache
 from numbers import Number
@@ -172,7 +172,8 @@ def estimate(
     Raises
     ------
     ValueError
-        For an unknown model or task, a model without the head for the task, no sequences, or an empty one.
+        For an unknown model, task, pool, device or dtype, a model without the head for the task, no sequences, or an
+        empty one.
 
     Examples
     --------
@@ -189,6 +190,12 @@ def estimate(
     if task != "embed" and task != known.task:
         use = {"fold": "'pico-ss'", "predict": "'pico-ncrna-0'"}[task]
         raise ValueError(f"{known.name} has no head to {task} with: use one such as {use}")
+    if pool not in (None, "cls", "mean"):
+        raise ValueError(f"pool={pool!r}: expected None, 'cls' or 'mean'")
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise ValueError(f"dtype={dtype!r}: expected a type of floating-point numbers, such as torch.float16")
+    if device is not None:
+        device = _device(device)
     nucleotides = _lengths(sequences_or_lengths)
     above = int((nucleotides > TRAINED_LENGTH).sum())
     count, longest = len(nucleotides), int(nucleotides.max())
@@ -238,6 +245,25 @@ def estimate(
         buffers=buffers, head=head, results=results, other=other, available=available,
         notes=(*notes, *note),
     )  # fmt: skip
+
+
+def _device(given: Any) -> torch.device:
+    """Return a device that torch knows, here or elsewhere."""
+    try:
+        device = torch.device(given)
+    except (RuntimeError, TypeError):
+        device = None
+    if device is None or not hasattr(getattr(torch, device.type, None), "is_available"):
+        raise ValueError(f"device {given!r}: expected 'cpu', 'cuda', 'cuda:1' (the second GPU) or 'mps'")
+    if (
+        device.type == "cuda"
+        and torch.cuda.is_available()
+        and (device.index or 0) >= torch.cuda.device_count()
+    ):
+        raise ValueError(
+            f"device {given!r}: this machine has {torch.cuda.device_count()} GPUs, counted from 0"
+        )
+    return device
 
 
 def encoder_flops(config: Config, tokens: ArrayLike) -> float:
@@ -361,17 +387,27 @@ def _lengths(source: Any) -> NDArray[np.int64]:
     is_file = isinstance(source, str) and is_path(source) and user_path(source).exists()
     if is_file or isinstance(source, os.PathLike | io.IOBase):
         return _checked(read_fasta(source))
-    if not isinstance(source, str | Mapping) and isinstance(source, Iterable):
-        source = list(source) if isinstance(source, Iterator) else source
-        first = next(iter(source), "")
-        if isinstance(first, Number) or hasattr(first, "ndim"):
-            lengths = np.asarray(source)
-            if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or (lengths < 1).any():
-                raise ValueError(
-                    f"lengths {source[:5]}: expected whole numbers of nucleotides, at least 1 each"
-                )
-            return lengths.astype(np.int64)
-    return _checked(read_sequences(source))
+    if isinstance(source, Iterator | Set | ValuesView):  # lengths need no order
+        source = list(source)
+    numbers = isinstance(source, Number) or (
+        hasattr(source, "dtype") and np.asarray(source).dtype.kind in "biufc"
+    )
+    if isinstance(source, Sequence) and not isinstance(source, str | bytes | bytearray):
+        numbers = len(source) > 0 and isinstance(source[0], Number)
+    return _whole_numbers(source) if numbers else _checked(read_sequences(source))
+
+
+def _whole_numbers(given: Any) -> NDArray[np.int64]:
+    try:
+        lengths = np.asarray(given)
+    except ValueError:  # lists in it
+        lengths = np.zeros((0, 0))
+    if lengths.shape == (0,):
+        raise ValueError("there are no sequences: expected at least one")
+    if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or (lengths.astype(np.int64) < 1).any():
+        shown = list(given)[:5] if isinstance(given, Iterable) and lengths.ndim else given
+        raise ValueError(f"lengths {shown}: expected whole numbers of nucleotides, at least 1 each")
+    return lengths.astype(np.int64)
 
 
 def _checked(records: Iterable[tuple[str, str]]) -> NDArray[np.int64]:

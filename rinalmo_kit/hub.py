@@ -429,7 +429,7 @@ def official_file(name: str) -> Path:
                 return folder / filename
     path = cache_folder() / filename
     otherwise = f"Without internet: put {filename} into the folder $RINALMO_KIT_DATA"
-    there = path.exists()
+    there = os.access(path, os.F_OK)  # False also where it cannot be looked at
     fetch(f"{RECORD}/{filename}?download=1", path, sha256=sha256, otherwise=otherwise)
     if sha256 is None and not there:
         warnings.warn(

@@ -7,6 +7,7 @@ table. What is known of each layout, and from where, stands in the parser's docs
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -343,9 +344,18 @@ def _read_csv(path: Path, columns: list[str], *, numbers: list[str]) -> pd.DataF
     """Read some columns of a CSV, with `where` every row comes from; a cell of `numbers` may be empty."""
     import pandas as pd
 
+    damage = (
+        pd.errors.ParserError,
+        pd.errors.EmptyDataError,
+        UnicodeDecodeError,
+        EOFError,
+        OSError,
+        zlib.error,
+    )
     try:
-        table = pd.read_csv(path, dtype=str, encoding="utf-8-sig", keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, EOFError, OSError) as error:
+        with open_text(path) as stream:  # whatever it is packed with
+            table = pd.read_csv(stream, dtype=str, keep_default_na=False)
+    except damage as error:
         raise ValueError(f"{path}: not a CSV file, or damaged ({error})") from None
     if missing := [column for column in columns if column not in table]:
         raise ValueError(f"{path}: no column {', '.join(missing)}; there are {', '.join(table)}")

@@ -1,9 +1,11 @@
 """Estimates beside torch's own counts of operations, and beside the memory a fresh process takes."""
 
+import io
 import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -119,11 +121,60 @@ def test_what_does_not_fit_says_what_to_do(monkeypatch):
         ([10], {"model": "pico", "task": "fold"}, "pico has no head to fold with.*pico-ss"),
         ([10], {"task": "train"}, "task='train'"),
         ([10], {"model": "tera"}, "unknown model 'tera'"),
+        *(([10], {"device": device}, rf"device {device!r}: expected 'cpu', 'cuda'")
+          for device in ("x", "", "cpu:x", "cuda:-1", "gpu", "meta", "xla", "CPU", 1.5)),
+        ([10], {"dtype": "float16"}, "dtype='float16': expected a type of floating-point"),
+        ([10], {"dtype": torch.int8}, "dtype=torch.int8"),
+        ([10], {"pool": "max"}, "pool='max': expected None, 'cls' or 'mean'"),
+        *((empty, {}, "no sequences") for empty in ((), {}, np.zeros(0), np.zeros(0, int), iter([]), torch.zeros(0))),
+        *((empty, {}, "no sequences") for empty in (io.StringIO(""), io.StringIO("\n\n"))),
+        *(([10, bad], {}, r"lengths \[10(\.0)?, .*expected whole numbers of nucleotides, at least 1 each")
+          for bad in (np.nan, np.inf, -np.inf, -3, 2.5, 10**30, 1j, "ACGU")),
+        *((np.array([10, bad]), {}, "expected whole numbers") for bad in (np.nan, -1, 0.5)),
+        (np.array([2**63 + 7], np.uint64), {}, "expected whole numbers"),
+        (torch.tensor([-4]), {}, "expected whole numbers"),
+        (np.ones((2, 2), int), {}, "expected whole numbers"),
+        ([7, [8, 9]], {}, "expected whole numbers"),
+        ({-1}, {}, r"lengths \[-1\]"),
+        ([True, True], {}, "expected whole numbers"),
+        (5, {}, "lengths 5: expected whole numbers"),
+        (float("nan"), {}, "lengths nan: expected whole numbers"),
     ],
-)
+)  # fmt: skip
 def test_refusals_name_the_input(lengths, options, message):
     with pytest.raises(ValueError, match=message):
         rk.estimate(lengths, **options)
+
+
+@pytest.mark.parametrize(
+    "lengths", [[3, 4], (3, 4), range(3, 5), {3, 4}, np.array([3, 4], np.uint8), torch.tensor([3, 4]), iter([3, 4]),
+                {"a": 3, "b": 4}.values(), [np.int64(3), 4], ["ACG", "ACGU"], iter(["ACG", "ACGU"])]
+)  # fmt: skip
+def test_lengths_in_any_form(lengths):
+    found = rk.estimate(lengths, device="cpu")
+    assert (found.sequences, found.tokens, found.longest) == (2, 11, 4)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda", "cuda:1", "mps", torch.device("cpu")])
+def test_devices_that_are_elsewhere_can_be_asked_for(device):
+    assert rk.estimate([10], device=device).device == str(device)
+
+
+@pytest.mark.parametrize("options", [["--device", "x"], ["--device", ""], ["--task", "fold", "-m", "pico"]])
+@pytest.mark.parametrize("content", [">a\nACGU\n", ""])
+def test_the_command_line_says_what_is_wrong(tmp_path, capsys, options, content):
+    path = tmp_path / "one.fasta"
+    path.write_text(content)
+    assert main(["estimate", str(path), *options]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("rinalmo-kit: error: ") and error.count("\n") == 1
+
+
+def test_an_empty_file_on_the_command_line(tmp_path, capsys):
+    path = tmp_path / "none.fasta"
+    path.touch()
+    assert main(["estimate", str(path)]) == 2
+    assert "no sequences" in capsys.readouterr().err
 
 
 def test_command_line(tmp_path, capsys):

@@ -48,8 +48,8 @@ def zipped(path: Path, files: dict[str, str | bytes]) -> Path:
     return path
 
 
-def tarred(path: Path, files: dict[str, str | bytes]) -> Path:
-    with tarfile.open(path, "w:gz") as archive:
+def tarred(path: Path, files: dict[str, str | bytes], packing: str = "gz") -> Path:
+    with tarfile.open(path, f"w:{packing}") as archive:
         for name, content in files.items():
             content = content if isinstance(content, bytes) else content.encode()
             member = tarfile.TarInfo(name)
@@ -175,6 +175,61 @@ def test_archives_in_archives_and_damaged_ones(tmp_path):
             sources.bprna(tmp_path / name)
     with pytest.raises(FileNotFoundError, match="no such file or folder"):
         sources.bprna(tmp_path / "absent.zip")
+
+
+def packed_bprna(path: Path) -> Path:
+    ending = path.suffix.removeprefix(".").replace("tgz", "gz")
+    return zipped(path, bprna_files()) if ending == "zip" else tarred(path, bprna_files(), ending)
+
+
+ENDINGS = ["zip", "tar.gz", "tgz", "tar.bz2", "tar.xz"]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("named", [None, "zip", "tar.gz", "TGZ", "tar"])
+def test_archives_are_known_by_their_first_bytes(tmp_path, ending, named):
+    path = packed_bprna(tmp_path / f"a.{ending}")
+    path = path.rename(tmp_path / f"b.{named or ending}")
+    assert len(sources.bprna(path)) == 4
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_damaged_archive_never_gives_another_table(tmp_path, ending, nested):
+    """Cut anywhere, or with one bit changed: the same table where the bit means nothing, else an error."""
+    rng = np.random.default_rng(5)
+    whole = packed_bprna(tmp_path / f"a.{ending}").read_bytes()
+    expected = sources.bprna(tmp_path / f"a.{ending}")
+    outer, errors = tmp_path / ("outer.zip" if nested else f"a.{ending}"), 0
+    for trial in range(40):
+        content = bytearray(whole)
+        place = int(rng.integers(len(content)))
+        if trial % 2:
+            content[place] ^= 1 << int(rng.integers(8))
+        else:
+            del content[place:]
+        if nested:
+            zipped(outer, {f"a.{ending}": bytes(content)})
+        else:
+            outer.write_bytes(content)
+        try:
+            found = sources.bprna(outer)
+        except ValueError as error:
+            errors += 1
+            assert f"a.{ending}" in str(error) or str(outer) in str(error)
+        else:
+            pd.testing.assert_frame_equal(found, expected)
+    assert errors >= 20
+
+
+def test_an_archive_with_a_password(tmp_path):
+    path = zipped(tmp_path / "a.zip", {"TR0/bpRNA_RFAM_1.st": ST})
+    content = bytearray(path.read_bytes())
+    content[6] |= 1
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.zip.*password"):
+        sources.bprna(path)
 
 
 # --- splice sites ------------------------------------------------------------------------------------
@@ -421,6 +476,20 @@ def test_a_bad_row_of_mrl(tmp_path, old, new, message):
     assert old in content
     with pytest.raises(ValueError, match=message):
         sources.mrl(write(tmp_path, {"GSM4084997_varying_length_25to100.csv": content.replace(old, new, 1)}))
+
+
+@pytest.mark.parametrize("keep", [0.2, 0.5, 0.9, -4])
+@pytest.mark.parametrize("way", ["cut", "changed"])
+def test_damaged_packed_tables_of_mrl(tmp_path, keep, way):
+    name = "GSM4084997_varying_length_25to100.csv.gz"
+    content = bytearray(gzip.compress(mrl_file().encode()))
+    place = int(keep * len(content)) if keep > 0 else int(keep)
+    if way == "cut":
+        del content[place:]
+    else:
+        content[place] ^= 4
+    with pytest.raises(ValueError, match=name):
+        sources.mrl(write(tmp_path, {name: bytes(content)}))
 
 
 TE_ROWS = "utr,te_log,rnaseq_log\n" + "ACG,1,1\n" * 12
