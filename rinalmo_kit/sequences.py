@@ -385,22 +385,24 @@ def _fasta(lines: Iterable[str], where: str) -> Iterator[tuple[str, str]]:
                 record = f", in the sequence of {name!r}" if name is not None else ""
                 raise TextFileError(f"{where}, line {number}, {wrong}{record}: save the file as UTF-8")
         line = line.strip()
-        if line.startswith(">"):
+        if not line:
+            continue
+        if line[0] == ">":
             if name is not None:
                 yield name, "".join(parts)
             count += 1
             words = line[1:].split(None, 1)
             name, parts = (words[0] if words else f"record {count}"), []
-        elif line.startswith(("#", ";")):
+        elif line[0] in "#;":
             if not count and (what := other_format(line)):
                 raise ValueError(f"{where} is {what}")
-        elif line and name is None:
+        elif name is None:
             if what := other_format(line):
                 raise ValueError(f"{where} is {what}")
             raise ValueError(
                 f"{where}, line {number}: expected a FASTA header ('>name'), found {line[:40]!r}"
             )
-        elif line:
+        else:
             parts.append(line)
     if name is not None:
         yield name, "".join(parts)
