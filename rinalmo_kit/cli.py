@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -219,6 +220,7 @@ def _finetune(options: argparse.Namespace) -> int:
         folds = recipe_named(recipe).folds
     if options.fold != "all" and not options.fold.lstrip("-").isdecimal():
         raise ValueError(f"--fold {options.fold}: expected a number, or all")
+    trainer = _trainer_options(options, finetune)
     numbers = range(folds) if options.fold == "all" else [int(options.fold)]
     for fold in numbers:
         output = user_path(options.output) / (f"fold-{fold}" if options.fold == "all" else "")
@@ -233,13 +235,21 @@ def _finetune(options: argparse.Namespace) -> int:
             seed=options.seed,
             limit=options.limit,
             changes=settings(options.set),
-            **settings(options.trainer),
+            **trainer,
         )
         path = output / "model.safetensors"
         if options.half:
             save(model, path, dtype=torch.float16)
         print(path)
     return 0
+
+
+def _trainer_options(options: argparse.Namespace, function: Callable) -> dict[str, object]:
+    """Return the options for Lightning, among which none of the function's own may be."""
+    found = settings(options.trainer)
+    if ours := found.keys() & inspect.signature(function).parameters.keys():
+        raise ValueError(f"--trainer {min(ours)}: Lightning's Trainer has no such option")
+    return found
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -330,7 +340,7 @@ def _pretrain(options: argparse.Namespace) -> int:
         validate_every=options.validate_every,
         checkpoint_every=options.checkpoint_every,
         workers=options.workers,
-        **settings(options.trainer),
+        **_trainer_options(options, pretrain),
     )
     print(user_path(options.output) / "model.safetensors")
     return 0

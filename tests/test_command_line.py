@@ -122,6 +122,23 @@ def test_settings_without_a_name(text, capsys):
     assert f"{text!r}: expected NAME=VALUE" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["output", "model", "seed", "limit", "task", "steps", "corpus", "recipe"])
+@pytest.mark.parametrize("what", ["finetune", "pretrain"])
+def test_our_own_options_are_none_of_lightning(what, name, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = {
+        "finetune": {"output", "model", "seed", "limit", "task", "recipe"},
+        "pretrain": {"steps", "corpus"},
+    }
+    if name not in own[what] | {"output", "model", "seed"}:
+        pytest.skip("is none of its options")
+    (tmp_path / "in.fa").write_text(GREEK, encoding="utf-8")
+    words = {"finetune": ["mrl"], "pretrain": ["in.fa", "--steps", "1"]}[what]
+    assert cli.main([what, *words, "-o", "out", "--trainer", f"{name}=1"]) == 2
+    assert f"--trainer {name}: Lightning's Trainer has no such option" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_settings_of_any_depth():
     from rinalmo_kit.arguments import settings
 

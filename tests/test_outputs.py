@@ -310,7 +310,6 @@ def test_permissions_follow_the_umask(mask, fasta, tmp_path):
         ("fold", "{in}", "-o", "{x}/"),
         ("fold", "{in}", "-f", "bpseq", "-o", "{x}"),
         ("predict", "{in}", "-o", "{x}.csv"),
-        ("evaluate", "trivial", "{dbn}", "-o", "{x}.csv"),
         ("evaluate", "trivial", "{dbn}", "--samples", "{x}.csv"),
         ("reproduce", "embedded", "-o", "{x}"),
         ("corpus", "build", "{in}", "--no-clusters", "-o", "{x}"),
