@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "-m", "--model", default="pico-ss", help="name or checkpoint file (default: pico-ss)"
     )
     command.add_argument(
-        "-t", "--threshold", type=float, help="least pairing probability (default: the model's)"
+        "-t", "--threshold", type=float, help="a pair needs a higher probability (default: the model's)"
     )
     command.add_argument("--min-loop", type=int, default=4, help="least j - i of a pair (default: 4)")
     command.add_argument("--non-canonical", action="store_true", help="allow every pair of letters")
@@ -611,6 +611,8 @@ def _fold(options: argparse.Namespace) -> int:
 
     if options.threshold is not None and not 0 <= options.threshold <= 1:
         raise ValueError(f"--threshold {options.threshold}: a probability lies between 0 and 1")
+    if options.min_loop < 0:
+        raise ValueError(f"--min-loop {options.min_loop}: expected 0 or more")
     if options.format == "parquet":
         rules = {"min_loop": options.min_loop, "canonical_only": not options.non_canonical}
         return _job(options, threshold=options.threshold, **rules)
