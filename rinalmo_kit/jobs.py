@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import importlib.util
 import io
 import json
 import os
@@ -26,6 +25,7 @@ import numpy as np
 import torch
 
 from . import inference
+from .extras import optional
 from .files import sha256_of, whole_file
 from .hub import load
 from .model import Encoder
@@ -151,8 +151,7 @@ def run(
         raise ValueError("processes are already started from outside (torchrun, srun): leave `processes` out")
     if processes > 1 and isinstance(model, Encoder):
         raise ValueError(f"several processes each load the model: give its name or path, not {model.name!r}")
-    if importlib.util.find_spec("pyarrow") is None:
-        raise ImportError("tables in shards need pyarrow: pip install 'rinalmo-kit[notebooks]'")
+    optional("pyarrow.parquet", "tables in shards need pyarrow: pip install 'rinalmo-kit[notebooks]'")
     if not path.exists():
         raise FileNotFoundError(f"no such file: {path}")
     with path.open("rb") as raw:

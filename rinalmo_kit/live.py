@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-try:
-    import anywidget
-except ImportError as error:  # pragma: no cover
-    raise ImportError("widgets need anywidget: pip install 'rinalmo-kit[notebooks]'") from error
+from .extras import optional
+
+anywidget = optional(
+    "anywidget", "widgets need anywidget: pip install 'rinalmo-kit[notebooks]'", needs=("AnyWidget",)
+)
 
 __all__ = ["LiveWidget", "asset"]
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .extras import importing, optional
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
@@ -82,10 +84,7 @@ def tsne_map(vectors: ArrayLike, *, perplexity: float = 30, seed: int = 0) -> Ma
     >>> made.coordinates.shape, made.place(vectors[:3]).shape
     ((20, 2), (3, 2))
     """
-    try:
-        import openTSNE
-    except ImportError:
-        raise ImportError("maps need openTSNE: pip install 'rinalmo-kit[tsne]'") from None
+    openTSNE = optional("openTSNE", "maps need openTSNE: pip install 'rinalmo-kit[tsne]'", needs=("TSNE",))
     found = _checked(vectors)
     if len(found) < 5:
         raise ValueError(f"{len(found)} vectors: a map needs five or more")
@@ -150,8 +149,9 @@ def embedding_scores(vectors: ArrayLike, labels: ArrayLike, *, neighbours: int =
     >>> embedding_scores(vectors, labels)["knn_accuracy"]
     1.0
     """
-    from sklearn.metrics import silhouette_score
-    from sklearn.neighbors import KNeighborsClassifier
+    with importing("sklearn", "scores of a map need scikit-learn: pip install 'rinalmo-kit[tsne]'"):
+        from sklearn.metrics import silhouette_score
+        from sklearn.neighbors import KNeighborsClassifier
 
     vectors, labels = standardised(vectors), np.asarray(labels)
     learner = KNeighborsClassifier(neighbours, algorithm="brute").fit(vectors, labels)

@@ -11,7 +11,6 @@ is never computed. Only attention has to know where one sequence ends and the ne
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from . import cpu, kernels
+from .extras import usable
 from .tokens import MASK, PAD, VOCABULARY
 
 __all__ = ["Config", "Encoder", "ModelOutput", "RiNALMo", "attention_backends"]
@@ -170,7 +170,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 @cache
 def has_flash_attn() -> bool:
-    return importlib.util.find_spec("flash_attn") is not None
+    return usable("flash_attn", needs=("flash_attn_varlen_func",))
 
 
 def attention_backends(device: torch.device | str, dtype: torch.dtype) -> list[str]:

@@ -58,7 +58,7 @@ class Structure:
     Raises
     ------
     ValueError
-        If a position lies outside the sequence, a nucleotide is in two pairs, or what is given as probabilities is none.
+        If a position lies outside the sequence, a nucleotide is in two pairs, or a probability is none.
 
     Examples
     --------

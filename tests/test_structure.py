@@ -361,14 +361,14 @@ CALLS = {
 def test_a_threshold_is_a_number_from_0_to_1(call: str, threshold: object) -> None:
     if threshold is None and call not in ("decode", "greedy_pairs"):
         pytest.skip("None stands for the model's")
-    with pytest.raises(ValueError, match="threshold=.*expected a number from 0 to 1"):
+    with pytest.raises(ValueError, match=r"threshold=.*expected a number from 0 to 1"):
         CALLS[call](threshold=threshold)
 
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("min_loop", BAD_LOOPS, ids=repr)
 def test_a_least_loop_is_a_whole_number(call: str, min_loop: object) -> None:
-    with pytest.raises(ValueError, match="min_loop=.*expected a whole number"):
+    with pytest.raises(ValueError, match=r"min_loop=.*expected a whole number"):
         CALLS[call](threshold=0.5, min_loop=min_loop)
 
 
