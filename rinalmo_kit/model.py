@@ -355,6 +355,8 @@ class Encoder(nn.Module):
         What is known of its training: recipe, fold, data.
     attention : str
         ``"auto"`` or one of :func:`attention_backends`.
+    source : str or None
+        Name or full path from which :func:`rinalmo_kit.load` gives the same model; None once it was in training mode.
     """
 
     def __init__(self) -> None:
@@ -369,6 +371,12 @@ class Encoder(nn.Module):
         self.about: dict[str, Any] = {}
         self.attention = "auto"
         self.name = type(self).__name__
+        self.source: str | None = None
+
+    def train(self, mode: bool = True) -> Encoder:  # noqa: FBT001, FBT002 - as torch has it
+        """Switch training mode; what is trained is no longer what was loaded."""
+        self.source = None if mode else self.source
+        return super().train(mode)
 
     @property
     def device(self) -> torch.device:

@@ -112,7 +112,7 @@ def test_several_records_and_numbers_of_databases():
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("ACGXU", "position 4: 'X'"), (">a\n>b\nACGU", "'a' is empty"), ("./x.fa", "no such file")],
+    [("ACGXU", "position 4: 'X'"), (">a\n>b\nACGU", "'a' is empty"), ("./x.fa", "position 1: '.'")],
 )
 def test_bad_input_is_said_and_finished_work_stays(text, message):
     studio = FoldingStudio(TRNA)
