@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .extras import importing
 from .model import Encoder, Packing
 from .tokens import VOCABULARY, tokenize
 
@@ -430,11 +431,8 @@ def peer_class(name: str) -> type[nn.Module]:
 @same_random_state()
 def multimolecule() -> ModuleType:
     """Import multimolecule, or say how to get it."""
-    try:
+    absent = "encoders of other groups need multimolecule (AGPL-3.0): pip install 'rinalmo-kit[peers]'"
+    with importing("multimolecule", absent):
         import multimolecule
         import multimolecule.models
-    except ImportError as error:
-        raise ImportError(
-            "encoders of other groups need multimolecule (AGPL-3.0): pip install 'rinalmo-kit[peers]'"
-        ) from error
     return multimolecule

@@ -132,7 +132,7 @@ def parser() -> argparse.ArgumentParser:
         "-m", "--model", default="pico-ss", help="name or checkpoint file (default: pico-ss)"
     )
     command.add_argument(
-        "-t", "--threshold", type=PROBABILITY, help="least pairing probability (default: the model's)"
+        "-t", "--threshold", type=PROBABILITY, help="a pair needs a higher probability (default: the model's)"
     )
     command.add_argument("--min-loop", type=whole(0), default=4, help="least j - i of a pair (default: 4)")
     command.add_argument("--non-canonical", action="store_true", help="allow every pair of letters")

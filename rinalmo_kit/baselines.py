@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from .extras import importing, optional, usable
 from .programs import HOMOLOGS, PROGRAMS, fold_by, on_path
-from .structure import CANONICAL, Structure, pairs_from_dot_bracket
+from .structure import CANONICAL, Structure
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,6 +28,13 @@ __all__ = [
     "trivial",
     "viennarna",
 ]
+
+
+PACKAGES = {
+    "viennarna": ("RNA", ("fold_compound",)),
+    "linearpartition": ("linearpartition", ("partition",)),
+}
+"""Baselines that are Python packages: the module, and what is used of it."""
 
 
 def most_pairs(sequence: str, *, min_loop: int = 4, name: str = "sequence") -> Structure:
@@ -76,19 +85,37 @@ def viennarna(
     Raises
     ------
     ImportError
-        Says how to install it.
+        If it is not installed, or cannot be used; says how to install it, or what is wrong with it.
+    RuntimeError
+        If it fails on this sequence.
     """
+    RNA = viennarna_module()
+    with _answering("ViennaRNA", RNA, name):
+        ensemble = RNA.fold_compound(sequence)
+        structure, energy = ensemble.mfe()
+        if kind != "mfe":
+            ensemble.exp_params_rescale(energy)  # else long sequences overflow
+            ensemble.pf()
+            structure = ensemble.centroid()[0] if kind == "centroid" else ensemble.MEA()[0]
+        return Structure.from_dot_bracket(sequence, structure, name=name)
+
+
+def viennarna_module() -> ModuleType:
+    """Import ViennaRNA, or say how to install it, or what is wrong with it."""
+    absent = "ViennaRNA is not installed: pip install 'rinalmo-kit[baselines]'"
+    return optional("RNA", absent, needs=PACKAGES["viennarna"][1])
+
+
+@contextmanager
+def _answering(program: str, package: ModuleType, name: str) -> Iterator[None]:
+    """Name the package, and the RNA, where it raises anything or what it gives is no structure of that RNA."""
     try:
-        import RNA
-    except ImportError as error:
-        raise ImportError("ViennaRNA is not installed: pip install 'rinalmo-kit[baselines]'") from error
-    ensemble = RNA.fold_compound(sequence)
-    structure, energy = ensemble.mfe()
-    if kind != "mfe":
-        ensemble.exp_params_rescale(energy)  # else long sequences overflow
-        ensemble.pf()
-        structure = ensemble.centroid()[0] if kind == "centroid" else ensemble.MEA()[0]
-    return Structure(sequence, pairs_from_dot_bracket(structure), name)
+        yield
+    except Exception as error:
+        place = getattr(package, "__file__", None) or package.__name__
+        raise RuntimeError(
+            f"{program} ({place}) failed on {name!r}: {type(error).__name__}: {error}"
+        ) from error
 
 
 def linearpartition(sequence: str, *, name: str = "sequence") -> Structure:
@@ -100,12 +127,15 @@ def linearpartition(sequence: str, *, name: str = "sequence") -> Structure:
     ------
     FileNotFoundError
         If there is neither; says where to get them.
+    RuntimeError
+        If it fails on this sequence.
     """
-    try:
-        import linearpartition as package
-    except ImportError:
+    if not usable("linearpartition", needs=PACKAGES["linearpartition"][1]):
         return fold_by("linearpartition", sequence, name=name)
-    return Structure(sequence, pairs_from_dot_bracket(package.partition(sequence)["structure"]), name)
+    import linearpartition as package
+
+    with _answering("LinearPartition", package, name):
+        return Structure.from_dot_bracket(sequence, package.partition(sequence)["structure"], name=name)
 
 
 BASELINES: dict[str, Callable[..., Structure]] = {
@@ -120,15 +150,14 @@ BASELINES: dict[str, Callable[..., Structure]] = {
 
 
 def installed() -> list[str]:
-    """Names of the structure baselines that can be used here.
+    """Names of the structure baselines that can be used here; a warning says what is installed but does not work.
 
     Examples
     --------
     >>> "most-pairs" in installed()
     True
     """
-    packages = {"viennarna": "RNA", "linearpartition": "linearpartition"}
-    found = [name for name, package in packages.items() if importlib.util.find_spec(package)]
+    found = [name for name, (package, needs) in PACKAGES.items() if usable(package, needs=needs)]
     names = {"most-pairs", *found, *on_path()}
     return [name for name in BASELINES if name in names or name.partition("-")[0] in found]
 
@@ -210,10 +239,11 @@ def simple(task: str, sequences: Sequence[str], targets: Sequence[Any], test: Se
     >>> simple("binary", ["GGGG", "CCCC"] * 5, ["a", "b"] * 5, ["GGGC"]).tolist()
     ['a']
     """
-    from sklearn.ensemble import HistGradientBoostingRegressor
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+    with importing("sklearn", "simple learners need scikit-learn: pip install scikit-learn"):
+        from sklearn.ensemble import HistGradientBoostingRegressor
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
 
     if task == "regression":
         rows, test_rows = (np.hstack([kmer_counts(s), _upstream_starts(s)]) for s in (sequences, test))

@@ -20,6 +20,7 @@ from matplotlib.textpath import TextPath
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Affine2D
 
+from .extras import importing
 from .files import user_path
 from .metrics import task_scores
 from .style import (
@@ -62,6 +63,7 @@ __all__ = [
 ]
 
 MARKERS = "oDs^vP*X"
+SCIKIT = "curves of rates need scikit-learn: pip install scikit-learn"
 
 
 # Scores -------------------------------------------------------------------------------------------------
@@ -291,7 +293,8 @@ def roc(targets: ArrayLike, scores: Mapping[str, ArrayLike] | ArrayLike, *, ax: 
     --------
     >>> ax = roc([True, False, True], {"model": [0.9, 0.2, 0.6]})
     """
-    from sklearn.metrics import roc_auc_score, roc_curve
+    with importing("sklearn", SCIKIT):
+        from sklearn.metrics import roc_auc_score, roc_curve
 
     curves = {
         f"{name} ({roc_auc_score(truth, s):.3f})".strip(): roc_curve(truth, s)[:2]
@@ -313,7 +316,8 @@ def precision_recall(
     --------
     >>> ax = precision_recall([True, False, True], [0.9, 0.2, 0.6])
     """
-    from sklearn.metrics import average_precision_score, precision_recall_curve
+    with importing("sklearn", SCIKIT):
+        from sklearn.metrics import average_precision_score, precision_recall_curve
 
     curves = {}
     for name, truth, s in _scored(targets, scores):

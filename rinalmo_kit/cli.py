@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import json
 import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from .arguments import parser, settings
@@ -168,28 +166,9 @@ def _reproduce(options: argparse.Namespace) -> int:
 
 
 def _studio(options: argparse.Namespace) -> int:
-    """Serve a notebook with nothing but the studio by Voilà, which makes a token of its own."""
-    import importlib.util
-    import subprocess
-    import tempfile
+    from .studio_page import serve
 
-    if importlib.util.find_spec("voila") is None:
-        raise ValueError("the page needs voila: pip install 'rinalmo-kit[notebooks]'")
-    source = f"from rinalmo_kit.widgets import FoldingStudio\n\nFoldingStudio(model={options.model!r})"
-    cell = {"cell_type": "code", "id": "studio", "metadata": {}, "source": source}
-    cell |= {"execution_count": None, "outputs": []}
-    kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "studio.ipynb")
-        page = {"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
-        path.write_text(json.dumps(page), encoding="utf-8")
-        words = [f"--Voila.ip={options.ip}", f"--port={options.port}", "--Voila.auto_token=True"]
-        words += ["--no-browser"] if options.no_browser else []
-        print(f"The studio is starting at {options.ip}:{options.port}; Ctrl-C ends it.", flush=True)
-        try:
-            return subprocess.call([sys.executable, "-m", "voila", str(path), *words])
-        except KeyboardInterrupt:
-            return 0
+    return serve(options.model, ip=options.ip, port=options.port, browser=not options.no_browser)
 
 
 def _recipes(options: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .metrics import structure_scores
-from .structure import Structure
+from .structure import Structure, as_pairs, as_probabilities
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +25,7 @@ Calibration = tuple[tuple[float, float], ...]
 """Points (expectation of the model, F1 seen), both rising."""
 
 
-def expected_f1(probabilities: NDArray[np.floating], pairs: NDArray[np.int64]) -> float:
+def expected_f1(probabilities: ArrayLike, pairs: ArrayLike) -> float:
     """F1 that the model's probabilities promise for some pairs: 2 Σ p(predicted) / (number predicted + Σ p(all)).
 
     The numerator holds the true pairs to expect among those predicted, the denominator those predicted and those there
@@ -33,16 +33,27 @@ def expected_f1(probabilities: NDArray[np.floating], pairs: NDArray[np.int64]) -
 
     Parameters
     ----------
-    probabilities : ndarray, shape (L, L)
+    probabilities : array_like, shape (L, L)
         Symmetric.
-    pairs : ndarray of int64, shape (n, 2)
+    pairs : array_like of int, shape (n, 2)
+
+    Raises
+    ------
+    ValueError
+        For what is no probability, or no pair of such a sequence.
 
     Examples
     --------
     >>> p = np.zeros((9, 9)); p[0, 8] = p[8, 0] = 0.9
-    >>> round(expected_f1(p, np.array([[0, 8]])), 3)
+    >>> round(expected_f1(p, [(0, 8)]), 3)
     0.947
     """
+    found = as_probabilities(probabilities)
+    return promised_f1(found, as_pairs(pairs, length=len(found), name="pairs"))
+
+
+def promised_f1(probabilities: NDArray[np.floating], pairs: NDArray[np.int64]) -> float:
+    """Compute :func:`expected_f1` of what was looked at before."""
     if not len(pairs):
         return 0.0
     there = float(np.triu(probabilities, 4).sum(dtype=np.float64))
@@ -60,12 +71,21 @@ def calibrate(expected: ArrayLike, observed: ArrayLike, *, points: int = 10) -> 
     points : int
         Groups.
 
+    Raises
+    ------
+    ValueError
+        If there are not as many of each, or one is no number from 0 to 1.
+
     Examples
     --------
     >>> calibrate([0.1, 0.2, 0.8, 0.9], [0.0, 0.2, 0.5, 0.7], points=2)
     ((0.15, 0.1), (0.85, 0.6))
     """
     expected, observed = np.asarray(expected, dtype=np.float64), np.asarray(observed, dtype=np.float64)
+    if expected.shape != observed.shape or expected.ndim != 1:
+        raise ValueError(f"{expected.shape} expectations, {observed.shape} F1: expected as many of each")
+    if not all(((one >= 0) & (one <= 1)).all() for one in (expected, observed)):
+        raise ValueError("an expectation or F1 is no number from 0 to 1")
     order = np.argsort(expected, kind="stable")
     groups = [group for group in np.array_split(order, points) if len(group)]
     pooled: list[list[float]] = []  # mean expectation, mean F1, size: neighbours that fall are pooled

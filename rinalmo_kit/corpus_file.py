@@ -22,7 +22,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from .extras import optional
 from .files import user_path
+from .splits import read_table
 from .tokens import _BYTE_TO_ID, CLS, EOS, clean, read_sequences, tokenize
 from .user_tables import as_table, cell_text, ending_of, is_missing, read_table
 
@@ -37,11 +39,8 @@ FILE = "corpus.lmdb"
 
 def require_lmdb() -> ModuleType:
     """Import lmdb, or say how to install it."""
-    try:
-        import lmdb
-    except ImportError as error:
-        raise ImportError("a pretraining corpus needs lmdb: pip install 'rinalmo-kit[training]'") from error
-    return lmdb
+    absent = "a pretraining corpus needs lmdb: pip install 'rinalmo-kit[training]'"
+    return optional("lmdb", absent, needs=("open",))
 
 
 def key(i: int) -> bytes:

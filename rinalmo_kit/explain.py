@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .extras import importing
 from .inference import batches_by_length, ready_model, ready_sequence
 from .model import Encoder, RiNALMo
 from .structure import Structure
@@ -159,7 +160,8 @@ def attention_of_pairs(
     >>> maps.shape, scores.shape
     ((6, 6, 12, 12), (6, 6))
     """
-    from sklearn.metrics import average_precision_score
+    with importing("sklearn", "average precision needs scikit-learn: pip install scikit-learn"):
+        from sklearn.metrics import average_precision_score
 
     if not len(structure.pairs):
         raise ValueError(f"{structure.name!r} has no pairs to compare with")

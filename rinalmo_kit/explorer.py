@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import traitlets
 
-from .inference import embed, fold, folding_model
-from .live import LiveWidget, asset
+from .inference import embed, fold_each, folding_model, ready_sequence
+from .live import LiveWidget, asset, said
 from .maps import Map, tsne_map
 from .model import Encoder
-from .studio import drawn, without_numbers
+from .studio import drawn, pasted
 from .style import PALETTE
 from .tokens import read_sequences
 
@@ -94,6 +94,15 @@ class EmbeddingExplorer(LiveWidget):
     message = traitlets.Dict().tag(sync=True)
     can_place = traitlets.Bool(False).tag(sync=True)
     selection = traitlets.Any()
+    from_page = frozenset({"color", "selected", "hovered"})
+
+    @traitlets.validate("color")
+    def _a_column(self, proposal: Any) -> str:
+        if proposal["value"] and proposal["value"] not in self.columns:
+            raise traitlets.TraitError(
+                f"no column {proposal['value']!r}; there are {', '.join(self.columns)}"
+            )
+        return proposal["value"]
 
     def __init__(
         self,
@@ -111,7 +120,7 @@ class EmbeddingExplorer(LiveWidget):
             table = pd.DataFrame(read_sequences(table), columns=["name", "sequence"])
         if "sequence" not in table:
             raise ValueError(f"no column 'sequence'; there are {', '.join(map(str, table.columns))}")
-        table = table.reset_index(drop=True)
+        table = table.reset_index(drop=True).rename(columns=str)
         if coordinates is None:
             vectors = (
                 embed(table["sequence"].tolist(), model=model, pool="mean") if vectors is None else vectors
@@ -123,6 +132,10 @@ class EmbeddingExplorer(LiveWidget):
         places = np.asarray(coordinates.coordinates if self.map else coordinates, dtype=float)
         if places.shape != (len(table), 2):
             raise ValueError(f"coordinates have shape {places.shape}, expected ({len(table)}, 2)")
+        if bad := np.flatnonzero(~np.isfinite(places).all(axis=1)).tolist():
+            raise ValueError(
+                f"coordinates of row {bad[0]} are {places[bad[0]].tolist()}: expected two numbers"
+            )
         self.model = model
         self._fold = None if folds_by is None else _folder(folding_model(folds_by))
         self.table: pd.DataFrame = table.assign(x=places[:, 0], y=places[:, 1], placed=False)
@@ -137,7 +150,6 @@ class EmbeddingExplorer(LiveWidget):
         self.observe(self._select, names="selected")
         self.observe(self._look, names="hovered")
         self.observe(lambda _: self._send_groups(), names="color")
-        self.on_msg(self._asked)
 
     def select(self, rows: Any) -> None:
         """Select rows by their numbers."""
@@ -161,13 +173,17 @@ class EmbeddingExplorer(LiveWidget):
         ValueError
             If coordinates were given without a map; or for a bad sequence.
         """
+        return self._place(read_sequences(sequences))
+
+    def _place(self, records: list[tuple[str, str]]) -> pd.DataFrame:
         import pandas as pd
 
         if self.map is None:
             raise ValueError(
                 "coordinates were given without a map: nothing can be placed; give a Map of rk.maps"
             )
-        records = read_sequences(sequences)
+        for name, sequence in records:
+            ready_sequence(name, sequence)
         vectors = embed([sequence for _, sequence in records], model=self.model, pool="mean")
         places = self.map.place(vectors)
         new = pd.DataFrame(records, columns=["name", "sequence"]).assign(
@@ -196,7 +212,8 @@ class EmbeddingExplorer(LiveWidget):
             return
         column = self.table[self.color]
         if column.dtype.kind in "iuf" and column.nunique() > 12:
-            values = column.to_numpy("<f4")
+            values = column.to_numpy("<f4", na_value=np.nan, copy=True)
+            values[~np.isfinite(values)] = np.nan  # grey
             with self.hold_sync():
                 self.groups = {"low": float(np.nanmin(values)), "high": float(np.nanmax(values))}
                 self.codes = values.tobytes()
@@ -210,7 +227,7 @@ class EmbeddingExplorer(LiveWidget):
             self.codes = texts.map(numbers).to_numpy("<f4").tobytes()
 
     def _select(self, _: Any) -> None:
-        rows = [row for row in self.selected if 0 <= row < len(self.table)]
+        rows = [row for row in dict.fromkeys(self.selected) if 0 <= row < len(self.table)]
         self.selection = self.table.iloc[rows]
 
     def _look(self, _: Any) -> None:
@@ -230,18 +247,15 @@ class EmbeddingExplorer(LiveWidget):
         if self._fold is not None and len(sequence) <= LONGEST_FOLD:
             try:
                 detail["fold"] = drawn(self._fold(sequence))
-            except ValueError as error:
-                detail["facts"] = {**facts, "fold": str(error)[:120]}
+            except Exception as error:  # whatever it is, the rest of the card is shown
+                detail["facts"] = {**facts, "fold": said(error)[:120]}
         self.detail = detail
 
-    def _asked(self, _: Any, content: dict[str, Any], __: Any) -> None:
-        if content.get("do") != "place":
-            return
-        try:
-            new = self.place(without_numbers(str(content.get("text", ""))))
+    def do(self, content: dict[str, Any]) -> None:
+        """Place what was pasted."""
+        if content.get("do") == "place":
+            new = self._place(pasted(str(content.get("text", ""))))
             self.message = {"text": f"{len(new)} placed and selected"}
-        except (ValueError, OSError) as error:
-            self.message = {"text": str(error), "wrong": True}
 
     def saved(self) -> dict[str, str]:
         """Give a picture of the map."""
@@ -264,6 +278,6 @@ class EmbeddingExplorer(LiveWidget):
 def _folder(model: Encoder) -> Any:
     @lru_cache(maxsize=512)
     def folded(sequence: str) -> Any:
-        return fold(sequence, model=model)
+        return next(fold_each([("sequence", sequence)], model=model))
 
     return folded

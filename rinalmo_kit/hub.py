@@ -138,6 +138,7 @@ def load(
         )
     model = model_from_state(*read_state(path), config=config, source=str(path))
     model.name = name if name in EMBEDDED or name in OFFICIAL else path.name
+    model.source = name if name in EMBEDDED or name in OFFICIAL else str(path.resolve())
     for fact, value in OFFICIAL_FACTS.get(name, {}).items():
         setattr(model, fact, value)
     if device is None:

@@ -14,13 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .confidence import expected_f1, read_off
+from .confidence import promised_f1, read_off
 from .heads import ClassificationHead, RibosomeLoadHead, StructureHead
 from .hub import load
 from .model import Encoder
 from .sequences import is_single
 from .strips import check_memory
-from .structure import Structure, as_pairs, greedy_pairs
+from .structure import Structure, as_min_loop, as_pairs, as_threshold, greedy_pairs, with_probabilities
 from .tokens import Sequences, clean, is_path, read_sequences, tokenize
 from .unwrap import unwrapped
 
@@ -305,11 +305,11 @@ def fold(
     model : Encoder, name or path
         A model with a structure head; see :func:`rinalmo_kit.load`.
     threshold : float, optional
-        Least pairing probability; default: the value tuned with the model.
+        From 0 to 1; a pair needs a probability above it. Default: the value tuned with the model.
     canonical_only : bool
         Allow A-U, G-C and G-U only.
     min_loop : int
-        A pair (i, j) needs j − i of at least this.
+        A pair (i, j) needs j − i of at least this; 0 and 1 allow every pair.
     progress : bool
         Show a progress bar.
 
@@ -325,7 +325,7 @@ def fold(
     ------
     ValueError
         Names the sequence that is empty or has a letter outside the vocabulary; or the model has no
-        structure head.
+        structure head; or for a threshold or `min_loop` that cannot be.
 
     Examples
     --------
@@ -335,6 +335,7 @@ def fold(
     single = is_single(sequences)
     records = [(name, ready_sequence(name, sequence)) for name, sequence in read_sequences(sequences)]
     options = {"threshold": threshold, "canonical_only": canonical_only, "min_loop": min_loop}
+    _check_rules(**options)
     with progress_bar(len(records), "fold", shown=progress) as bar:
         folded = []
         for structure in fold_each(records, model=model, **options):
@@ -353,6 +354,7 @@ def fold_each(
     >>> [s.name for s in fold_each([("a", "GGGGAAAACCCC"), ("b", "ACGU")])]
     ['a', 'b']
     """
+    _check_rules(**options)
     model = folding_model(model)
     for name, sequence in records:
         sequence = ready_sequence(name, sequence)
@@ -364,7 +366,15 @@ def fold_each(
                 raise
             told = f" ({error})" if isinstance(error, MemoryError) and str(error) else ""
             raise MemoryError(too_large(name, sequence, model) + told) from error
-        yield refold(Structure(sequence, [], name, probabilities), model=model, **options)
+        folded = with_probabilities(Structure(sequence, [], name), probabilities)
+        yield refold(folded, model=model, **options)
+
+
+def _check_rules(*, threshold: float | None = None, min_loop: int = 4, **_: Any) -> None:
+    """Reject what no pair could be judged by, before anything is computed."""
+    if threshold is not None:
+        as_threshold(threshold)
+    as_min_loop(min_loop)
 
 
 def refold(
@@ -378,6 +388,9 @@ def refold(
     forbid: ArrayLike = (),
 ) -> Structure:
     """Decode a structure's probabilities again, with another threshold or other rules; the model is not run.
+
+    Of the pairs that the rules allow and whose probability is above the threshold, the most probable is taken, then the
+    most probable of those that share no nucleotide with it, and so on. At threshold 0 a pair of probability 0 is none.
 
     Parameters
     ----------
@@ -395,7 +408,8 @@ def refold(
     Raises
     ------
     ValueError
-        Without probabilities; or for constraints that cannot be met, naming them (positions from 1).
+        Without probabilities; for constraints that cannot be met, naming them (positions from 1); or for a threshold
+        or `min_loop` that cannot be.
 
     Examples
     --------
@@ -427,8 +441,9 @@ def refold(
     pairs = as_pairs(np.concatenate((forced, pairs)))
     confidence = None
     if model is not None and model.calibration is not None:
-        confidence = read_off(model.calibration, expected_f1(structure.probabilities, pairs))
-    return Structure(structure.sequence, pairs, structure.name, structure.probabilities, confidence)
+        confidence = read_off(model.calibration, promised_f1(structure.probabilities, pairs))
+    found = Structure(structure.sequence, pairs, structure.name)
+    return with_probabilities(found, structure.probabilities, confidence)
 
 
 @torch.inference_mode()
@@ -479,7 +494,7 @@ def structures(
                 if lone
                 else _as_probabilities(head_outputs(model, [rows])[0], model)
             )
-            found.append(refold(Structure(texts[i], [], "", p), model=model, **options))
+            found.append(refold(with_probabilities(Structure(texts[i], [], ""), p), model=model, **options))
         return found
 
     lengths = [len(text) for text in texts]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import importlib.util
 import io
 import json
 import os
@@ -26,6 +25,7 @@ import numpy as np
 import torch
 
 from . import inference
+from .extras import optional
 from .files import sha256_of, user_path, whole_file
 from .hub import load
 from .model import Encoder
@@ -153,8 +153,7 @@ def run(
     if processes > 1 and not isinstance(model, str | os.PathLike | None):
         name = unwrapped(model).name
         raise ValueError(f"several processes each load the model: give its name or path, not {name!r}")
-    if importlib.util.find_spec("pyarrow") is None:
-        raise ImportError("tables in shards need pyarrow: pip install 'rinalmo-kit[notebooks]'")
+    optional("pyarrow.parquet", "tables in shards need pyarrow: pip install 'rinalmo-kit[notebooks]'")
     if not path.exists():
         raise FileNotFoundError(f"no such file: {path}")
     with path.open("rb") as raw:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .extras import importing, optional
 from .run_options import positive_number, whole_number
 
 if TYPE_CHECKING:
@@ -86,10 +87,7 @@ def tsne_map(vectors: ArrayLike, *, perplexity: float = 30, seed: int = 0) -> Ma
     >>> made.coordinates.shape, made.place(vectors[:3]).shape
     ((20, 2), (3, 2))
     """
-    try:
-        import openTSNE
-    except ImportError:
-        raise ImportError("maps need openTSNE: pip install 'rinalmo-kit[tsne]'") from None
+    openTSNE = optional("openTSNE", "maps need openTSNE: pip install 'rinalmo-kit[tsne]'", needs=("TSNE",))
     found = _checked(vectors)
     positive_number("perplexity", perplexity)
     if len(found) < 5:
@@ -181,8 +179,9 @@ def embedding_scores(vectors: ArrayLike, labels: ArrayLike, *, neighbours: int =
     >>> embedding_scores(vectors, labels)["knn_accuracy"]
     1.0
     """
-    from sklearn.metrics import silhouette_score
-    from sklearn.neighbors import KNeighborsClassifier
+    with importing("sklearn", "scores of a map need scikit-learn: pip install 'rinalmo-kit[tsne]'"):
+        from sklearn.metrics import silhouette_score
+        from sklearn.neighbors import KNeighborsClassifier
 
     vectors, labels = _checked(vectors), np.asarray(labels)
     whole_number("neighbours", neighbours)

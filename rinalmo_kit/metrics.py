@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .structure import Structure, as_pairs
+from .structure import Structure, as_pairs, as_threshold
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -145,6 +145,10 @@ def threshold_scores(
     ndarray of float64, shape (len(thresholds), 4)
         Columns as in :class:`StructureScores`.
     """
+    probabilities = np.asarray(probabilities)
+    if probabilities.dtype.kind != "f" or not ((probabilities >= -1e-6) & (probabilities <= 1 + 1e-6)).all():
+        raise ValueError(f"probabilities of type {probabilities.dtype}: expected numbers from 0 to 1")
+    thresholds = [as_threshold(one) for one in thresholds]
     target = _pairs(target)
     kept = (probabilities[None] > np.asarray(thresholds, dtype=probabilities.dtype)[:, None]).sum(axis=1)
     right = np.concatenate(([0], np.cumsum(_near(pairs, target, shift) < len(target))))

@@ -11,7 +11,6 @@ is never computed. Only attention has to know where one sequence ends and the ne
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from . import cpu, kernels
+from .extras import usable
 from .tokens import MASK, PAD, VOCABULARY
 
 __all__ = ["Config", "Encoder", "ModelOutput", "RiNALMo", "attention_backends"]
@@ -174,7 +174,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 @cache
 def has_flash_attn() -> bool:
-    return importlib.util.find_spec("flash_attn") is not None
+    return usable("flash_attn", needs=("flash_attn_varlen_func",))
 
 
 def attention_backends(device: torch.device | str, dtype: torch.dtype) -> list[str]:
@@ -359,6 +359,8 @@ class Encoder(nn.Module):
         What is known of its training: recipe, fold, data.
     attention : str
         ``"auto"`` or one of :func:`attention_backends`.
+    source : str or None
+        Name or full path from which :func:`rinalmo_kit.load` gives the same model; None once it was in training mode.
     """
 
     def __init__(self) -> None:
@@ -373,6 +375,12 @@ class Encoder(nn.Module):
         self.about: dict[str, Any] = {}
         self.attention = "auto"
         self.name = type(self).__name__
+        self.source: str | None = None
+
+    def train(self, mode: bool = True) -> Encoder:  # noqa: FBT001, FBT002 - as torch has it
+        """Switch training mode; what is trained is no longer what was loaded."""
+        self.source = None if mode else self.source
+        return super().train(mode)
 
     @property
     def device(self) -> torch.device:

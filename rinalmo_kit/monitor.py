@@ -10,11 +10,12 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+import numpy as np
 import traitlets
 
 from .charts import training_log
 from .files import user_path
-from .live import LiveWidget, asset
+from .live import LiveWidget, asset, said
 from .style import BLUE, GREEN, ORANGE
 from .training import PROGRESS, STOP
 
@@ -58,8 +59,7 @@ class TrainingMonitor(LiveWidget):
     def __init__(self, folder: str | os.PathLike, *, every: float = 1.0) -> None:
         self.folder, self.every = user_path(folder), every
         super().__init__(title=self.folder.name)
-        self._end, self._run, self._watching = threading.Event(), None, False
-        self.on_msg(lambda _, content, __: self.stop() if content.get("do") == "stop" else None)
+        self._end, self._run, self._watching, self._wrong = threading.Event(), None, False, ""
         self.look()
         if self.state != "finished":
             self._start_watching()
@@ -85,10 +85,10 @@ class TrainingMonitor(LiveWidget):
         """
         if self._run is not None and self._run.running():
             raise RuntimeError(f"a run in {self.folder} is under way: stop it, or wait for its result()")
-        self._run = Future()
+        self._run, self._wrong = Future(), ""
         self._run.set_running_or_notify_cancel()
         threading.Thread(
-            target=_work, args=(self._run, train, arguments, options | {"output": self.folder})
+            target=self._work, args=(self._run, train, arguments, options | {"output": self.folder})
         ).start()
         if not self._watching:
             self._start_watching()
@@ -112,6 +112,22 @@ class TrainingMonitor(LiveWidget):
         self._end.set()
         super().close()
 
+    def do(self, content: dict[str, Any]) -> None:
+        """Stop the run."""
+        if content.get("do") == "stop":
+            self.stop()
+
+    def complain(self, text: str) -> None:
+        """Show what is wrong."""
+        self.message = text
+
+    def _work(self, run: Future, train: Callable[..., Any], arguments: Any, options: Any) -> None:
+        try:
+            run.set_result(train(*arguments, **options))
+        except BaseException as error:  # raised where result() is asked for, and shown
+            self._wrong = said(error)
+            run.set_exception(error)
+
     def _watch(self) -> None:
         while not self._end.wait(self.every):
             self.look()
@@ -120,7 +136,13 @@ class TrainingMonitor(LiveWidget):
         self._watching = False
 
     def look(self) -> None:
-        """Read what the run has written so far."""
+        """Read what the run has written so far; what cannot be read is said."""
+        try:
+            self._look()
+        except Exception as error:  # the next look may find it right again
+            self.complain(f"{self.folder} cannot be read: {said(error)}")
+
+    def _look(self) -> None:
         finished = (self.folder / "model.safetensors").exists()
         progress = self.folder / PROGRESS
         try:
@@ -129,12 +151,12 @@ class TrainingMonitor(LiveWidget):
             state = "stopped" if not told["running"] else "running" if age < 60 else "silent for a minute"
             state = "finished" if finished else state
             asked = (self.folder / STOP).exists()
-        except (OSError, ValueError):
+        except (FileNotFoundError, ValueError):  # none yet, or half of one
             told, asked, state = {"step": 0, "steps": 0}, False, "finished" if finished else "waiting"
         with self.hold_sync():
             self.step, self.steps, self.state = int(told["step"]), int(told["steps"]), state
             if not asked:
-                self.message = ""
+                self.message = self._wrong
             self.curves = self._curves()
 
     def _curves(self) -> list[dict[str, Any]]:
@@ -147,7 +169,8 @@ class TrainingMonitor(LiveWidget):
         for column, color in (("train_loss", BLUE), ("lr", GREEN), (score, ORANGE)):
             if column is None or column not in log:
                 continue
-            points = log[column].dropna()
+            points = log[column]
+            points = points[np.isfinite(points)]
             points = points.iloc[:: max(1, len(points) // SHOWN)]
             found.append(
                 {"name": column, "color": color, "steps": points.index.tolist(), "values": points.tolist()}
@@ -159,10 +182,3 @@ class TrainingMonitor(LiveWidget):
         last = ", ".join(f"{c['name']} {c['values'][-1]:.4g}" for c in self.curves if c["values"])
         text = f"TrainingMonitor of {self.title!r}: {self.state}, step {self.step} of {self.steps}. {last}"
         return {"text/plain": text}
-
-
-def _work(run: Future, train: Callable[..., Any], arguments: Any, options: Any) -> None:
-    try:
-        run.set_result(train(*arguments, **options))
-    except BaseException as error:  # raised where result() is asked for
-        run.set_exception(error)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .extras import importing
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -119,12 +121,10 @@ def length_predictable(table: pd.DataFrame) -> list[str]:
     """
     import pandas as pd
 
-    try:
+    with importing("sklearn", "the length filter needs scikit-learn: pip install scikit-learn"):
         from sklearn.metrics import f1_score
         from sklearn.model_selection import StratifiedKFold
         from sklearn.tree import DecisionTreeClassifier
-    except ImportError:
-        raise ImportError("the length filter needs scikit-learn: pip install scikit-learn") from None
 
     lengths = table["sequence"].str.len().to_numpy()[:, None]
     labels = pd.Categorical(table["label"])

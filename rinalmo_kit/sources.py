@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .archives import unpacked
+from .extras import optional
 from .formats import read_structures
 from .ncrna import length_predictable
 from .rda import read_dna_sets
@@ -149,11 +150,9 @@ def splice_folds(table: pd.DataFrame) -> pd.Series:
 
 def sklearn_splits() -> Any:
     """Import scikit-learn's splitters, or say what to install."""
-    try:
-        from sklearn import model_selection
-    except ImportError:
-        raise ImportError("drawing the folds needs scikit-learn: pip install scikit-learn") from None
-    return model_selection
+    return optional(
+        "sklearn.model_selection", "drawing the folds needs scikit-learn: pip install scikit-learn"
+    )
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

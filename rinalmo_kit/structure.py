@@ -6,9 +6,12 @@ from 1, as biologists do. Text formats with their readers and writers are in :mo
 
 from __future__ import annotations
 
+import copy
+import operator
 import os
 import warnings
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from string import ascii_lowercase, ascii_uppercase
 from typing import TYPE_CHECKING, Any
@@ -47,7 +50,7 @@ class Structure:
         0-based positions, in any order; stored with i < j and sorted.
     name : str
         Name of the record.
-    probabilities : ndarray, shape (L, L), optional
+    probabilities : array_like of float, shape (L, L), optional
         Symmetric pairing probabilities the pairs were decoded from.
     confidence : float, optional
         F1 to expect of the pairs, from a model that was calibrated (:mod:`rinalmo_kit.confidence`).
@@ -55,7 +58,7 @@ class Structure:
     Raises
     ------
     ValueError
-        If a position lies outside the sequence, or a nucleotide is in two pairs.
+        If a position lies outside the sequence, a nucleotide is in two pairs, or a probability is none.
 
     Examples
     --------
@@ -78,12 +81,13 @@ class Structure:
         sequence = clean(self.sequence, name=self.name)
         object.__setattr__(self, "sequence", sequence)
         object.__setattr__(self, "pairs", as_pairs(self.pairs, length=len(sequence), name=self.name))
-        shape = (len(sequence), len(sequence))
-        if self.probabilities is not None and self.probabilities.shape != shape:
-            raise ValueError(
-                f"{self.name!r}: probabilities have shape {self.probabilities.shape}, "
-                f"the sequence has {len(sequence)} nucleotides"
-            )
+        if self.probabilities is not None:
+            if (shape := tuple(np.shape(self.probabilities))) != (len(sequence), len(sequence)):
+                raise ValueError(
+                    f"{self.name!r}: probabilities have shape {shape}, the sequence has {len(sequence)} nucleotides"
+                )
+            found = as_probabilities(self.probabilities, name=self.name)
+            object.__setattr__(self, "probabilities", found)
 
     @classmethod
     def from_dot_bracket(cls, sequence: str, dot_bracket: str, *, name: str = "sequence") -> Structure:
@@ -293,9 +297,14 @@ def greedy_pairs(
     probabilities : ndarray, shape (n,)
         Not increasing, in the dtype of the input.
     """
-    p = _as_symmetric(probabilities, sequence)
+    threshold, least = as_threshold(threshold), max(1, as_min_loop(min_loop))
+    if (shape := tuple(np.shape(probabilities))) != (len(sequence), len(sequence)):
+        raise ValueError(
+            f"probabilities have shape {shape}, but the sequence has {len(sequence)} nucleotides"
+        )
+    p = as_probabilities(probabilities)
     i, j = np.divmod(np.flatnonzero(p > p.dtype.type(threshold)), len(p))
-    far = j - i >= max(1, min_loop)
+    far = j - i >= min(least, len(p))
     i, j = i[far], j[far]
     if canonical_only:
         if any(c.islower() for c in sequence):
@@ -348,11 +357,11 @@ def decode(
         Upper case; T counts as U. Lower-case letters never pair, as in the official decoder (a warning
         says so), and neither do ambiguity codes.
     threshold : float
-        A pair needs a probability strictly above it.
+        From 0 to 1; a pair needs a probability strictly above it.
     canonical_only : bool
         Allow A-U, G-C and G-U only.
     min_loop : int
-        Pairs with j − i < `min_loop` are not allowed; 1 allows every hairpin.
+        Pairs with j − i < `min_loop` are not allowed; 0 and 1 allow every hairpin.
 
     Returns
     -------
@@ -362,7 +371,8 @@ def decode(
     Raises
     ------
     ValueError
-        If the matrix is not (L, L), not symmetric, or holds NaN; the message gives the place.
+        If the matrix is not (L, L), not symmetric, or holds anything but numbers from 0 to 1 (the message gives the
+        place); or for a threshold or `min_loop` that cannot be.
 
     Examples
     --------
@@ -376,23 +386,85 @@ def decode(
     return as_pairs(pairs)
 
 
-def _as_symmetric(probabilities: Any, sequence: str) -> NDArray[np.floating]:
+def as_threshold(threshold: Any, *, name: str = "threshold") -> float:
+    """Return a threshold of probabilities as a float, or say why it is none.
+
+    Examples
+    --------
+    >>> as_threshold(1)
+    1.0
+    >>> as_threshold(float("nan"))
+    Traceback (most recent call last):
+    ValueError: threshold=nan: expected a number from 0 to 1
+    """
+    value = threshold.item() if getattr(threshold, "ndim", None) == 0 else threshold  # of numpy or torch
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= 1:
+        raise ValueError(f"{name}={threshold!r}: expected a number from 0 to 1")
+    return float(value)
+
+
+def as_min_loop(min_loop: Any) -> int:
+    """Return the least j − i of a pair as an int, or say why it is none.
+
+    Examples
+    --------
+    >>> as_min_loop(2.5)
+    Traceback (most recent call last):
+    ValueError: min_loop=2.5: expected a whole number, 0 or more
+    """
+    try:
+        value = -1 if isinstance(min_loop, bool | np.bool_) else operator.index(min_loop)
+    except TypeError:
+        value = -1
+    if value < 0:
+        raise ValueError(f"min_loop={min_loop!r}: expected a whole number, 0 or more")
+    return value
+
+
+def as_probabilities(probabilities: Any, *, name: str = "", symmetric: bool = True) -> NDArray[np.floating]:
+    """Return a matrix of pairing probabilities as an array, or say what is wrong with it, and where.
+
+    Numbers a rounding error (10⁻⁶) outside 0 to 1 are kept as they are.
+
+    Examples
+    --------
+    >>> as_probabilities([[0, 2], [2, 0]], name="x")
+    Traceback (most recent call last):
+    ValueError: 'x': p[0, 1] = 2 is no probability: expected a number from 0 to 1
+    """
+    where = f"{name!r}: " if name else ""
     if hasattr(probabilities, "detach"):
         probabilities = probabilities.detach().cpu()
         if not hasattr(np, str(probabilities.dtype).removeprefix("torch.")):  # bfloat16: numpy has none
             probabilities = probabilities.float()
     p = np.asarray(probabilities)
-    if not np.issubdtype(p.dtype, np.floating):
+    if p.size and p.dtype.kind not in "fiu":
+        raise ValueError(f"{where}probabilities are of type {p.dtype}: expected numbers from 0 to 1")
+    if p.dtype.kind != "f":
         p = p.astype(np.float64)
-    if p.shape != (len(sequence), len(sequence)):
-        raise ValueError(
-            f"probabilities have shape {p.shape}, but the sequence has {len(sequence)} nucleotides"
-        )
-    if not np.array_equal(p, p.T):
+    if p.ndim != 2 or p.shape[0] != p.shape[1]:
+        raise ValueError(f"{where}probabilities have shape {p.shape}, expected (L, L)")
+    if symmetric and not np.array_equal(p, p.T):
         close = np.isclose(p, p.T)
         if not close.all():
             i, j = np.argwhere(~close)[0]
             raise ValueError(
-                f"probabilities are not symmetric, or NaN: p[{i}, {j}] = {p[i, j]:.6g}, p[{j}, {i}] = {p[j, i]:.6g}"
+                f"{where}probabilities are not symmetric, or NaN: "
+                f"p[{i}, {j}] = {p[i, j]:.6g}, p[{j}, {i}] = {p[j, i]:.6g}"
             )
+    if p.size and not (p.min() >= -1e-6 and p.max() <= 1 + 1e-6):
+        i, j = np.argwhere(~((p >= -1e-6) & (p <= 1 + 1e-6)))[0]
+        raise ValueError(
+            f"{where}p[{i}, {j}] = {p[i, j]:.6g} is no probability: expected a number from 0 to 1"
+        )
     return p
+
+
+def with_probabilities(
+    s: Structure, probabilities: NDArray[np.floating], confidence: float | None = None
+) -> Structure:
+    """Return a structure with probabilities that are known to be right; the constructor would look at each of them."""
+    made = copy.copy(s)
+    object.__setattr__(made, "probabilities", probabilities)
+    object.__setattr__(made, "confidence", confidence)
+    return made

@@ -16,15 +16,22 @@ import numpy as np
 import traitlets
 from torch.overrides import TorchFunctionMode
 
-from .baselines import installed, viennarna
+from .baselines import viennarna
 from .formats import write_structures
 from .inference import fold_each, folding_model, refold
 from .layout import in_layout
-from .live import LiveWidget, asset
+from .live import LiveWidget, asset, said
 from .metrics import structure_scores
 from .model import Encoder
-from .structure import Structure, pairs_from_dot_bracket, to_dot_bracket
-from .tokens import VOCABULARY, is_path, read_sequences
+from .structure import (
+    Structure,
+    as_min_loop,
+    as_pairs,
+    as_threshold,
+    pairs_from_dot_bracket,
+    to_dot_bracket,
+)
+from .tokens import VOCABULARY, is_path, read_fasta, read_sequences
 
 __all__ = ["FoldingStudio"]
 
@@ -114,6 +121,22 @@ class FoldingStudio(LiveWidget):
     cells = traitlets.Bytes().tag(sync=True)
     structure = traitlets.Any(None, allow_none=True)
 
+    from_page = frozenset({"text", "record", "threshold", "canonical_only", "min_loop", "reference"})
+
+    @traitlets.validate("threshold", "min_loop", "record")
+    def _valid(self, proposal: Any) -> Any:
+        name, value = proposal["trait"].name, proposal["value"]
+        try:
+            if name == "threshold":
+                return as_threshold(value)
+            if name == "min_loop":
+                return as_min_loop(value)
+        except ValueError as error:
+            raise traitlets.TraitError(str(error)) from error
+        if not 0 <= value < max(1, len(self.structures)):
+            raise traitlets.TraitError(f"record={value}: there are {len(self.structures)}, counted from 0")
+        return value
+
     def __init__(
         self,
         sequence: Any = None,
@@ -129,15 +152,14 @@ class FoldingStudio(LiveWidget):
         text, records = "", None
         if sequence is not None:
             records = read_sequences(sequence)
-            text = "".join(f">{name}\n{letters}\n" for name, letters in records)
+            text = "".join(f">{' '.join(name.split())}\n{letters}\n" for name, letters in records)
             text = sequence if isinstance(sequence, str) and not is_path(sequence) else text
         if isinstance(reference, Structure):
             reference = reference.dot_bracket
-        tuned = self.model.threshold or 0.5
+        tuned = 0.5 if self.model.threshold is None else self.model.threshold
         super().__init__(text=text, threshold=tuned, tuned=tuned, reference=reference or "")
         rules = ["record", "threshold", "canonical_only", "min_loop", "reference", "forced", "forbidden"]
         self.observe(self._decode, names=rules)
-        self.on_msg(self._asked)
         if records is not None:
             self.fold()
 
@@ -155,7 +177,11 @@ class FoldingStudio(LiveWidget):
         self.busy = True  # now, not when the thread gets there
         self._stop.clear()
         self._thread = threading.Thread(target=self._work, daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self.busy = False
+            raise
 
     def cancel(self) -> None:
         """Give up a fold that is under way; what was shown before stays."""
@@ -163,9 +189,9 @@ class FoldingStudio(LiveWidget):
 
     def _work(self) -> None:
         self.busy, self.progress, self.message = True, 0.0, {}
-        notes, folded, others = [], [], {}
+        folded = []
         try:
-            records = read_sequences(without_numbers(self.text))
+            records = pasted(self.text)
             if not "".join(sequence for _, sequence in records).strip():
                 raise ValueError("there is no sequence yet: paste one, or FASTA")
             with warnings.catch_warnings(record=True) as caught, _Interruptible(self._stop):
@@ -174,19 +200,17 @@ class FoldingStudio(LiveWidget):
                     folded.append(one)
                     self.progress = len(folded) / len(records)
             notes = [str(one.message) for one in caught if issubclass(one.category, UserWarning)]
-            if "viennarna" in installed():
-                others = {one.name: viennarna(one.sequence) for one in folded if len(one) <= 1500}
-        except Cancelled:
-            self.message = {"text": "Cancelled."}
-        except (ValueError, OSError, RuntimeError, MemoryError) as error:
-            self.message = {"text": str(error), "wrong": True}
-        else:
+            others, note = by_viennarna(folded)
             self.structures, self._others = folded, others
             with self.hold_trait_notifications():
                 self.names, self.record = [one.name for one in folded], 0
                 self.forced, self.forbidden = [], []
-            self.message = {"text": " ".join(dict.fromkeys(notes))}
+            self.message = {"text": " ".join(dict.fromkeys([*notes, *note]))}
             self._decode()
+        except Cancelled:
+            self.message = {"text": "Cancelled."}
+        except (Exception, SystemExit) as error:  # nobody would see it in a thread
+            self.complain(said(error))
         finally:
             self.busy = False
 
@@ -208,7 +232,7 @@ class FoldingStudio(LiveWidget):
             constraints = {"force": self.forced, "forbid": self.forbidden}
             shown = refold(folded, model=self.model, **rules, **constraints)
         except ValueError as error:
-            self.message = {"text": str(error), "wrong": True}
+            self.complain(str(error))
             return
         if self.message.get("wrong"):
             self.message = {}
@@ -232,7 +256,7 @@ class FoldingStudio(LiveWidget):
                     )
                 found["reference"] = Structure(shown.sequence, pairs_from_dot_bracket(text, name="reference"))
             except ValueError as error:
-                self.message = {"text": str(error), "wrong": True}
+                self.complain(str(error))
         if shown.name in self._others and self._others[shown.name].sequence == shown.sequence:
             found["ViennaRNA"] = self._others[shown.name]
         return found
@@ -247,7 +271,7 @@ class FoldingStudio(LiveWidget):
 
     def force(self, i: int, j: int) -> None:
         """Want a pair of two positions, counted from 0, whatever its probability."""
-        pair = sorted((int(i), int(j)))
+        pair = self._pair(i, j, "force")
         kept = [other for other in self.forced if not {*other} & {*pair}]
         with self.hold_trait_notifications():
             self.forbidden = [other for other in self.forbidden if other != pair]
@@ -255,10 +279,16 @@ class FoldingStudio(LiveWidget):
 
     def forbid(self, i: int, j: int) -> None:
         """Do not want a pair of two positions, counted from 0."""
-        pair = sorted((int(i), int(j)))
+        pair = self._pair(i, j, "forbid")
         with self.hold_trait_notifications():
             self.forced = [other for other in self.forced if other != pair]
             self.forbidden = [*(other for other in self.forbidden if other != pair), pair]
+
+    def _pair(self, i: int, j: int, name: str) -> list[int]:
+        """Return a pair of the record that is shown, or say why it is none."""
+        if not self.structures:
+            raise ValueError("nothing is folded yet")
+        return as_pairs([(i, j)], length=len(self.structures[self.record]), name=name)[0].tolist()
 
     def clear(self) -> None:
         """Take all constraints back."""
@@ -272,17 +302,23 @@ class FoldingStudio(LiveWidget):
         if not 0 <= self.record < len(self.structures):
             return ""
         s, constraints = self.structures[self.record], {"force": self.forced, "forbid": self.forbidden}
-        rules: dict[str, Any] = {"threshold": round(self.threshold, 4)}
+        rules: dict[str, Any] = {"threshold": self.threshold}
         rules |= {} if self.canonical_only else {"canonical_only": False}
         rules |= {} if self.min_loop == 4 else {"min_loop": self.min_loop}
         words = ", ".join(f"{key}={value!r}" for key, value in rules.items())
-        call = f"rk.fold({s.sequence!r}, model={self.model.name!r}, {words})"
+        source = self.model.source
+        call = f"rk.fold({s.sequence!r}, model={'model' if source is None else repr(source)}, {words})"
         if self.forced or self.forbidden:
             more = ", ".join(
                 f"{key}={[tuple(p) for p in value]!r}" for key, value in constraints.items() if value
             )
             call = f"rk.refold({call}, {words}, {more})"
-        return f"import rinalmo_kit as rk\n{call}"
+        note = (
+            ""
+            if source
+            else "# model: the object that the studio was given; it is in no file (rk.save makes one)\n"
+        )
+        return f"import rinalmo_kit as rk\n{note}{call}"
 
     def export(self, kind: str) -> bytes:
         """Give the structure that is shown as a file.
@@ -300,7 +336,7 @@ class FoldingStudio(LiveWidget):
         ValueError
             For another kind, or before anything is folded.
         """
-        if kind not in FORMATS:
+        if not isinstance(kind, str) or kind not in FORMATS:
             raise ValueError(f"{kind!r}: there are {', '.join(FORMATS)}")
         if self.structure is None:
             raise ValueError("nothing is folded yet")
@@ -323,7 +359,7 @@ class FoldingStudio(LiveWidget):
             figure.savefig(found, format=kind, dpi=300, bbox_inches="tight")
         return found.getvalue()
 
-    def _asked(self, _: Any, content: dict[str, Any], __: Any) -> None:
+    def do(self, content: dict[str, Any]) -> None:
         """Do what the page asks for."""
         action = content.get("do")
         if action == "fold":
@@ -331,19 +367,12 @@ class FoldingStudio(LiveWidget):
         elif action == "cancel":
             self.cancel()
         elif action in ("force", "forbid"):
-            try:
-                getattr(self, action)(*content["pair"])
-            except (TypeError, ValueError) as error:
-                self.message = {"text": str(error), "wrong": True}
+            getattr(self, action)(*content["pair"])
         elif action == "clear":
             self.clear()
         elif action == "export":
-            try:
-                kind = content.get("kind")
-                data = self.export(kind)
-            except ValueError as error:
-                self.message = {"text": str(error), "wrong": True}
-                return
+            kind = content.get("kind")
+            data = self.export(kind)
             stem = (
                 "".join(c if c.isalnum() or c in "-_." else "_" for c in self.structure.name)[:60]
                 or "structure"
@@ -362,6 +391,36 @@ class FoldingStudio(LiveWidget):
             }
         written = to_dot_bracket(s.pairs, len(s), drop=True)
         return {"text/html": s._repr_html_(), "text/plain": f"FoldingStudio\n{s.sequence}\n{written}"}
+
+
+def pasted(text: str) -> list[tuple[str, str]]:
+    r"""Read what a person pasted, FASTA or one sequence, into (name, sequence) records; it is never a path.
+
+    Examples
+    --------
+    >>> pasted(">tRNA 1\n  1 gcgg auuu\n 61 acca"), pasted("ACG U")
+    ([('tRNA', 'gcggauuuacca')], [('sequence', 'ACGU')])
+    >>> pasted("/etc/hostname")
+    [('sequence', '/etc/hostname')]
+    """
+    text = without_numbers(text.lstrip("\ufeff \t\r\n"))
+    return (
+        list(read_fasta(io.StringIO(text))) if text.startswith(">") else [("sequence", "".join(text.split()))]
+    )
+
+
+def by_viennarna(folded: list[Structure]) -> tuple[dict[str, Structure], list[str]]:
+    """Fold by ViennaRNA what is not long; the second is what went wrong with it, nothing where it is not installed."""
+    found = {}
+    try:
+        for one in folded:
+            if len(one) <= 1500:
+                found[one.name] = viennarna(one.sequence, name=one.name)
+    except ModuleNotFoundError:
+        return {}, []
+    except Exception as error:
+        return found, [f"No comparison with ViennaRNA: {said(error)}"]
+    return found, []
 
 
 def without_numbers(text: str) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from .baselines import viennarna_module
 from .files import whole_file
 from .inference import progress_bar
 from .splits import Example
@@ -43,7 +44,7 @@ def likely_pairs(sequence: str, *, least: float = 0.01) -> LikelyPairs:
     Raises
     ------
     ImportError
-        If ViennaRNA is not installed; says how to install it.
+        If ViennaRNA is not installed, or cannot be used; says how to install it, or what is wrong with it.
 
     Examples
     --------
@@ -51,10 +52,7 @@ def likely_pairs(sequence: str, *, least: float = 0.01) -> LikelyPairs:
     >>> found.pairs[found.values.argmax()].tolist()
     [2, 9]
     """
-    try:
-        import RNA
-    except ImportError as error:
-        raise ImportError("ViennaRNA is not installed: pip install 'rinalmo-kit[baselines]'") from error
+    RNA = viennarna_module()
     ensemble = RNA.fold_compound(sequence)
     ensemble.exp_params_rescale(ensemble.mfe()[1])  # else long sequences overflow
     ensemble.pf()

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from .extras import importing, usable
 from .files import whole_file
 from .model import Encoder
 from .recipes import Schedule
@@ -32,14 +33,12 @@ from .run_folders import read_facts
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-try:
+with importing("lightning", "training needs Lightning: pip install 'rinalmo-kit[training]'"):
     import lightning
     from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
     from lightning.pytorch.callbacks import ModelCheckpoint
     from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
     from lightning.pytorch.utilities.exceptions import MisconfigurationException
-except ImportError as error:  # pragma: no cover
-    raise ImportError("training needs Lightning: pip install 'rinalmo-kit[training]'") from error
 
 __all__ = [
     "PROGRESS",
@@ -467,9 +466,7 @@ def default_precision(accelerator: str = "auto") -> str:
 
 def loggers(output: Path) -> list[Any]:
     """CSV always; TensorBoard where it is installed."""
-    import importlib.util
-
     found: list[Any] = [CSVLogger(output, name="log", flush_logs_every_n_steps=1)]
-    if importlib.util.find_spec("tensorboard"):
+    if usable("tensorboard") and usable("torch.utils.tensorboard", needs=("SummaryWriter",)):
         found.append(TensorBoardLogger(output, name="tensorboard"))
     return found

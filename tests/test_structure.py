@@ -13,6 +13,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import rinalmo_kit as rk
+from rinalmo_kit.confidence import expected_f1
 from rinalmo_kit.structure import (
     CANONICAL,
     Structure,
@@ -328,3 +330,130 @@ def test_the_given_pairs_are_not_changed() -> None:
     assert pairs.tolist() == [[8, 1], [9, 0]]
     assert as_pairs([(4, 0), (0, 7)], multiplets=True).tolist() == [[0, 4], [0, 7]]
     assert as_pairs([]).shape == (0, 2)
+
+
+# --- numbers that are none
+
+BAD_NUMBERS = [
+    float("nan"), float("inf"), -float("inf"), -0.1, 1.5, 2, -1, 0.5j, "0.5", "half", None, True, [0.5], np.nan,
+    np.array([0.1, 0.2]), np.complex64(0.5), np.bool_(True), torch.tensor(float("nan")), b"1", {}, object(),
+]  # fmt: skip
+BAD_LOOPS = [-1, -(10**30), 2.5, 4.0, float("nan"), float("inf"), "4", None, True, [4], 1j, np.float64(4)]
+
+
+def known_map() -> Structure:
+    p = np.zeros((12, 12), dtype=np.float32)
+    p[0, 11] = p[11, 0] = 0.9
+    return Structure("GGGGAAAACCCC", [], "known", p)
+
+
+CALLS = {
+    "decode": lambda **rules: decode(known_map().probabilities, "GGGGAAAACCCC", **rules),
+    "greedy_pairs": lambda **rules: greedy_pairs(known_map().probabilities, "GGGGAAAACCCC", **rules),
+    "refold": lambda **rules: rk.refold(known_map(), **rules),
+    "fold": lambda **rules: rk.fold("GGGGAAAACCCC", **rules),
+    "fold of nothing": lambda **rules: rk.fold([], **rules),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("threshold", BAD_NUMBERS, ids=repr)
+def test_a_threshold_is_a_number_from_0_to_1(call: str, threshold: object) -> None:
+    if threshold is None and call not in ("decode", "greedy_pairs"):
+        pytest.skip("None stands for the model's")
+    with pytest.raises(ValueError, match=r"threshold=.*expected a number from 0 to 1"):
+        CALLS[call](threshold=threshold)
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("min_loop", BAD_LOOPS, ids=repr)
+def test_a_least_loop_is_a_whole_number(call: str, min_loop: object) -> None:
+    with pytest.raises(ValueError, match=r"min_loop=.*expected a whole number"):
+        CALLS[call](threshold=0.5, min_loop=min_loop)
+
+
+def test_numbers_of_any_kind_are_numbers() -> None:
+    for threshold in (0, 0.5, np.float16(0.5), np.array(0.5), torch.tensor(0.5), np.int8(0)):
+        assert rk.refold(known_map(), threshold=threshold, min_loop=np.int8(4)).pairs.tolist() == [[0, 11]]
+    assert len(rk.refold(known_map(), threshold=1, min_loop=4).pairs) == 0
+    assert len(rk.refold(known_map(), threshold=0, min_loop=10**30).pairs) == 0
+
+
+def edited(place: tuple[int, int], value: float, *, both: bool = True) -> np.ndarray:
+    p = np.full((5, 5), 0.25)
+    p[place] = value
+    if both:
+        p[place[::-1]] = value
+    return p
+
+
+BAD_MAPS = {
+    "NaN": edited((0, 4), np.nan),
+    "NaN on the diagonal": edited((2, 2), np.nan),
+    "infinite": edited((1, 3), np.inf),
+    "negative": edited((0, 4), -0.1),
+    "above 1": edited((0, 4), 1.5),
+    "not symmetric": edited((0, 4), 0.9, both=False),
+    "complex": edited((0, 4), 0.5).astype(complex),
+    "bool": np.ones((5, 5), dtype=bool),
+    "text": np.full((5, 5), "0.5"),
+    "objects": np.full((5, 5), None),
+    "too small": np.zeros((4, 4)),
+    "not square": np.zeros((5, 4)),
+    "flat": np.zeros(25),
+    "one number": 0.5,
+    "tensor": torch.full((5, 5), 7.0),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_MAPS)
+def test_what_is_no_map_of_probabilities_is_rejected(kind: str) -> None:
+    p = BAD_MAPS[kind]
+    for use in (
+        lambda: Structure("GAAAC", [], "x", p),
+        lambda: decode(p, "GAAAC", threshold=0.5),
+        lambda: greedy_pairs(p, "GAAAC", threshold=0.5),
+        lambda: expected_f1(p, [(0, 4)]),
+    ):
+        with pytest.raises(ValueError, match=r"probabilit|lies outside"):
+            use()
+    with pytest.raises(ValueError, match="'x': "):
+        Structure("GAAAC", [], "x", p)
+
+
+def test_lists_tensors_and_whole_numbers_are_maps() -> None:
+    p = edited((0, 4), 1.0)
+    for one in (p, p.tolist(), torch.tensor(p), torch.tensor(p, dtype=torch.bfloat16), np.eye(5, dtype=int)):
+        s = Structure("GAAAC", [], "x", one)
+        assert isinstance(s.probabilities, np.ndarray) and s.probabilities.dtype.kind == "f"
+
+
+@pytest.mark.parametrize("threshold", [0, 0.25, 0.5, 1])
+@pytest.mark.parametrize("constrained", [False, True])
+def test_refold_is_the_plain_reading_of_its_definition(threshold: float, constrained: bool) -> None:
+    """Of the pairs allowed and above the threshold take the most probable, and so on; ties, zeros and ones included."""
+    rng = np.random.default_rng(0)
+    for length in (1, 2, 7, 20, 20, 20):
+        sequence = "".join(rng.choice([*"ACGUN"], length))
+        p = np.triu(rng.choice([0, 0.25, 0.5, 0.75, 1], (length, length)).astype(np.float32), 1)
+        p += p.T
+        force, forbid = [], []
+        if constrained and length > 10:
+            force, forbid = [(0, length - 1)], [(1, length - 2), (2, 9), (2, 10)]
+        found = rk.refold(
+            Structure(sequence, [], "x", p), threshold=threshold, min_loop=3, force=force, forbid=forbid
+        )
+        expected, taken = [*force], {k for pair in force for k in pair}
+        allowed = [
+            (i, j)
+            for i in range(length)
+            for j in range(i + 3, length)
+            if p[i, j] > threshold
+            and (i, j) not in forbid
+            and sequence[i] + sequence[j] in ("AU", "UA", "GC", "CG", "GU", "UG")
+        ]
+        for i, j in sorted(allowed, key=lambda pair: (-p[pair], pair)):
+            if not {i, j} & taken:
+                expected.append((i, j))
+                taken |= {i, j}
+        assert [*map(tuple, found.pairs.tolist())] == sorted(expected)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 import time
 
 import numpy as np
@@ -112,7 +113,7 @@ def test_several_records_and_numbers_of_databases():
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("ACGXU", "position 4: 'X'"), (">a\n>b\nACGU", "'a' is empty"), ("./x.fa", "no such file")],
+    [("ACGXU", "position 4: 'X'"), (">a\n>b\nACGU", "'a' is empty"), ("./x.fa", "position 1: '.'")],
 )
 def test_bad_input_is_said_and_finished_work_stays(text, message):
     studio = FoldingStudio(TRNA)
@@ -315,3 +316,343 @@ def test_monitor_follows_stops_and_goes_on_with_a_run(tmp_path):
         (a == b).all() for a, b in zip(model.state_dict().values(), alone.state_dict().values(), strict=True)
     )
     assert TrainingMonitor(tmp_path / "run").state == "finished", "attached afterwards"
+
+
+# What comes from the page ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A folder with files that a pasted path might name; their content must never be shown."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for name in ("my.fasta", "x.fa", ".secret", "..\\x", "ACGU.txt"):
+        (tmp_path / name).write_text(">opensesame\nACGUACGUGGGG\n")
+    return tmp_path
+
+
+PATHS = [
+    "/etc/hostname",
+    "~/x.fa",
+    "my.fasta",
+    "./x.fa",
+    "..\\x",
+    "{home}/.secret",
+    "ACGU.txt",
+    "file:///{home}/x.fa",
+]
+PATHS += [
+    "my.fasta\n",
+    "  my.fasta",
+    "\ufeffmy.fasta",
+    ">a\nmy.fasta",
+    ">my.fasta\n/etc/hostname",
+    "C:\\x.fa",
+]
+
+
+@pytest.mark.parametrize("text", PATHS)
+def test_a_pasted_path_is_text(text, home, monkeypatch):
+    monkeypatch.setattr("rinalmo_kit.tokens.open_text", lambda *_: pytest.fail("a file was opened"))
+    text = text.format(home=home)
+    studio = FoldingStudio()
+    studio.set_state({"text": text})
+    studio._handle_custom_msg({"do": "fold"}, [])
+    studio._thread.join(60)
+    assert studio.message["wrong"] and "is not a nucleotide code" in studio.message["text"]
+    assert studio.structures == [] and "opensesame" not in str(studio.get_state())
+    studio.set_state({"reference": text})
+    assert "opensesame" not in str(studio.get_state())
+
+
+@pytest.mark.parametrize("text", PATHS)
+def test_a_path_pasted_into_the_explorer_is_text(explorer_of_five, text, home, monkeypatch):
+    monkeypatch.setattr("rinalmo_kit.tokens.open_text", lambda *_: pytest.fail("a file was opened"))
+    explorer_of_five._handle_custom_msg({"do": "place", "text": text.format(home=home)}, [])
+    assert (
+        "is not a nucleotide code" in explorer_of_five.message["text"] and explorer_of_five.message["wrong"]
+    )
+    assert len(explorer_of_five.table) == 5
+    explorer_of_five.table.loc[0, "sequence"] = text.format(home=home)  # as a table from elsewhere may hold
+    explorer_of_five.set_state({"hovered": 0})
+    assert "nucleotide code" in explorer_of_five.detail["facts"]["fold"]
+
+
+@pytest.fixture
+def explorer_of_five():
+    table = pd.DataFrame(
+        {"sequence": ["GGGAAACCC", "ACGUACGU", "GGGGCCCC", "AUAUAUAU", "GCGCGCGC"], "family": [*"abaab"]}
+    )
+    return EmbeddingExplorer(table)
+
+
+def test_paths_given_in_python_stay_paths(home):
+    assert FoldingStudio("my.fasta").structure.name == "opensesame"
+
+
+BAD_STATES = [
+    ("threshold", np.nan), ("threshold", float("inf")), ("threshold", -1), ("threshold", 2.0), ("threshold", "0.5"),
+    ("threshold", None), ("threshold", [0.5] * 100_000), ("threshold", {}), ("min_loop", -1), ("min_loop", 2.5),
+    ("min_loop", np.nan), ("min_loop", "4"), ("min_loop", []), ("record", 1), ("record", -1), ("record", 10**30),
+    ("record", "0"), ("record", 0.5), ("text", 5), ("text", None), ("text", ["ACGU"]), ("reference", 5),
+    ("reference", {"a": 1}), ("canonical_only", "yes"), ("canonical_only", 3), ("structure", "x"), ("model", "giga"),
+    ("names", ["y"] * 9), ("view", {}), ("message", {"text": "<b>"}), ("busy", True), ("letters", ""), ("_esm", "evil"),
+    ("forced", [[0, 99]]), ("cells", b""), ("nothing", 1), ("__class__", 1), ("fold", 1),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def steady():
+    return FoldingStudio("GGGGAAAACCCC")
+
+
+@pytest.mark.parametrize(("name", "value"), BAD_STATES)
+def test_what_a_page_sets_is_looked_at(steady, name, value):
+    before = {key: one for key, one in steady.get_state().items() if key != "message"}
+    steady.set_state({name: value})
+    assert steady.message["wrong"] and steady.message["text"]
+    assert {key: one for key, one in steady.get_state().items() if key != "message"} == before
+    steady.set_state({"threshold": 0.4})
+    steady.set_state({"threshold": steady.tuned})
+    assert steady.message == {} and steady.structure.dot_bracket == "((((....))))"
+
+
+MESSAGES = [
+    None, [], "fold", 5, {"do": "force"}, {"do": "force", "pair": 5}, {"do": "force", "pair": [0]},
+    {"do": "force", "pair": [0, "x"]}, {"do": "force", "pair": [0.5, 3]}, {"do": "force", "pair": [0, 99]},
+    {"do": "forbid", "pair": [-1, 3]}, {"do": "force", "pair": [3, 3]}, {"do": "force", "pair": [0, 10**30]},
+    {"do": "force", "pair": [[0], [3]]}, {"do": "force", "pair": list(range(10_000))}, {"do": "export", "kind": []},
+    {"do": "export"}, {"do": "export", "kind": "../x"}, {"do": "export", "kind": {}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("content", MESSAGES, ids=str)
+def test_odd_messages_of_a_page_are_answered(steady, content):
+    steady.message = {}
+    steady._handle_custom_msg(content, [])
+    assert steady.message["wrong"] and steady.forced == steady.forbidden == []
+    steady.set_state({"threshold": 0.4})
+    steady.set_state({"threshold": steady.tuned})
+    assert steady.structure.dot_bracket == "((((....))))", "what was wrong stays without consequence"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("color", "sequence"), ("color", "x" * 1000), ("color", 5), ("selected", "all"), ("selected", [1.5]),
+     ("selected", [[0]]), ("hovered", "0"), ("hovered", None), ("names", []), ("x", b""), ("detail", {}), ("groups", {})],
+)  # fmt: skip
+def test_what_a_page_sets_in_the_explorer_is_looked_at(explorer_of_five, name, value):
+    before = {key: one for key, one in explorer_of_five.get_state().items() if key != "message"}
+    explorer_of_five.set_state({name: value})
+    assert explorer_of_five.message["wrong"]
+    assert {key: one for key, one in explorer_of_five.get_state().items() if key != "message"} == before
+    explorer_of_five.set_state({"selected": [1, 1, -1, 10**30, 4], "hovered": 10**30})
+    assert explorer_of_five.selection.index.tolist() == [1, 4] and explorer_of_five.detail == {}
+
+
+@pytest.mark.parametrize("content", [None, 7, [], "stop"])
+def test_odd_messages_to_the_monitor(tmp_path, content):
+    monitor = TrainingMonitor(tmp_path)
+    monitor._handle_custom_msg(content, [])
+    assert "expected a message" in monitor.message
+    monitor.set_state({"state": "finished"})
+    assert monitor.state == "waiting" and "not for the page" in monitor.message
+    monitor.close()
+
+
+# What goes wrong is shown -----------------------------------------------------------------------------------
+
+ODD = [
+    ZeroDivisionError("x"),
+    KeyError("k"),
+    AttributeError("a"),
+    TypeError(),
+    MemoryError(),
+    SystemExit(3),
+    AssertionError(),
+]
+ODD += [
+    RecursionError("deep"),
+    UnicodeDecodeError("utf-8", b"x", 0, 1, "bad"),
+    StopIteration(),
+    OSError(5, "disk"),
+]
+
+
+@pytest.mark.parametrize("error", ODD, ids=repr)
+@pytest.mark.parametrize("place", ["fold_each", "drawn", "candidates"])
+def test_whatever_ends_the_thread_is_shown(monkeypatch, error, place):
+    studio = FoldingStudio()
+    studio.text = "GGGGAAAACCCC"
+
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(f"rinalmo_kit.studio.{place}", fail)
+    studio.start()
+    studio._thread.join(60)
+    assert not studio.busy and studio.message["wrong"]
+    assert type(error).__name__ in studio.message["text"] or str(error) in studio.message["text"]
+    monkeypatch.undo()
+    studio.fold()
+    assert studio.structure.dot_bracket == "((((....))))" and not studio.message.get("wrong")
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[]", "5", "null", '{"running": 1}', '{"running": true, "step": null, "steps": 3}', "{", "",
+     '{"running": true, "step": "x", "steps": []}', '{"running": true, "step": NaN, "steps": Infinity}'],
+)  # fmt: skip
+def test_the_monitor_survives_what_it_finds(tmp_path, content):
+    from rinalmo_kit.training import PROGRESS
+
+    (tmp_path / PROGRESS).write_text(content)
+    monitor = TrainingMonitor(tmp_path, every=0.01)
+    time.sleep(0.1)
+    assert monitor.state == "waiting"
+    assert "cannot be read" in monitor.message or content in ("", "{") or '"x"' in content or "NaN" in content
+    (tmp_path / PROGRESS).write_text('{"running": true, "step": 3, "steps": 9}')
+    deadline = time.monotonic() + 20
+    while monitor.step != 3:
+        assert time.monotonic() < deadline, "it still looks"
+        time.sleep(0.02)
+    assert monitor.message == ""
+    monitor.close()
+
+
+def test_a_run_that_fails_is_shown_and_numbers_that_are_none_are_not_drawn(tmp_path):
+    def train(*, output):
+        log = output / "log" / "version_0" / "metrics.csv"
+        log.parent.mkdir(parents=True)
+        log.write_text("step,train_loss\n1,3.0\n2,inf\n3,\n4,nan\n5,2.0\n")
+        raise KeyError("lost")
+
+    monitor = TrainingMonitor(tmp_path)
+    monitor.run(train)
+    with pytest.raises(KeyError):
+        monitor.result()
+    monitor.look()
+    assert monitor.message == "KeyError: 'lost'"
+    [curve] = monitor.curves
+    assert curve["values"] == [3.0, 2.0] and curve["steps"] == [2, 6]
+    monitor.close()
+
+
+# Optional software ------------------------------------------------------------------------------------------
+
+BROKEN = {
+    "shadowed": ("x = 1", "no 'fold_compound'"),
+    "syntax": ("def (", "SyntaxError"),
+    "odd error": ("raise ZeroDivisionError('gone')", "ZeroDivisionError: gone"),
+    "exit": ("raise SystemExit(3)", "SystemExit: 3"),
+    "lacks a part": ("import a_part_that_is_missing", "a_part_that_is_missing"),
+    "wrong library": ("raise OSError('libfoo.so: cannot open')", "libfoo.so"),
+    "nonsense": (
+        "class fold_compound:\n    def __init__(self, s): pass\n    def mfe(self): return 'hello', 0",
+        "'h'",
+    ),
+    "too short": (
+        "class fold_compound:\n    def __init__(self, s): pass\n    def mfe(self): return '..', 0",
+        "2 symbols",
+    ),
+    "other arguments": ("def fold_compound(): pass", "TypeError"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_viennarna_does_not_keep_the_studio_from_folding(kind, tmp_path, monkeypatch):
+    code, words = BROKEN[kind]
+    (tmp_path / "RNA.py").write_text(code + "\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "RNA", raising=False)
+    studio = FoldingStudio("GGGGAAAACCCC")
+    sys.modules.pop("RNA", None)
+    assert studio.structure.dot_bracket == "((((....))))" and studio.view["compared"] == {}
+    assert words in studio.message["text"] and not studio.message.get("wrong")
+    assert "ViennaRNA" in studio.message["text"] and "not installed" not in studio.message["text"]
+
+
+def test_an_absent_viennarna_is_no_news(monkeypatch):
+    monkeypatch.setitem(sys.modules, "RNA", None)
+    assert FoldingStudio("GGGGAAAACCCC").message == {"text": ""}
+
+
+# The code that is shown -------------------------------------------------------------------------------------
+
+
+def run_code(studio, **given):
+    names = dict(given)
+    *first, last = ast.parse(studio.code()).body
+    exec(compile(ast.Module(first, []), "code", "exec"), names)
+    return eval(compile(ast.Expression(last.value), "code", "eval"), names)
+
+
+FOLDERS = ["plain", "with a space", "quo'te", 'dou"ble', "grün/ΔG", "a\\b", "new\nline", "$HOME", "{x}", "%s"]
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_the_code_loads_the_model_again(folder, tmp_path, monkeypatch):
+    path = tmp_path / folder / "my model.safetensors"
+    path.parent.mkdir(parents=True)
+    rk.save(rk.load("pico-ss"), path)
+    monkeypatch.chdir(path.parent)
+    studio = FoldingStudio(TRNA, model=path.name)  # relative: the code holds the full path
+    studio.threshold = 0.123456789
+    studio.force(1, 60)
+    monkeypatch.chdir("/")
+    assert run_code(studio) == studio.structure
+
+
+@pytest.mark.parametrize("threshold", [0, 1, 1 / 3, 1e-9, 0.30000000000000004, "at a pair"])
+@pytest.mark.parametrize("rules", [{}, {"canonical_only": False, "min_loop": 1}])
+def test_the_code_has_the_threshold_to_the_last_digit(threshold, rules):
+    studio = FoldingStudio({"x 'y' \"z\"": "GGGNAAAUCCC"})
+    if threshold == "at a pair":  # a little less gives one pair more
+        p = studio.structure.probabilities
+        threshold = float(p[tuple(studio.structure.pairs[-1])])
+    for name, value in {"threshold": threshold, **rules}.items():
+        setattr(studio, name, value)
+    assert run_code(studio) == studio.structure
+
+
+def test_the_code_says_when_a_model_is_in_no_file():
+    model = rk.load("pico-ss")
+    assert "model='pico-ss'" in FoldingStudio(TRNA, model=model).code()
+    model.train()  # what is trained is no longer what was loaded
+    studio = FoldingStudio(TRNA, model=model.eval())
+    assert "# model: the object that the studio was given" in studio.code()
+    assert run_code(studio, model=model) == studio.structure
+
+
+def test_names_with_line_ends_stay_names():
+    studio = FoldingStudio({"a\nACGU": "GGGGAAAACCCC", "b\r>c": "GGGGAAAACCCC"})
+    assert [s.sequence for s in studio.structures] == ["GGGGAAAACCCC"] * 2
+
+
+@pytest.mark.parametrize(
+    "name", [HOSTILE, "<img/src=x/onerror=alert(1)>", "'\"&<b>", "</pre><script>x</script>", "<svg/onload=x>"]
+)
+def test_names_are_text_in_every_output(name, explorer_of_five):
+    studio = FoldingStudio(f">{name}\n{TRNA}")
+    page = studio._repr_mimebundle_()[0]["text/html"] + studio.structure._repr_html_()
+    for live in ("<img", "<script", "onerror=alert(1)>", "</pre><", "<b>", "<svg/"):
+        assert live not in page
+    explorer_of_five.place({name: TRNA})
+    assert "<script" not in explorer_of_five.saved()["text/html"]
+    assert explorer_of_five.saved()["text/html"].count("<") == 1
+
+
+def test_no_script_makes_html_of_text():
+    from rinalmo_kit.live import asset
+
+    for script in ("common.js", "studio.js", "explorer.js", "monitor.js"):
+        for way in (
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacentHTML",
+            "document.write",
+            "eval(",
+            "DOMParser",
+            "srcdoc",
+        ):
+            assert way not in asset(script)
