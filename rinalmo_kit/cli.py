@@ -271,22 +271,26 @@ def _add_job_options(command: argparse.ArgumentParser) -> None:
 
 def _job(options: argparse.Namespace, **more: object) -> int:
     """Run a job into a folder of Parquet tables, and say what is in it."""
-    from .jobs import RECORDS, run, started_alone
+    from .jobs import RECORDS, DamagedInputError, run, started_alone
 
     if options.output is None or options.input == "-":
         raise ValueError(
             "tables in Parquet need a file for INPUT and a folder for --output, to go on after a stop"
         )
-    report = run(
-        options.command,
-        options.input,
-        options.output,
-        model=options.model,
-        shard_size=RECORDS if options.shard_size is None else options.shard_size,
-        processes=1 if options.processes is None else options.processes,
-        progress=not options.quiet,
-        **more,
-    )
+    try:
+        report = run(
+            options.command,
+            options.input,
+            options.output,
+            model=options.model,
+            shard_size=RECORDS if options.shard_size is None else options.shard_size,
+            processes=1 if options.processes is None else options.processes,
+            progress=not options.quiet,
+            **more,
+        )
+    except DamagedInputError as error:  # what came before that place is there
+        print(f"rinalmo-kit: error: {error}", file=sys.stderr)
+        return 1
     refused = f", {report.refused:,} of them refused (column error)" if report.refused else ""
     state = f"{report.missing} shards of other processes are missing" if report.missing else "finished"
     print(
