@@ -345,7 +345,7 @@ def _facts(model: Encoder | str | os.PathLike) -> _Facts:
 def _lengths(source: Any) -> NDArray[np.int64]:
     """Lengths in nucleotides, of sequences as they come or as they are given."""
     is_file = isinstance(source, str) and is_path(source) and Path(source).exists()
-    if is_file or isinstance(source, os.PathLike | io.TextIOBase):
+    if is_file or isinstance(source, os.PathLike | io.IOBase):
         return _checked(read_fasta(source))
     if not isinstance(source, str | dict):
         source = list(source)

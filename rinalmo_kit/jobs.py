@@ -293,6 +293,8 @@ def _told_once(found: Iterator[list[tuple[str, str]]], rank: int) -> Iterator[li
 def _tell(fault: DamagedInputError, report: Report, output: Path, rank: int) -> None:
     """Raise what is wrong with the input when all before it is done: torchrun and srun would end the others."""
     told = f"{fault}. The {report.records:,} records before that place are in {output}"
+    if "damaged" in str(fault):  # packed data show wrong bytes late
+        told += ", and the last of them may be wrong"
     if not report.missing:
         raise DamagedInputError(f"{told}; a file that was repaired needs another folder") from fault
     if rank == 0:

@@ -187,7 +187,8 @@ def whole_shards(output: Path) -> tuple[dict[str, Shard], dict[str, str]]:
         if not SHARD.fullmatch(path.name):
             continue
         try:
-            about = pq.read_metadata(path)
+            with path.open("rb") as stream:  # pyarrow takes no path that is not UTF-8
+                about = pq.read_metadata(stream)
             whole[path.name] = Shard(about.num_rows, int(about.metadata[b"refused"]))
         except Exception as error:  # whatever a file may hold
             empty = path.is_file() and not path.stat().st_size
@@ -200,8 +201,8 @@ def write_shard(table: pa.Table, path: Path) -> None:
     import pyarrow.parquet as pq
 
     try:
-        with whole_file(path) as temporary:
-            pq.write_table(table, temporary, compression="zstd", use_dictionary=False)
+        with whole_file(path) as temporary, temporary.open("wb") as stream:
+            pq.write_table(table, stream, compression="zstd", use_dictionary=False)
     except OSError as error:
         raise OSError(f"{path} could not be written ({error}); finished shards stay") from error
 
