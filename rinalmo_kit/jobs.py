@@ -145,8 +145,9 @@ def run(
     rank, world, local = (0, processes, 0) if processes > 1 else _place()
     if processes > 1 and _place()[1] > 1:
         raise ValueError("processes are already started from outside (torchrun, srun): leave `processes` out")
-    if processes > 1 and isinstance(model, Encoder):
-        raise ValueError(f"several processes each load the model: give its name or path, not {model.name!r}")
+    if processes > 1 and not isinstance(model, str | os.PathLike | None):
+        name = getattr(model, "name", type(model).__name__)
+        raise ValueError(f"several processes each load the model: give its name or path, not {name!r}")
     if importlib.util.find_spec("pyarrow") is None:
         raise ImportError("tables in shards need pyarrow: pip install 'rinalmo-kit[notebooks]'")
     check_input(path)
@@ -166,7 +167,7 @@ def run(
         content = fingerprint(path)
         about = {"model": _identity(encoder), **options, **limits}
         shards.claim(output, {"task": task, **about, "input": f"{path.name} {content.sha256[:16]}"})
-        shards.remove_left_over(output, rank, world)
+        shards.remove_left_over(output, rank, world, alone=_place()[1] == 1)
         whole, damaged = shards.whole_shards(output)
         if shards.is_finished(output, whole):
             return shards.report(output, len(whole))
@@ -343,7 +344,7 @@ def _identity(model: Encoder) -> str:
 
 def _ready(task: Task, model: Encoder | str | os.PathLike, *, world: int, local: int) -> Encoder:
     """Return the model for a task; of several processes each has its GPU."""
-    if not isinstance(model, Encoder) and world > 1 and torch.cuda.is_available():
+    if isinstance(model, str | os.PathLike) and world > 1 and torch.cuda.is_available():
         model = load(model, device=f"cuda:{local % torch.cuda.device_count()}")
     ready = {"fold": inference.folding_model, "predict": inference.predicting_model}
     return ready.get(task, inference.ready_model)(model)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from . import inference
+from . import files, inference
 from .files import check_output, whole_file
 from .model import Encoder
 from .structure import to_dot_bracket
@@ -207,11 +207,16 @@ def write_shard(table: pa.Table, path: Path) -> None:
         raise OSError(f"{path} could not be written ({error}); finished shards stay") from error
 
 
-def remove_left_over(output: Path, rank: int, world: int) -> None:
-    """Remove what a killed process left of the shards of one process, under another name."""
+def remove_left_over(output: Path, rank: int, world: int, *, alone: bool) -> None:
+    """Remove what a killed process left, under other names, of the shards of one process.
+
+    And of the descriptions of the job, if no other process may be writing them.
+    """
     for one in output.glob(".part-*.tmp"):
         if SHARD.search(one.name) and number_of(one.name) % world == rank:
             one.unlink(missing_ok=True)
+    for name in ("_job.json", "_end.json") if alone else ():
+        files.remove_left_over(output / name)
 
 
 def is_finished(output: Path, whole: dict[str, Shard]) -> bool:

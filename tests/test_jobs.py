@@ -569,6 +569,16 @@ def test_letters_of_a_header_that_are_not_utf_8(tiny, tmp_path):
     assert pd.read_parquet(tmp_path / "out")["name"].tolist() == ["M\ufffdller", "b", "\ufffdt\ufffd"]
 
 
+def test_one_process_of_several_tells_of_the_file(tiny, tmp_path, monkeypatch, recwarn):
+    path = tmp_path / "in.fa"
+    path.write_bytes(b">M\xfcller\nACGU\n>b\nACGU\n")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank, told in ((1, 0), (0, 1)):
+        monkeypatch.setenv("RANK", str(rank))
+        jobs.run("embed", path, tmp_path / "out", model=tiny, shard_size=1)
+        assert len(recwarn) == told
+
+
 def cut(path):
     os.truncate(path, path.stat().st_size // 2)
 
@@ -743,7 +753,8 @@ def test_tables_of_others_in_the_folder_are_named(name, fasta, tiny, tmp_path):
 def test_left_over_of_a_killed_process_is_removed(fasta, tiny, tmp_path):
     out = tmp_path / "out"
     jobs.run("embed", fasta, out, model=tiny, shard_size=10)
-    (out / f".part-000001.parquet.{'0' * 32}.tmp").touch()  # of a shard that another process made since
+    for name in ("part-000001.parquet", "_job.json", "_end.json"):  # which another process made since
+        (out / f".{name}.{'0' * 32}.tmp").touch()
     jobs.run("embed", fasta, out, model=tiny, shard_size=10)
     assert not list(out.glob(".*"))
 
