@@ -49,7 +49,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _job(options: argparse.Namespace, **more: object) -> int:
     """Run a job into a folder of Parquet tables, and say what is in it."""
-    from .jobs import RECORDS, run, started_alone
+    from .jobs import RECORDS, DamagedInputError, run, started_alone
     from .outputs import STRUCTURES
 
     if options.output is None or options.input == "-":
@@ -61,16 +61,20 @@ def _job(options: argparse.Namespace, **more: object) -> int:
         raise ValueError(f"{output}: a file with this ending holds {holds}, not parquet; name a folder")
     if output.exists() and not output.is_dir():
         raise NotADirectoryError(f"{output} is a file: expected a folder")
-    report = run(
-        options.command,
-        options.input,
-        options.output,
-        model=options.model,
-        shard_size=RECORDS if options.shard_size is None else options.shard_size,
-        processes=1 if options.processes is None else options.processes,
-        progress=not options.quiet,
-        **more,
-    )
+    try:
+        report = run(
+            options.command,
+            options.input,
+            options.output,
+            model=options.model,
+            shard_size=RECORDS if options.shard_size is None else options.shard_size,
+            processes=1 if options.processes is None else options.processes,
+            progress=not options.quiet,
+            **more,
+        )
+    except DamagedInputError as error:  # what came before that place is there
+        print(f"rinalmo-kit: error: {error}", file=sys.stderr)
+        return 1
     refused = f", {report.refused:,} of them refused (column error)" if report.refused else ""
     state = f"{report.missing} shards of other processes are missing" if report.missing else "finished"
     print(

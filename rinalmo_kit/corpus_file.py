@@ -24,7 +24,6 @@ from torch.utils.data import Dataset
 
 from .extras import optional
 from .files import user_path
-from .splits import read_table
 from .tokens import _BYTE_TO_ID, CLS, EOS, clean, read_sequences, tokenize
 from .user_tables import as_table, cell_text, ending_of, is_missing, read_table
 

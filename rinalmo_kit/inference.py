@@ -91,6 +91,21 @@ def ready_sequence(name: str, sequence: str) -> str:
     return sequence
 
 
+def ready_records(sequences: Sequences) -> list[tuple[str, str]]:
+    """Return names and clean sequences of what a user gave; of an empty list none, but an empty file is an error.
+
+    Examples
+    --------
+    >>> ready_records({"a": "acgt"}), ready_records([])
+    ([('a', 'ACGU')], [])
+    """
+    records = [(name, ready_sequence(name, sequence)) for name, sequence in read_sequences(sequences)]
+    if not records and (isinstance(sequences, str | os.PathLike) or hasattr(sequences, "read")):
+        shown = getattr(sequences, "name", "the file") if hasattr(sequences, "read") else sequences
+        raise ValueError(f"{shown} holds no FASTA record")
+    return records
+
+
 def notice(name: str, sequence: str, *, gaps: bool = False) -> None:
     """Warn of what is computed as asked, but may not be what was meant."""
     if len(sequence) > TRAINED_LENGTH:
@@ -149,7 +164,7 @@ def embed(
     """
     if pool not in (None, "cls", "mean"):
         raise ValueError(f"pool={pool!r}: expected None, 'cls' or 'mean'")
-    records = [(name, ready_sequence(name, sequence)) for name, sequence in read_sequences(sequences)]
+    records = ready_records(sequences)
     texts = [text for _, text in records]
     for record in records:
         notice(*record)
@@ -333,7 +348,7 @@ def fold(
     <Structure 'sequence': 76 nt, 21 pairs>
     """
     single = is_single(sequences)
-    records = [(name, ready_sequence(name, sequence)) for name, sequence in read_sequences(sequences)]
+    records = ready_records(sequences)
     options = {"threshold": threshold, "canonical_only": canonical_only, "min_loop": min_loop}
     _check_rules(**options)
     with progress_bar(len(records), "fold", shown=progress) as bar:
@@ -579,7 +594,7 @@ def predict(
     """
     import pandas as pd
 
-    records = [(name, ready_sequence(name, sequence)) for name, sequence in read_sequences(sequences)]
+    records = ready_records(sequences)
     for record in records:
         notice(*record)
     model = predicting_model(model)

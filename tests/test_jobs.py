@@ -1,17 +1,28 @@
 """Many sequences: shards, restarts, several processes, memory."""
 
+import bz2
 import gzip
+import io
+import lzma
+import os
 import random
+import re
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 import rinalmo_kit as rk
 from rinalmo_kit import cli, inference, jobs
+from rinalmo_kit import shards as folder_of_jobs
+from rinalmo_kit.files import output_lock
 from rinalmo_kit.heads import ClassificationHead, RibosomeLoadHead
 
 
@@ -308,7 +319,7 @@ def test_packed_input(fasta, records, tmp_path):
     check_rows(pd.read_parquet(tmp_path / "out"), records)
     torn = tmp_path / "torn.fasta.gz"
     torn.write_bytes(packed.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=r"torn.fasta.gz is damaged"):
+    with pytest.raises(ValueError, match=r"torn.fasta.gz: the gzip file is cut off"):
         jobs.run("embed", torn, tmp_path / "other")
 
 
@@ -379,3 +390,553 @@ def test_memory_does_not_grow_with_the_file(tiny, tmp_path):
     model = rk.save(tiny, tmp_path / "tiny.safetensors")
     few, many = (peak_memory(records, tmp_path, model) for records in (20_000, 100_000))
     assert many < few + 60
+
+
+# --- what is read ----------------------------------------------------------------------------------------
+
+
+def unreadable(kind, folder):
+    """Path of something that is no file to be read twice, and what keeps it open."""
+    path, ends = folder / kind, ()
+    if kind == "folder":
+        path.mkdir()
+    elif kind in ("pipe", "link to a pipe"):
+        os.mkfifo(folder / "fifo")
+        path.symlink_to(folder / "fifo")
+    elif kind == "socket":
+        ends = (socket.socket(socket.AF_UNIX),)
+        ends[0].bind(str(path))
+    elif kind in ("process substitution", "redirected file"):
+        if kind == "redirected file":
+            ends = (write(folder / "in.fa", sequences(3)).open("rb"),)
+        else:
+            read, written = os.pipe()
+            ends = os.fdopen(read, "rb"), os.fdopen(written, "wb")
+        path = f"/dev/fd/{ends[0].fileno()}"
+    else:
+        path = kind
+    return path, ends
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "folder", "pipe", "link to a pipe", "socket", "process substitution", "redirected file",
+        "/dev/stdin", "/proc/self/fd/0", "/dev/null", "/dev/zero",
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_twice_is_rejected_before_anything_is_written(kind, tmp_path, capsys):
+    path, ends = unreadable(kind, tmp_path)
+    assert cli.main(["embed", str(path), "-o", str(tmp_path / "out"), "-q"]) == 2
+    shown = capsys.readouterr().err
+    assert str(path) in shown and ("is a folder" if kind == "folder" else "write it to a file first") in shown
+    assert not (tmp_path / "out").exists()
+    for end in ends:
+        end.close()
+
+
+EMPTY = {
+    "nothing.fa": b"",
+    "blank.fa": b"\n \r\n\t\n",
+    "comments.fa": b"# one\n; two\n",
+    "mark.fa": b"\xef\xbb\xbf\n",
+    "nothing.fa.gz": b"",
+    "packed.fa.gz": gzip.compress(b""),
+    "packed.fa.bz2": bz2.compress(b"\n"),
+    "packed": lzma.compress(b"# one\n"),
+}
+
+
+@pytest.mark.parametrize("name", EMPTY)
+@pytest.mark.parametrize("read", [str, Path, lambda path: path.open("rb")], ids=["str", "Path", "file"])
+def test_an_empty_file_is_an_error_everywhere(name, read, tmp_path, capsys):
+    path = tmp_path / name
+    path.write_bytes(EMPTY[name])
+    for compute in (rk.embed, rk.fold, rk.predict, rk.estimate):
+        with pytest.raises(ValueError, match=r"holds no FASTA record|there are no sequences"):
+            compute(read(path))
+    assert cli.main(["predict", str(path), "-f", "parquet", "-o", str(tmp_path / "out"), "-q"]) == 2
+    assert f"{name} holds no FASTA record" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("nothing", [list, dict, tuple, lambda: iter(())])
+def test_of_an_empty_list_there_are_no_results(nothing, tiny):
+    assert rk.embed(nothing(), model=tiny) == [] == rk.fold(nothing())
+    assert rk.embed(nothing(), model=tiny, pool="cls").shape == (0, 32)
+    table = rk.predict(nothing())
+    assert len(table) == 0 and list(table.columns[:3]) == ["name", "label", "probability"]
+
+
+PACKINGS = {
+    "in.fasta.gz": gzip.compress,
+    "IN.FASTA.GZ": gzip.compress,
+    "gzip without an ending": gzip.compress,
+    "joined.gz": lambda data: gzip.compress(data[:300]) + gzip.compress(data[300:]),
+    "in.fasta.bz2": bz2.compress,
+    "joined.bz2": lambda data: bz2.compress(data[:300]) + bz2.compress(data[300:]),
+    "in.fasta.xz": lzma.compress,
+    "not packed.gz": bytes,
+}
+
+
+@pytest.mark.parametrize("name", PACKINGS)
+def test_packed_input_is_known_by_its_first_bytes(name, fasta, records, tiny, tmp_path):
+    packed = tmp_path / name
+    packed.write_bytes(PACKINGS[name](fasta.read_bytes()))
+    assert jobs.run("embed", packed, tmp_path / "out", model=tiny, shard_size=20) == (50, 0, 3, 0)
+    check_rows(pd.read_parquet(tmp_path / "out"), records)
+
+
+def damaged(kind, text):
+    """A file that is right at first: 400 records, of which the middle or end is not."""
+    packed = gzip.compress(text)
+    middle = len(packed) // 2
+    return {
+        "cut gzip": packed[:middle],
+        "gzip without its checksum": packed[:-8],
+        "gzip with other bytes": packed[:middle] + b"\xff" * 9 + packed[middle + 9 :],
+        "gzip and more": packed + b"more",
+        "second member": gzip.compress(text[:5000]) + gzip.compress(text[5000:])[:400],
+        "cut bzip2": bz2.compress(text[:5000]) + bz2.compress(text[5000:])[:-20],
+        "cut xz": lzma.compress(text)[:-20],
+        "letter": text.replace(b">r300\n", b">r300\nAC\xfcGU\n"),
+    }[kind]
+
+
+FAULTS = [
+    "cut gzip", "gzip without its checksum", "gzip with other bytes", "gzip and more", "second member", "cut bzip2",
+    "cut xz", "letter",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_what_precedes_a_fault_of_the_input_is_kept(kind, tiny, tmp_path, capsys):
+    records = sequences(400, 20, 40)
+    path, out = write(tmp_path / "in.fa", records), tmp_path / "out"
+    whole = path.read_bytes().replace(b" text", b"")
+    path.write_bytes(damaged(kind, whole))
+    command = ["embed", str(path), "-o", str(out), "-m", str(rk.save(tiny, tmp_path / "tiny.safetensors"))]
+    command += ["--shard-size", "30", "-q"]
+    assert cli.main(command) == 1
+    told = capsys.readouterr().err
+    table = pd.read_parquet(out)
+    right = len(table) if kind != "gzip with other bytes" else 100  # it shows only later
+    check_rows(table[:right], records[:right])
+    assert 30 < right <= 400 and table["error"][:right].isna().all()
+    assert ("may be wrong" in told) == (right == 100)
+    assert told.startswith(f"rinalmo-kit: error: {path}") and f"The {len(table)} records before" in told
+    assert ("byte" in told and "line" in told) or "followed by bytes" in told
+    before = shards(out)
+    assert cli.main(command) == 1
+    assert capsys.readouterr().err == told and shards(out) == before
+    path.write_bytes(whole)
+    assert cli.main(command) == 2
+    assert (
+        "The input is not the file it was, and its tables need a folder of their own"
+        in capsys.readouterr().err
+    )
+    assert shards(out) == before
+
+
+def test_a_fault_before_the_first_whole_record(tmp_path, capsys):
+    path = tmp_path / "in.fa.gz"
+    path.write_bytes(gzip.compress(b">a\n" + b"ACGU" * 100)[:-9])
+    assert cli.main(["fold", str(path), "-f", "parquet", "-o", str(tmp_path / "out"), "-q"]) == 2
+    assert "in.fa.gz: the gzip file is cut off" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_of_several_processes_the_last_tells_of_a_fault_of_the_input(tiny, tmp_path, monkeypatch):
+    """An error would make torchrun end the processes that are still at work."""
+    path = write(tmp_path / "in.fa", sequences(100))
+    path.write_bytes(gzip.compress(path.read_bytes())[:-8])
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    with pytest.warns(UserWarning, match="cut off.*, but for 2 shards of other processes"):
+        assert jobs.run("embed", path, tmp_path / "out", model=tiny, shard_size=25) == (50, 0, 2, 2)
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(jobs.DamagedInputError, match="The 99 records before that place"):
+        jobs.run("embed", path, tmp_path / "out", model=tiny, shard_size=25)
+
+
+def test_letters_of_a_header_that_are_not_utf_8(tiny, tmp_path):
+    path = tmp_path / "in.fa"
+    path.write_bytes(b">M\xfcller\nACGU\n>b\nACGU\n>\xe9t\xe9\nACGU\n")
+    with pytest.warns(UserWarning) as told:
+        assert jobs.run("embed", path, tmp_path / "out", model=tiny, shard_size=1) == (3, 0, 3, 0)
+    assert len(told) == 1 and "line 1, byte 3: 0xFC is not UTF-8" in str(told[0].message)
+    assert pd.read_parquet(tmp_path / "out")["name"].tolist() == ["M\ufffdller", "b", "\ufffdt\ufffd"]
+
+
+def test_one_process_of_several_tells_of_the_file(tiny, tmp_path, monkeypatch, recwarn):
+    path = tmp_path / "in.fa"
+    path.write_bytes(b">M\xfcller\nACGU\n>b\nACGU\n")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank, told in ((1, 0), (0, 1)):
+        monkeypatch.setenv("RANK", str(rank))
+        jobs.run("embed", path, tmp_path / "out", model=tiny, shard_size=1)
+        assert len(recwarn) == told
+
+
+def cut(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def extend(path):
+    with path.open("a") as stream:
+        stream.write(">more\nACGU\n")
+
+
+def other_letters(path):
+    path.write_text(path.read_text().replace("A", "C"))
+
+
+def replace(path):
+    write(path.with_name("new"), sequences(50, 9, 41)).rename(path)
+
+
+def touch(path):
+    os.utime(path, (0, 0))
+
+
+def same_again(path):
+    path.with_name("new").write_bytes(path.read_bytes())
+    path.with_name("new").rename(path)
+
+
+@pytest.fixture
+def meanwhile(monkeypatch):
+    """Let something happen as the second shard is computed."""
+
+    def let(happen):
+        table_of, calls = folder_of_jobs.table_of, []
+
+        def compute(*given):
+            calls.append(given)
+            if len(calls) == 2:
+                happen()
+            return table_of(*given)
+
+        monkeypatch.setattr(folder_of_jobs, "table_of", compute)
+
+    return let
+
+
+@pytest.mark.parametrize("change", [cut, extend, other_letters, replace])
+def test_an_input_that_changes_meanwhile(change, fasta, tiny, tmp_path, meanwhile):
+    meanwhile(lambda: change(fasta))
+    with pytest.raises(
+        ValueError, match=r"in\.fasta changed while the job ran \(.* bytes at its start, .* now\)"
+    ):
+        jobs.run("embed", fasta, tmp_path / "out", model=tiny, shard_size=10)
+    assert list(shards(tmp_path / "out")) == ["part-000000.parquet"]
+
+
+@pytest.mark.parametrize("change", [touch, same_again, Path.unlink])
+def test_an_input_whose_content_stays(change, fasta, records, tiny, tmp_path, meanwhile):
+    meanwhile(lambda: change(fasta))
+    assert jobs.run("embed", fasta, tmp_path / "out", model=tiny, shard_size=10) == (50, 0, 5, 0)
+    check_rows(pd.read_parquet(tmp_path / "out"), records)
+
+
+# --- the folder ------------------------------------------------------------------------------------------
+
+
+def other_table(path, metadata):
+    table = pa.table({"index": [0, 1]}).replace_schema_metadata(metadata)
+    pq.write_table(table, path)
+
+
+DAMAGE = {
+    "empty": lambda path: path.write_bytes(b""),
+    "cut": lambda path: os.truncate(path, path.stat().st_size // 2),
+    "without its last byte": lambda path: os.truncate(path, path.stat().st_size - 1),
+    "NULs": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "text": lambda path: path.write_text("index,name\n0,a\n"),
+    "foreign table": lambda path: other_table(path, None),
+    "foreign metadata": lambda path: other_table(path, {"refused": "many"}),
+    "fewer records": lambda path: other_table(path, {"refused": "0"}),
+    "link to nowhere": lambda path: (path.unlink(), path.symlink_to("nowhere")),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_damaged_shard_is_computed_again(kind, finished, fasta, tiny, tmp_path):
+    out = tmp_path / "out"
+    jobs.run("embed", fasta, out, model=tiny, shard_size=10)
+    expected, before = pd.read_parquet(out), shards(out)
+    path = out / "part-000002.parquet"
+    DAMAGE[kind](path)
+    if not finished:
+        (out / "_end.json").unlink()
+        (out / "part-000004.parquet").unlink()
+    with pytest.warns(UserWarning, match=r"part-000002\.parquet .*: it is computed again"):
+        assert jobs.run("embed", fasta, out, model=tiny, shard_size=10) == (50, 0, 5, 0)
+    pd.testing.assert_frame_equal(pd.read_parquet(out), expected)
+    kept = [name for name, time in shards(out).items() if before[name] == time]
+    assert kept == [f"part-00000{k}.parquet" for k in ([0, 1, 3, 4] if finished else [0, 1, 3])]
+
+
+def test_each_process_computes_its_own_damaged_shards_again(fasta, tiny, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    jobs.run("embed", fasta, out, model=tiny, shard_size=10)
+    for k in range(5):
+        (out / f"part-00000{k}.parquet").write_bytes(b"")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank, found in enumerate([(30, 0, 3, 2), (50, 0, 5, 0)]):
+        monkeypatch.setenv("RANK", str(rank))
+        with pytest.warns(UserWarning, match="it is empty") as told:
+            assert jobs.run("embed", fasta, out, model=tiny, shard_size=10) == found
+        assert len(told) == [3, 2][rank]
+
+
+BROKEN = {
+    "empty": b"",
+    "NULs": bytes(50),
+    "cut": b'{"task": "embed", "mod',
+    "list": b"[1, 2]",
+    "null": b"null",
+    "text": b'"embed"',
+    "deep": b"[" * 100_000,
+    "not UTF-8": b'{"task": "\xff"}',
+    "foreign": b'{"shards": null, "name": "mine"}',
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_damaged_description_of_the_job_is_named(kind, fasta, tiny, tmp_path):
+    out = tmp_path / "out"
+    jobs.run("embed", fasta, out, model=tiny, shard_size=10)
+    before = shards(out)
+    (out / "_job.json").write_bytes(BROKEN[kind])
+    with pytest.raises(ValueError, match=r"_job\.json is damaged or of no job: .* choose another folder"):
+        jobs.run("embed", fasta, out, model=tiny, shard_size=10)
+    assert shards(out) == before and (out / "_job.json").read_bytes() == BROKEN[kind]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *BROKEN.values(),
+        b'{"shards": -1, "records": 50}',
+        b'{"shards": 1000000000000, "records": 50}',
+        b'{"shards": 3, "records": 50}',
+        b'{"shards": 5, "records": 51}',
+        b'{"shards": "5", "records": 50}',
+        b'{"shards": 5.0, "records": 50}',
+        b'{"shards": true, "records": true}',
+        b'{"shards": 5}',
+    ],
+)
+def test_a_damaged_end_of_the_job_is_found_again(content, fasta, tiny, tmp_path):
+    out = tmp_path / "out"
+    jobs.run("embed", fasta, out, model=tiny, shard_size=10)
+    before, right = shards(out), (out / "_end.json").read_bytes()
+    (out / "_end.json").write_bytes(content)
+    assert jobs.run("embed", fasta, out, model=tiny, shard_size=10) == (50, 0, 5, 0)
+    assert shards(out) == before and (out / "_end.json").read_bytes() == right
+
+
+@pytest.mark.parametrize(
+    "name", ["part-000099.parquet", "part-000000 (1).parquet", "part-5.parquet", "part-x"]
+)
+def test_tables_of_others_in_the_folder_are_named(name, fasta, tiny, tmp_path):
+    out = tmp_path / "out"
+    jobs.run("embed", fasta, out, model=tiny, shard_size=10)
+    (out / name).write_bytes((out / "part-000000.parquet").read_bytes())
+    with pytest.raises(ValueError, match=f"not of this job \\({re.escape(name)}\\)"):
+        jobs.run("embed", fasta, out, model=tiny, shard_size=10)
+
+
+def test_left_over_of_a_killed_process_is_removed(fasta, tiny, tmp_path):
+    out = tmp_path / "out"
+    jobs.run("embed", fasta, out, model=tiny, shard_size=10)
+    for name in ("part-000001.parquet", "_job.json", "_end.json"):  # which another process made since
+        (out / f".{name}.{'0' * 32}.tmp").touch()
+    jobs.run("embed", fasta, out, model=tiny, shard_size=10)
+    assert not list(out.glob(".*"))
+
+
+def input_folder(fasta):
+    return fasta.parent
+
+
+def folder_above(fasta):
+    return fasta.parent.parent
+
+
+def dangling(fasta):
+    (fasta.parent / "link").symlink_to("nowhere")
+    return fasta.parent / "link"
+
+
+def the_input(fasta):
+    return fasta
+
+
+def below_a_file(fasta):
+    return fasta / "out"
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        (input_folder, "holds the input"),
+        (folder_above, "holds the input"),
+        (dangling, "is a link to nowhere, which is not there"),
+        (the_input, "is a file"),
+        (below_a_file, "cannot be written"),
+    ],
+)
+def test_folders_that_no_job_can_have(place, message, fasta, tiny):
+    out = place(fasta)
+    before = sorted(fasta.parent.iterdir()), fasta.read_bytes()
+    with pytest.raises((ValueError, OSError), match=message):
+        jobs.run("embed", fasta, out, model=tiny)
+    assert (sorted(fasta.parent.iterdir()), fasta.read_bytes()) == before
+
+
+def test_paths_in_the_home_folder(fasta, records, tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "target").mkdir()
+    (tmp_path / "linked").symlink_to("target")
+    rk.save(tiny, tmp_path / "tiny.safetensors")
+    model = Path("~/tiny.safetensors")
+    assert jobs.run("embed", "~/in.fasta", Path("~/linked"), model=model) == (50, 0, 1, 0)
+    check_rows(pd.read_parquet(tmp_path / "target"), records)
+
+
+def test_names_of_files_that_are_not_utf_8(fasta, records, tiny, tmp_path):
+    path, out = (Path(os.fsdecode(os.fsencode(tmp_path) + name)) for name in (b"/in\xff.fa", b"/out\xff"))
+    fasta.rename(path)
+    for _ in range(2):
+        assert jobs.run("embed", path, out, model=tiny) == (50, 0, 1, 0)
+    check_rows(pd.read_parquet(io.BytesIO((out / "part-000000.parquet").read_bytes())), records)
+
+
+# --- several processes -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("more", [{}, {"processes": 2}, {"RANK": "0", "WORLD_SIZE": "3"}], ids=str)
+def test_a_second_start_says_who_is_at_work(more, fasta, tiny, tmp_path, monkeypatch, meanwhile):
+    model = rk.save(tiny, tmp_path / "tiny.safetensors")
+    call = {"task": "embed", "path": fasta, "output": tmp_path / "out", "model": model, "shard_size": 10}
+
+    def start_again():
+        with monkeypatch.context() as patch:
+            for name in more.keys() & {"RANK", "WORLD_SIZE"}:
+                patch.setenv(name, more[name])
+            with pytest.raises(BlockingIOError, match=f"out is being written by process {os.getpid()} on"):
+                jobs.run(**call, **{k: v for k, v in more.items() if k == "processes"})
+
+    meanwhile(start_again)
+    assert jobs.run(**call) == (50, 0, 5, 0)
+
+
+def test_ranks_of_one_job_share_the_folder(fasta, records, tiny, tmp_path, monkeypatch, meanwhile):
+    """The second process comes in as the first is at work, and a second start of the second one does not."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    found = []
+
+    def other():
+        with monkeypatch.context() as patch:
+            patch.setenv("RANK", "1")
+            found.append(jobs.run("embed", fasta, tmp_path / "out", model=tiny, shard_size=10))
+
+    meanwhile(other)
+    assert jobs.run("embed", fasta, tmp_path / "out", model=tiny, shard_size=10) == (50, 0, 5, 0)
+    assert found == [(30, 0, 3, 2)]
+    check_rows(pd.read_parquet(tmp_path / "out"), records)
+
+
+HOLD = """
+import sys, time
+from rinalmo_kit import jobs, shards
+def compute(*_):
+    print("at work", flush=True)
+    time.sleep(60)
+shards.table_of = compute
+jobs.run("embed", sys.argv[1], sys.argv[2], model=sys.argv[3])
+"""
+
+
+def test_a_killed_process_holds_no_lock(fasta, tiny, tmp_path):
+    model = rk.save(tiny, tmp_path / "tiny.safetensors")
+    words = [sys.executable, "-c", HOLD, str(fasta), str(tmp_path / "out"), str(model)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout.readline() == "at work\n"
+        with pytest.raises(BlockingIOError, match=f"process {first.pid} on"):
+            jobs.run("embed", fasta, tmp_path / "out", model=model)
+        first.kill()
+    assert jobs.run("embed", fasta, tmp_path / "out", model=model) == (50, 0, 1, 0)
+
+
+def test_why_a_process_could_not_do_its_share(fasta, tiny, tmp_path, capfd):
+    """One line, and no traceback beside it."""
+    model = rk.save(tiny, tmp_path / "tiny.safetensors")
+    command = ["embed", str(fasta), "-o", str(tmp_path / "out"), "-m", str(model), "--processes", "2", "-q"]
+    with output_lock(tmp_path / "out" / "rank-1"):
+        assert cli.main(command) == 2
+    told = capfd.readouterr().err
+    assert told.startswith("rinalmo-kit: error: process 2 of 2 ended with code 2: ") and told.count("\n") == 1
+    assert f"is being written by process {os.getpid()}" in told and "Finished shards stay" in told
+
+
+def test_two_processes_meet_a_fault_of_the_input(tiny, tmp_path, capfd):
+    path, out = write(tmp_path / "in.fa", sequences(100)), tmp_path / "out"
+    path.write_bytes(gzip.compress(path.read_bytes())[:-8])
+    model = rk.save(tiny, tmp_path / "tiny.safetensors")
+    command = ["embed", str(path), "-o", str(out), "-m", str(model), "--processes", "2", "-q"]
+    assert cli.main([*command, "--shard-size", "10"]) == 1
+    told = capfd.readouterr().err
+    assert "cut off" in told and "The 99 records before that place" in told and told.count("\n") == 1
+    check_rows(pd.read_parquet(out), sequences(100)[:-1])  # the last one may have gone on
+
+
+# --- options ---------------------------------------------------------------------------------------------
+
+NO_NUMBERS = [True, 1.0, 2.5, float("nan"), float("inf"), "3", None, 1j, [1], np.float64(2), np.array([1, 2])]
+
+
+@pytest.mark.parametrize("name", ["shard_size", "processes", "min_loop"])
+@pytest.mark.parametrize("value", [*NO_NUMBERS, -1, 10**20], ids=str)
+def test_numbers_that_are_none(name, value, fasta, tiny, tmp_path):
+    with pytest.raises(ValueError, match=f"{name}=.*: expected a whole number from"):
+        jobs.run("embed", fasta, tmp_path / "out", model=tiny, **{name: value})
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[
+            ("threshold", value)
+            for value in (True, float("nan"), float("inf"), -0.1, 1.1, "0.5", 0.5j, [0.5])
+        ],
+        *[("pool", value) for value in ("max", "", 0, False, "MEAN")],
+        *[("canonical_only", value) for value in ("no", None, 2)],
+        *[("task", value) for value in ("train", "", None, ["embed"], "Fold")],
+        *[("shard_size", value) for value in (0, 10**12)],
+        *[("processes", value) for value in (0, 10**12)],
+    ],
+    ids=str,
+)
+def test_options_that_are_none(name, value, fasta, tiny, tmp_path):
+    call = {"task": "embed", "path": fasta, "output": tmp_path / "out", "model": tiny, name: value}
+    with pytest.raises(ValueError, match=f"{name}="):
+        jobs.run(**call)
+    assert not (tmp_path / "out").exists()
+
+
+def test_numbers_of_numpy_are_numbers(fasta, tmp_path):
+    numbers = {"threshold": np.float32(0.5), "min_loop": np.int64(4), "shard_size": np.int16(20)}
+    assert jobs.run("fold", fasta, tmp_path / "out", **numbers) == (50, 0, 3, 0)
+    assert jobs.run("fold", fasta, tmp_path / "out", threshold=0.5, min_loop=4, shard_size=20) == (
+        50,
+        0,
+        3,
+        0,
+    )
