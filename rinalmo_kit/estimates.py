@@ -204,7 +204,7 @@ def estimate(
     if device is None:
         best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         device = best if known.loaded is None else known.loaded.device
-    device = _device(device)
+    device = torch.device(device)
     dtype = dtype or (torch.float32 if known.loaded is None else known.loaded.dtype)
     tokens, config = nucleotides + 2, known.config
     if task == "fold":
@@ -254,14 +254,14 @@ def _device(given: Any) -> torch.device:
     except (RuntimeError, TypeError):
         device = None
     if device is None or not hasattr(getattr(torch, device.type, None), "is_available"):
-        raise ValueError(f"device {given!r}: expected 'cpu', 'cuda', 'cuda:1' (the second GPU) or 'mps'")
+        raise ValueError(f"device={str(given)!r}: expected cpu, cuda, cuda:1 (the second GPU) or mps")
     if (
         device.type == "cuda"
         and torch.cuda.is_available()
         and (device.index or 0) >= torch.cuda.device_count()
     ):
         raise ValueError(
-            f"device {given!r}: this machine has {torch.cuda.device_count()} GPUs, counted from 0"
+            f"device={str(given)!r}: this machine has {torch.cuda.device_count()} GPUs, counted from 0"
         )
     return device
 
@@ -367,19 +367,6 @@ def _facts(model: Encoder | str | os.PathLike) -> _Facts:
     task = "embed" if encoder.head is None else "predict"
     task = "fold" if isinstance(encoder.head, StructureHead) else task
     return _Facts(encoder.name, encoder.config, task, encoder.window, encoder)
-
-
-def _device(name: torch.device | str) -> torch.device:
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    many = torch.cuda.device_count() if torch.cuda.is_available() else None
-    if device is None or device.type not in ("cpu", "cuda", "mps", "xpu"):
-        raise ValueError(f"device={str(name)!r}: expected cpu, cuda, cuda:1 or mps")
-    if device.type == "cuda" and many is not None and (device.index or 0) >= many:
-        raise ValueError(f"device={str(name)!r}: this machine has {many}, counted from cuda:0")
-    return device
 
 
 def _lengths(source: Any) -> NDArray[np.int64]:
