@@ -24,7 +24,7 @@ import torch
 
 from . import inference, shards
 from .extras import optional
-from .files import output_lock, user_path
+from .files import check_output, output_lock, user_path
 from .hub import load
 from .job_input import (
     DamagedInputError,
@@ -171,6 +171,7 @@ def run(
         whole, damaged = shards.whole_shards(output)
         if shards.is_finished(output, whole):
             return shards.report(output, len(whole))
+        check_output(output / "_end.json")
         for name, why in damaged.items():
             if shards.number_of(name) % world == rank:
                 warnings.warn(f"{output / name} is damaged ({why}): it is computed again", stacklevel=2)

@@ -131,7 +131,6 @@ def claim(output: Path, job: dict[str, Any]) -> None:
         check_output(file)
         _write_json(file, job)
         return
-    check_output(file)
     before = _read_json(file)
     if before is None or not {"task", "model", "input"} <= before.keys():
         raise ValueError(

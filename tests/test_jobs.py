@@ -798,6 +798,25 @@ def test_folders_that_no_job_can_have(place, message, fasta, tiny):
     assert (sorted(fasta.parent.iterdir()), fasta.read_bytes()) == before
 
 
+def test_a_folder_that_cannot_be_written_is_noticed_before_the_work(fasta, tiny, tmp_path, monkeypatch):
+    """But what is finished in it may be looked at."""
+    out, ready = tmp_path / "out", {}
+
+    def check(path):
+        ready["path"] = path
+        raise PermissionError(f"{path} cannot be written: read-only")
+
+    jobs.run("embed", fasta, out, model=tiny, shard_size=10)
+    monkeypatch.setattr(jobs, "check_output", check)
+    monkeypatch.setattr(folder_of_jobs, "table_of", lambda *_: pytest.fail("it was computed"))
+    assert jobs.run("embed", fasta, out, model=tiny, shard_size=10) == (50, 0, 5, 0)
+    assert not ready
+    (out / "part-000001.parquet").unlink()
+    with pytest.raises(PermissionError, match="cannot be written"):
+        jobs.run("embed", fasta, out, model=tiny, shard_size=10)
+    assert ready["path"].parent == out
+
+
 def test_paths_in_the_home_folder(fasta, records, tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "target").mkdir()
