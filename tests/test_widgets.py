@@ -439,7 +439,8 @@ def test_odd_messages_of_a_page_are_answered(steady, content):
 @pytest.mark.parametrize(
     ("name", "value"),
     [("color", "sequence"), ("color", "x" * 1000), ("color", 5), ("selected", "all"), ("selected", [1.5]),
-     ("selected", [[0]]), ("hovered", "0"), ("hovered", None), ("names", []), ("x", b""), ("detail", {}), ("groups", {})],
+     ("selected", [[0]]), ("hovered", "0"), ("hovered", None), ("names", []), ("x", b""), ("detail", {}),
+     ("groups", {})],
 )  # fmt: skip
 def test_what_a_page_sets_in_the_explorer_is_looked_at(explorer_of_five, name, value):
     before = {key: one for key, one in explorer_of_five.get_state().items() if key != "message"}
