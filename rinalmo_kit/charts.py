@@ -11,18 +11,19 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.colors import TwoSlopeNorm, to_rgb
 from matplotlib.font_manager import FontProperties
-from matplotlib.patches import PathPatch
+from matplotlib.patches import Patch, PathPatch
 from matplotlib.patheffects import withStroke
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Affine2D
 
 from .extras import importing
-from .files import user_path
 from .metrics import task_scores
+from .run_log import training_log
 from .style import (
     BLUE,
     DOUBLE,
@@ -35,8 +36,13 @@ from .style import (
     PROBABILITIES,
     WIDTH,
     chart_axes,
+    dark,
+    ink,
     legend,
+    named_legend,
     new_axes,
+    palette,
+    plain,
     small_bar,
 )
 
@@ -110,9 +116,9 @@ def score_boxes(
     groups = list(dict.fromkeys(samples[group])) if group else [None]
     wide = len(groups) * len(methods) > 14
     ax = chart_axes(ax, DOUBLE if wide else WIDTH, 0.7 * WIDTH)
-    width = 0.8 / len(methods) if group else 0.6
+    width, boxes = 0.8 / len(methods) if group else 0.6, []
     for m, method in enumerate(methods):
-        color = PALETTE[m % len(PALETTE)]
+        color = palette()[m % len(PALETTE)]
         parts, places = [], []
         for g, name in enumerate(groups):
             rows = samples[samples[by] == method]
@@ -122,7 +128,7 @@ def score_boxes(
                 parts.append(values)
                 places.append(g + (m - (len(methods) - 1) / 2) * width if group else m)
         line = {"color": color, "lw": 0.7}
-        ax.boxplot(
+        drawn = ax.boxplot(
             parts,
             positions=places,
             widths=0.82 * width,
@@ -133,23 +139,34 @@ def score_boxes(
             medianprops={"color": color, "lw": 1.3},
             whiskerprops=line,
             capprops=line,
-            meanprops={"marker": "o", "ms": 2.5, "mfc": "white", "mec": color, "mew": 0.7},
+            meanprops={
+                "marker": "o",
+                "ms": 2.5,
+                "mfc": mpl.rcParams["axes.facecolor"],
+                "mec": color,
+                "mew": 0.7,
+            },
             flierprops={"marker": ".", "ms": 1.5, "mfc": color, "mec": "none", "alpha": 0.5},
-            label=str(method),
         )
+        boxes += drawn["boxes"][:1] or [Patch(color=color)]
     if group is None:
-        ax.set_xticks(range(len(methods)), [str(m) for m in methods])
+        ax.set_xticks(range(len(methods)), [plain(m) for m in methods], parse_math=False)
     else:
         sizes = samples[samples[by] == methods[0]].groupby(group)[value].count()
-        ax.set_xticks(range(len(groups)), [f"{name}\n({sizes.get(name, 0)})" for name in groups])
+        names = [f"{plain(name)}\n({sizes.get(name, 0)})" for name in groups]
+        ax.set_xticks(range(len(groups)), names, parse_math=False)
         for edge in range(1, len(groups)):
             ax.axvline(edge - 0.5, color=GREY, lw=0.3)
         style = {"fontsize": 7, "frameon": False, "handlelength": 1, "columnspacing": 1, "borderaxespad": 0}
-        ax.legend(
-            loc="lower left", bbox_to_anchor=(0, 1.02), ncols=min(len(methods), 6 if wide else 3), **style
-        )
+        style |= {
+            "loc": "lower left",
+            "bbox_to_anchor": (0, 1.02),
+            "ncols": min(len(methods), 6 if wide else 3),
+        }
+        named_legend(ax, boxes, methods, **style)
     _upright_or_slanted(ax)
-    ax.set_ylabel(value.replace("f1", "F1").replace("inf", "INF"), fontsize=8)
+    label = plain(value).replace("f1", "F1").replace("inf", "INF")
+    ax.set_ylabel(label, fontsize=8, parse_math=False)
     low = float(samples[value].min())
     ax.set(ylim=(min(-0.02, 1.1 * low), 1.02), xlim=(-0.6, (len(groups) if group else len(methods)) - 0.4))
     return ax
@@ -161,7 +178,8 @@ def _upright_or_slanted(ax: Axes) -> None:
     longest = max((len(line) for text in labels for line in text.split("\n")), default=0)
     points = 72 * ax.figure.get_size_inches()[0] * ax.get_position().width
     if longest * 3.9 > points / max(1, len(labels)):
-        ax.set_xticks(ax.get_xticks(), labels, rotation=40, ha="right", rotation_mode="anchor")
+        style = {"rotation": 40, "ha": "right", "rotation_mode": "anchor", "parse_math": False}
+        ax.set_xticks(ax.get_xticks(), labels, **style)
 
 
 def score_table(
@@ -194,10 +212,10 @@ def score_table(
             bold[name] = column.round(digits) == round(best, digits)
             cells[name] = [f"{v:.{digits}f}" if v == v and v is not None else "\N{EN DASH}" for v in column]
         else:
-            cells[name] = [str(v) if v == v and v is not None else "\N{EN DASH}" for v in column]
-    names = [str(name) for name in table.index]
+            cells[name] = [plain(v) if v == v and v is not None else "\N{EN DASH}" for v in column]
+    names = [plain(name) for name in table.index]
     letters = [max(map(len, names), default=1)]
-    letters += [max(len(str(name)), *(len(str(v)) for v in cells[name]), 3) for name in table.columns]
+    letters += [max(len(plain(name)), *(len(str(v)) for v in cells[name]), 3) for name in table.columns]
     rows = len(table) + 1
     ax = (
         new_axes(min(DOUBLE, max(WIDTH, 0.062 * (sum(letters) + 3 * len(letters)))), 0.17 * rows + 0.1)
@@ -209,12 +227,12 @@ def score_table(
     ax.set(xlim=(0, 1), ylim=(rows, 0))
     ax.axis("off")
     for y in (0, 1, rows):
-        ax.plot([0, 1], [y, y], color=INK, lw=0.8 if y != 1 else 0.5, clip_on=False)
+        ax.plot([0, 1], [y, y], color=ink(), lw=0.8 if y != 1 else 0.5, clip_on=False)
     style = {"fontsize": 7, "va": "center", "parse_math": False}
     for k, name in enumerate(table.columns):
         number = name in bold
         x, ha = (ends[k + 1] - 0.01, "right") if number else (starts[k + 1] + 0.01, "left")
-        ax.text(x, 0.5, str(name), ha=ha, weight="bold", **style)
+        ax.text(x, 0.5, plain(name), ha=ha, weight="bold", **style)
         for row, text in enumerate(cells[name]):
             weight = "bold" if number and bold[name].iloc[row] else "normal"
             ax.text(x, row + 1.5, text, ha=ha, weight=weight, **style)
@@ -259,8 +277,9 @@ def confusion(
     ax = new_axes(WIDTH if few else DOUBLE, 0.9 * WIDTH if few else DOUBLE) if ax is None else ax
     image = ax.imshow(shares, cmap=PROBABILITIES, vmin=0, vmax=1, interpolation="nearest")
     size = 7 if few else max(2.5, 300 / len(names) * 0.9)
-    ax.set_xticks(range(len(names)), names, rotation=90, fontsize=size)
-    ax.set_yticks(range(len(names)), names, fontsize=size)
+    style = {"labels": [plain(name) for name in names], "fontsize": size, "parse_math": False}
+    ax.set_xticks(range(len(names)), rotation=90, **style)
+    ax.set_yticks(range(len(names)), **style)
     ax.tick_params(length=0)
     ax.spines[:].set_linewidth(0.6)
     if few:
@@ -342,12 +361,13 @@ def _scored(targets: ArrayLike, scores: Any) -> list[tuple[str, NDArray, NDArray
 
 def _rate_axes(ax: Axes | None, curves: dict[str, tuple], x: str, y: str, loc: str) -> Axes:
     ax = chart_axes(ax, 0.75 * WIDTH, 0.75 * WIDTH)
-    for (name, (xs, ys)), color in zip(curves.items(), PALETTE, strict=False):
-        ax.plot(xs, ys, lw=1.2, color=color, label=name)
+    lines = [
+        ax.plot(*ends, lw=1.2, color=palette()[k % len(PALETTE)])[0] for k, ends in enumerate(curves.values())
+    ]
     ax.set(xlim=(0, 1.005), ylim=(0, 1.005), aspect="equal")
     ax.set_xlabel(x, fontsize=8)
     ax.set_ylabel(y, fontsize=8)
-    ax.legend(loc=loc, fontsize=7, frameon=False, handlelength=1.2)
+    named_legend(ax, lines, curves, loc=loc, fontsize=7, frameon=False, handlelength=1.2)
     return ax
 
 
@@ -435,11 +455,12 @@ def embedding_map(coordinates: ArrayLike, labels: ArrayLike | None = None, *, ax
     side = WIDTH if len(names) <= 2 * len(PALETTE) else DOUBLE
     ax = new_axes(side, side) if ax is None else ax
     size = float(np.clip(9000 / max(len(points), 1), 1.5, 16))
+    dots = {}
     for k, name in enumerate(names):
         members = points[groups == name]
-        color, marker = PALETTE[k % len(PALETTE)], MARKERS[k // len(PALETTE) % len(MARKERS)]
+        color, marker = palette()[k % len(PALETTE)], MARKERS[k // len(PALETTE) % len(MARKERS)]
         style = {"s": size, "linewidths": 0, "alpha": 0.8, "marker": marker, "rasterized": len(points) > 5000}
-        ax.scatter(*members.T, color=color, label=name or "_points", **style)
+        dots[name] = ax.scatter(*members.T, color=color, label=name or "_points", **style)
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set(linewidth=0.6, color=GREY)
     ax.set_aspect("equal", adjustable="datalim")
@@ -447,11 +468,8 @@ def embedding_map(coordinates: ArrayLike, labels: ArrayLike | None = None, *, ax
         left = _label_groups(ax, points, groups, names)
         if left:
             style = {"fontsize": 5, "ncols": 5, "frameon": False, "markerscale": 1.5, "columnspacing": 0.8}
-            handles = [h for h in ax.get_legend_handles_labels()[0] if h.get_label() in left]
-            for text in ax.legend(
-                handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0), **style
-            ).get_texts():
-                text.set_parse_math(False)
+            place = {"loc": "upper center", "bbox_to_anchor": (0.5, 0)}
+            named_legend(ax, [dots[name] for name in left], left, **place, **style)
     return ax
 
 
@@ -472,7 +490,7 @@ def _label_groups(ax: Axes, points: NDArray, groups: NDArray, names: NDArray) ->
         members = points[groups == name]
         middle = members[np.argmin(np.square(members - np.median(members, axis=0)).sum(axis=1))]
         anchor = scale * ax.transData.transform(middle)
-        half = np.array([0.3 * size * len(name) + 1, 0.6 * size])
+        half = np.array([0.3 * size * len(plain(name)) + 1, 0.6 * size])
         for move in (np.zeros(2), *spiral):
             spot = anchor + move
             inside = (spot - half >= box[0]).all() and (spot + half <= box[1]).all()
@@ -482,66 +500,17 @@ def _label_groups(ax: Axes, points: NDArray, groups: NDArray, names: NDArray) ->
             left.append(str(name))
             continue
         taken.append((spot, half))
-        color = 0.7 * np.array(
-            to_rgb(PALETTE[k % len(PALETTE)])
-        )  # darker than its points, to be read on white
+        color = 0.7 * np.array(to_rgb(palette()[k % len(PALETTE)])) + 0.3 * dark()  # to be read on the ground
         x, y = ax.transData.inverted().transform(spot / scale)
         if np.hypot(*move) > 1.5 * size:
             ax.plot([middle[0], x], [middle[1], y], color=color, lw=0.4, zorder=4, label="_leader")
         style = {"fontsize": size, "weight": "bold", "ha": "center", "va": "center", "parse_math": False}
-        text = ax.text(x, y, name, color=color, zorder=5, **style)
-        text.set_path_effects([withStroke(linewidth=1.8, foreground="white")])
+        text = ax.text(x, y, plain(name), color=color, zorder=5, **style)
+        text.set_path_effects([withStroke(linewidth=1.8, foreground=mpl.rcParams["axes.facecolor"])])
     return left
 
 
 # Training -----------------------------------------------------------------------------------------------
-
-
-def training_log(folder: str | os.PathLike) -> pd.DataFrame:
-    r"""Read the CSV logs of a training run, those of its resumed parts put together.
-
-    Parameters
-    ----------
-    folder : path
-        The ``output`` of :func:`rinalmo_kit.pretrain` or :func:`rinalmo_kit.finetune`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row a logged step, ascending; the index is the number of steps done. Where a run was stopped after its
-        last checkpoint, the steps that were made again are there once.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no log.
-
-    Examples
-    --------
-    >>> import pathlib, tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     for version, rows in enumerate(("19,1.4\n39,1.3\n", "39,1.3\n59,1.2\n")):
-    ...         log = pathlib.Path(folder, "log", f"version_{version}", "metrics.csv")
-    ...         log.parent.mkdir(parents=True)
-    ...         _ = log.write_text("step,train_loss\n" + rows)
-    ...     training_log(folder)["train_loss"].to_dict()
-    {20: 1.4, 40: 1.3, 60: 1.2}
-    """
-    import pandas as pd
-
-    folder = user_path(folder)
-    paths = sorted(folder.glob("log/version_*/metrics.csv"), key=lambda path: int(path.parent.name[8:]))
-    paths = [path for path in paths if path.stat().st_size]  # a killed run may leave an empty one
-    if not paths:
-        raise FileNotFoundError(
-            f"no log of a training run: {folder / 'log/version_0/metrics.csv'} is missing"
-        )
-    table = pd.DataFrame({"step": pd.Series(dtype=int)})
-    for path in paths:
-        part = pd.read_csv(path)
-        table = pd.concat([table[table["step"] < part["step"].min()], part]) if len(table) else part
-    table["step"] += 1
-    return table.groupby("step").first()  # training and validation have lines of their own
 
 
 def training_curves(log: str | os.PathLike | pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -582,7 +551,7 @@ def training_curves(log: str | os.PathLike | pd.DataFrame, *, ax: Axes | None = 
         raise ValueError(f"the log has no column {missing[0]}; it has {', '.join(map(str, table.columns))}")
     ax = chart_axes(ax)
     reference = "letter frequencies alone"
-    colors = dict(zip(shown.values(), (BLUE, ORANGE, GREEN, INK), strict=False))
+    colors = dict(zip(shown.values(), (BLUE, ORANGE, GREEN, ink()), strict=False))
     colors |= {reference: GREY} if reference in colors else {}
     for name, text in shown.items():
         values = table[name].dropna()
@@ -618,21 +587,26 @@ def perplexity(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         if part["tokens"].max() == 0:
             value = part["perplexity"].iloc[0]
             ax.axhline(value, color=GREY, ls="--", lw=0.8)
-            place = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "center"}
-            back = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
-            ax.annotate(str(name), (1 - 0.3 * lines, value), **place, color=GREY, fontsize=7, bbox=back)
+            place = {
+                "xycoords": ("axes fraction", "data"),
+                "ha": "right",
+                "va": "center",
+                "parse_math": False,
+            }
+            back = {"facecolor": mpl.rcParams["axes.facecolor"], "edgecolor": "none", "pad": 0.8}
+            ax.annotate(plain(name), (1 - 0.3 * lines, value), **place, color=GREY, fontsize=7, bbox=back)
             lines += 1  # labels side by side: lines may lie close together
             continue
         part = part.sort_values("tokens")
-        color = PALETTE[number % len(PALETTE)]
+        color = palette()[number % len(PALETTE)]
         ax.plot(part["tokens"] / 1e6, part["perplexity"], "o-", ms=2.5, lw=1.2, color=color)
         trained[str(name)] = color
         end = part["tokens"].iloc[-1] / 1e6, part["perplexity"].iloc[-1]
     if len(trained) > 1:
         legend(ax, trained, loc="upper right", ncols=1, borderaxespad=0.5)
     for name, color in trained.items() if len(trained) == 1 else ():
-        place = {"xytext": (0, 4), "textcoords": "offset points", "ha": "right"}
-        ax.annotate(name, end, **place, color=color, fontsize=7)
+        place = {"xytext": (0, 4), "textcoords": "offset points", "ha": "right", "parse_math": False}
+        ax.annotate(plain(name), end, **place, color=color, fontsize=7)
     ax.set_xlabel("tokens seen (millions)", fontsize=8)
     ax.set_ylabel("validation perplexity", fontsize=8)
     return ax
@@ -657,11 +631,13 @@ def reliability(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ax = new_axes(0.7 * WIDTH, 0.7 * WIDTH)
     ax = chart_axes(ax)
     ax.plot([0, 1], [0, 1], color=GREY, ls="--", lw=0.8)
-    sets = table.groupby("set", sort=False) if "set" in table else [("", table)]
-    for (name, part), color in zip(sets, PALETTE, strict=False):
-        ax.plot(part["confidence"], part["f1"], "o-", ms=3, lw=1.2, color=color, label=name)
+    sets = dict(list(table.groupby("set", sort=False))) if "set" in table else {"": table}
+    lines = [
+        ax.plot(part["confidence"], part["f1"], "o-", ms=3, lw=1.2, color=palette()[k % len(PALETTE)])[0]
+        for k, part in enumerate(sets.values())
+    ]
     if "set" in table:
-        ax.legend(fontsize=7, frameon=False, loc="upper left", handlelength=1.2)
+        named_legend(ax, lines, sets, fontsize=7, frameon=False, loc="upper left", handlelength=1.2)
     ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
     ax.set_xlabel("confidence (expected F1)", fontsize=8)
     ax.set_ylabel("F1 seen", fontsize=8)
@@ -699,8 +675,8 @@ def attention_map(
     >>> ax = attention_map(np.eye(6), target=[(0, 5)], sequence="GAAAAC")
     """
     matrix = np.asarray(weights, dtype=float)
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
-        raise ValueError(f"weights have shape {matrix.shape}, expected (L, L)")
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not np.isfinite(matrix).all():
+        raise ValueError(f"weights have shape {matrix.shape}, or NaN: expected (L, L) finite numbers")
     length = len(matrix)
     ax = new_axes(WIDTH, 0.86 * WIDTH) if ax is None else ax
     top = float(np.percentile(matrix, 99.5)) or 1.0
@@ -715,7 +691,8 @@ def attention_map(
         )
     if sequence is not None and length <= 60:
         for axis in (ax.xaxis, ax.yaxis):
-            axis.set_ticks(range(1, length + 1), list(sequence), fontsize=min(6, 180 / length))
+            style = {"fontsize": min(6, 180 / length), "parse_math": False}
+            axis.set_ticks(range(1, length + 1), [plain(c) for c in sequence], **style)
         ax.tick_params(length=0)
     else:
         ax.tick_params(labelsize=7, length=2, width=0.6)
@@ -751,6 +728,8 @@ def mutation_map(
     matrix = np.asarray(effects, dtype=float)
     if matrix.shape != (len(sequence), 4):
         raise ValueError(f"effects have shape {matrix.shape}, expected ({len(sequence)}, 4)")
+    if np.isinf(matrix).any():
+        raise ValueError(f"the effect at position {np.argwhere(np.isinf(matrix))[0][0] + 1} is infinite")
     ax = new_axes(DOUBLE if len(sequence) > 60 else WIDTH, 1.3) if ax is None else ax
     most = float(np.nanmax(np.abs(matrix), initial=0)) or 1.0
     image = ax.imshow(
@@ -769,7 +748,7 @@ def mutation_map(
     bar = ax.figure.colorbar(image, cax=ax.inset_axes((1.01, 0, 0.012, 1)))
     bar.ax.tick_params(labelsize=6, length=1.5, width=0.5)
     bar.outline.set_linewidth(0.6)
-    bar.set_label(textwrap.fill(label, 18), fontsize=6)
+    bar.set_label(textwrap.fill(plain(label, 120), 18), fontsize=6, parse_math=False)
     return ax
 
 
@@ -796,7 +775,9 @@ def sequence_logo(probabilities: ArrayLike, *, first: int = 1, ax: Axes | None =
     shares = np.asarray(probabilities, dtype=float)
     if shares.ndim != 2 or shares.shape[1] != 4:
         raise ValueError(f"probabilities have shape {shares.shape}, expected (L, 4)")
-    if bad := np.flatnonzero((shares < 0).any(1) | (shares.sum(1) <= 0)).tolist():
+    if bad := np.flatnonzero(
+        (shares < 0).any(1) | ~((shares.sum(1) > 0) & np.isfinite(shares).all(1))
+    ).tolist():
         raise ValueError(f"row {bad[0]} holds no probabilities: {shares[bad[0]].tolist()}")
     shares = shares / shares.sum(1, keepdims=True)
     bits = 2 + (shares * np.log2(np.maximum(shares, 1e-12))).sum(1)

@@ -40,7 +40,7 @@ from .charts import (
     training_log,
 )
 from .layout import in_layout, layout
-from .structure import CANONICAL, Structure, as_pairs, to_dot_bracket
+from .structure import CANONICAL, Structure, as_pairs, as_probabilities, to_dot_bracket
 from .style import (
     BLUE,
     DOUBLE,
@@ -51,9 +51,12 @@ from .style import (
     ORANGE,
     PROBABILITIES,
     WIDTH,
+    dark,
+    ink,
     legend,
     new_axes,
     paper_style,
+    plain,
     small_bar,
 )
 
@@ -220,7 +223,7 @@ def structures(
     figure.subplots_adjust(left=0, right=1, bottom=0.25 / total, top=1 - 0.2 / total, **space)
     for ax, (title, one), view in zip(axes.flat, panels, views, strict=False):
         _draw(ax, one, view, _base_colors(one, color_by)[0], None if one is target else target, **options)
-        ax.set_title(title, fontsize=7, pad=2, parse_math=False)
+        ax.set_title(plain(title, 60), fontsize=7, pad=2, parse_math=False)
     for ax in axes.flat[len(panels) :]:
         ax.set_axis_off()
     kinds = {"both": GREEN, "predicted": ORANGE, "target": BLUE}
@@ -265,11 +268,11 @@ def _draw(
     ax.plot(view.real, view.imag, color=GREY, lw=width, solid_joinstyle="round", zorder=1, label="_backbone")
     obstacles = [view, (view[1:] + view[:-1]) / 2, *_draw_pairs(ax, s, view, reference, unit, width)]
     if colors is not None or letters:
-        faces = np.ones((len(s), 4)) if colors is None else colors
+        faces = np.tile(to_rgba(mpl.rcParams["figure.facecolor"]), (len(s), 1)) if colors is None else colors
         size = np.full(len(s), 2 * RADIUS)
         circles = EllipseCollection(size, size, 0, units="xy", offsets=np.c_[view.real, view.imag])
         circles.set_offset_transform(ax.transData)
-        circles.set(facecolor=faces, lw=0.4 * width, edgecolor=INK if colors is None else "none")
+        circles.set(facecolor=faces, lw=0.4 * width, edgecolor=ink() if colors is None else "none")
         circles.set(zorder=3, label="_bases")
         ax.add_collection(circles, autolim=False)
     if letters:
@@ -338,7 +341,7 @@ def _draw_pairs(
     straight = set(map(tuple, s.pairs[in_layout(s.pairs, len(s))].tolist()))
     lines, bows, dots = [], [], []
     for i, j in sorted(own | known):
-        color, style, thick = INK, "-", width
+        color, style, thick = ink(), "-", width
         if reference is not None:
             color = (GREEN if (i, j) in known else ORANGE) if (i, j) in own else BLUE
             style, thick = "-" if (i, j) in own else (0, (2, 1.2)), 1.5 * width
@@ -352,7 +355,7 @@ def _draw_pairs(
             dots.append(ends.mean())
             continue
         lines.append((ends, color, style, thick))
-    style = {"color": INK, "mew": 0, "ms": 0.3 * unit, "zorder": 2}
+    style = {"color": ink(), "mew": 0, "ms": 0.3 * unit, "zorder": 2}
     ax.plot(np.real(dots), np.imag(dots), "o", label="_wobble_pairs", **style)
     _add_lines(ax, lines, "_pairs", zorder=2)
     curves = _bows(view, [(i, j) for i, j, *_ in bows])
@@ -408,7 +411,7 @@ def _draw_labels(
             continue
         boxes.append((center, half))
         style = {"fontsize": size, "ha": "center", "va": "center", "zorder": 5}
-        ax.text(center.real, center.imag, text, color=INK if is_end else "#555555", **style)
+        ax.text(center.real, center.imag, text, color=ink() if is_end or ink() != INK else "#555555", **style)
         if not is_end:
             start = view[k] + RADIUS * (tip - view[k]) / abs(tip - view[k])
             leaders.append((np.array([start, tip]), GREY, "-", 0.4))
@@ -535,8 +538,7 @@ def arcs(s: Structure, *, other: Structure | None = None, ax: Axes | None = None
     """
     if other is not None:
         _same_length(s, other)
-    length = len(s)
-    ax = new_axes(WIDTH, 1.5 if other is None else 2.6) if ax is None else ax
+    length, ax = len(s), new_axes(WIDTH, 1.5 if other is None else 2.6) if ax is None else ax
     unit = (_points(ax)[0] - 8) / length
     letters, font = unit > 3, min(7, 1.15 * unit)
     above = set(map(tuple, s.pairs.tolist()))
@@ -559,9 +561,9 @@ def arcs(s: Structure, *, other: Structure | None = None, ax: Axes | None = None
         for k, letter in enumerate(s.sequence):
             y = 0 if other is not None else base / 2.5
             style = {"fontsize": font, "ha": "center", "va": "center_baseline"}
-            ax.text(k + 1, y, letter, color=INK, **style)
+            ax.text(k + 1, y, letter, color=ink(), **style)
     else:
-        ax.plot([1, length], [0, 0], color=INK, lw=0.6, zorder=1)
+        ax.plot([1, length], [0, 0], color=ink(), lw=0.6, zorder=1)
     low = -1.03 * (height + base) if other is not None else -0.02 * height
     ax.set(xlim=(0, length + 1), ylim=(low, 1.03 * (height + base)), yticks=[])
     ax.spines[:].set_visible(False)
@@ -602,7 +604,7 @@ def probability_map(
     Raises
     ------
     ValueError
-        If the matrix is absent or not square, or the target does not fit it.
+        If the matrix is absent, not square or none of probabilities, or the target does not fit it.
 
     Examples
     --------
@@ -614,11 +616,8 @@ def probability_map(
         if probabilities.probabilities is None:
             raise ValueError(f"{probabilities.name!r} has no probabilities to show")
         probabilities = probabilities.probabilities
-    matrix = np.array(probabilities, dtype=float)
-    length = len(matrix)
-    if matrix.ndim != 2 or matrix.shape != (length, length):
-        raise ValueError(f"probabilities have shape {matrix.shape}, expected (L, L)")
-    pairs = None
+    matrix = as_probabilities(probabilities, symmetric=False).astype(float)
+    length, pairs = len(matrix), None
     if isinstance(target, Structure):
         if len(target) != length:
             raise ValueError(f"{target.name!r} has {len(target)} nucleotides, the matrix {length} rows")
@@ -641,7 +640,9 @@ def probability_map(
         squares = [Rectangle((i, j), side, side) for i, j in pairs + 1 - side / 2]
         ax.add_collection(PatchCollection(squares, facecolor=ORANGE, lw=0, label="_target"), autolim=False)
         ax.set_title("below: target", fontsize=7, loc="left", color=ORANGE, pad=3)
-        ax.set_title("above: predicted", fontsize=7, loc="right", color="#0F649F", pad=3)
+        ax.set_title(
+            "above: predicted", fontsize=7, loc="right", color="#7DBBE3" if dark() else "#0F649F", pad=3
+        )
     ax.plot([0.5, length + 0.5], [0.5, length + 0.5], color=GREY, lw=0.4)
     for axis in (ax.xaxis, ax.yaxis):
         _position_ticks(axis, length)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from matplotlib.lines import Line2D
 
 if TYPE_CHECKING:
@@ -25,6 +26,43 @@ NUCLEOTIDES = {"A": "#F2C14E", "C": "#8CCBF0", "G": "#7CC8A4", "U": "#E2A6C6"}  
 PROBABILITIES = LinearSegmentedColormap.from_list(  # lightness falls evenly from white
     "probabilities", ["#FFFFFF", "#BFE0F2", "#7DBBE3", "#3E90C8", "#0F649F", "#04406E", "#001D3D"]
 )
+
+
+def ink() -> Any:
+    """Return the colour of lines and letters: ours in Matplotlib's default style, else the text colour of the style."""
+    color = mpl.rcParams["text.color"]
+    return INK if to_rgba(color) == (0, 0, 0, 1) else color
+
+
+def dark() -> bool:
+    """Tell whether the style at hand has light letters on a dark ground."""
+    return sum(to_rgba(mpl.rcParams["text.color"])[:3]) > 1.5
+
+
+def palette() -> list[Any]:
+    """Return the colours of groups; black would not be seen in a dark style."""
+    return [ink() if color == "#000000" and dark() else color for color in PALETTE]
+
+
+def plain(text: Any, longest: int = 40) -> str:
+    r"""Return a user's text as a figure can show it: without control characters, and cut in the middle if long.
+
+    Examples
+    --------
+    >>> plain("a\tb\x00c"), plain("x" * 99, 9), plain(5)
+    ('a b c', 'xxxxx…xxx', '5')
+    """
+    text = re.sub(r"\n\s*", "\n", str(text))
+    text = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
+    return text if len(text) <= longest else f"{text[: longest - longest // 3 - 1]}…{text[-(longest // 3) :]}"
+
+
+def named_legend(ax: Axes | Figure, handles: Iterable[Any], names: Iterable[Any], **options: Any) -> None:
+    """Legend of names as they are: no ``$`` starts mathematics, no ``_`` hides a name."""
+    handles = list(handles)
+    made = ax.legend(handles, ["name"] * len(handles), **options)
+    for text, name in zip(made.get_texts(), names, strict=True):
+        text.set(text=plain(name), parse_math=False)
 
 
 def new_axes(width: float = WIDTH, height: float = WIDTH) -> Axes:
@@ -46,11 +84,11 @@ def chart_axes(ax: Axes | None, width: float = WIDTH, height: float = 0.62 * WID
 def legend(ax: Axes | Figure, colors: dict[str, str], *, dashed: str = "", **options: Any) -> None:
     """Legend of coloured lines, one of them dashed."""
     handles = [
-        Line2D([], [], color=color, lw=1.2, ls="--" if label == dashed else "-", label=label)
+        Line2D([], [], color=color, lw=1.2, ls="--" if label == dashed else "-")
         for label, color in colors.items()
     ]
     style = {"fontsize": 6, "frameon": False, "handlelength": 1.6, "columnspacing": 1, "borderaxespad": 0}
-    ax.legend(handles=handles, **style | {"ncols": len(colors)} | options)
+    named_legend(ax, handles, colors, **style | {"ncols": len(colors)} | options)
 
 
 def small_bar(ax: Axes, image: Any, label: str) -> None:
