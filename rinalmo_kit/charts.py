@@ -277,7 +277,7 @@ def confusion(
     ax = new_axes(WIDTH if few else DOUBLE, 0.9 * WIDTH if few else DOUBLE) if ax is None else ax
     image = ax.imshow(shares, cmap=PROBABILITIES, vmin=0, vmax=1, interpolation="nearest")
     size = 7 if few else max(2.5, 300 / len(names) * 0.9)
-    style = {"labels": [plain(name) for name in names], "fontsize": size, "parse_math": False}
+    style = {"labels": [plain(name, 32) for name in names], "fontsize": size, "parse_math": False}
     ax.set_xticks(range(len(names)), rotation=90, **style)
     ax.set_yticks(range(len(names)), **style)
     ax.tick_params(length=0)

@@ -77,8 +77,10 @@ def family(tmp_path: Path) -> Iterator[tuple[subprocess.Popen, int, list[int]]]:
 
 @pytest.mark.parametrize(
     ("whom", "number"),
-    [*(("parent", f"SIG{name}") for name in ("INT", "TERM", "HUP", "QUIT", "KILL"))]
-    + [*(("keeper", f"SIG{name}") for name in ("INT", "TERM", "HUP"))],
+    [
+        *(("parent", f"SIG{name}") for name in ("INT", "TERM", "HUP", "QUIT", "KILL")),
+        *(("keeper", f"SIG{name}") for name in ("INT", "TERM", "HUP")),
+    ],
 )
 def test_nothing_is_left(family: Any, whom: str, number: str, tmp_path: Path) -> None:
     parent, kept, pids = family
