@@ -176,7 +176,7 @@ def test_what_cannot_be_started_is_named(content, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "code", ["pass", "Path(sys.argv[3]).write_text('nonsense')", "Path(sys.argv[3]).write_bytes(b'')"]
+    "content", [None, b"", b"nonsense", b"3 title\n1 A 0 2 0 1\n2 C 1 3 0 2\n3 G 2 4 0 3\n"]
 )
 def test_a_file_without_a_structure_names_its_program(content, stand_in, monkeypatch):
     stand_in("Fold", "pass" if content is None else f"Path(sys.argv[3]).write_bytes({content!r})")

@@ -555,8 +555,8 @@ BROKEN = {
     "lacks a part": ("import a_part_that_is_missing", "a_part_that_is_missing"),
     "wrong library": ("raise OSError('libfoo.so: cannot open')", "libfoo.so"),
     "nonsense": (
-        "class fold_compound:\n    def __init__(self, s): pass\n    def mfe(self): return 'hello', 0",
-        "'h'",
+        "class fold_compound:\n    def __init__(self, s): pass\n    def mfe(self): return 'hellohellooo', 0",
+        "'h' closes nothing",
     ),
     "too short": (
         "class fold_compound:\n    def __init__(self, s): pass\n    def mfe(self): return '..', 0",
@@ -644,7 +644,7 @@ def test_names_are_text_in_every_output(name, explorer_of_five):
     page = studio._repr_mimebundle_()[0]["text/html"] + studio.structure._repr_html_()
     for live in ("<img", "<script", "onerror=alert(1)>", "</pre><s", "<b>", "<svg/"):
         assert live not in page
-    explorer_of_five.place({name: TRNA})
+    explorer_of_five.table.loc[0, "family"] = name
     assert "<script" not in explorer_of_five.saved()["text/html"]
     assert explorer_of_five.saved()["text/html"].count("<") == 1
 
