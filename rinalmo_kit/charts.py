@@ -277,7 +277,7 @@ def confusion(
     ax = new_axes(WIDTH if few else DOUBLE, 0.9 * WIDTH if few else DOUBLE) if ax is None else ax
     image = ax.imshow(shares, cmap=PROBABILITIES, vmin=0, vmax=1, interpolation="nearest")
     size = 7 if few else max(2.5, 300 / len(names) * 0.9)
-    style = {"labels": [plain(name) for name in names], "fontsize": size, "parse_math": False}
+    style = {"labels": [plain(name, 32) for name in names], "fontsize": size, "parse_math": False}
     ax.set_xticks(range(len(names)), rotation=90, **style)
     ax.set_yticks(range(len(names)), **style)
     ax.tick_params(length=0)
@@ -675,8 +675,10 @@ def attention_map(
     >>> ax = attention_map(np.eye(6), target=[(0, 5)], sequence="GAAAAC")
     """
     matrix = np.asarray(weights, dtype=float)
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not np.isfinite(matrix).all():
-        raise ValueError(f"weights have shape {matrix.shape}, or NaN: expected (L, L) finite numbers")
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(f"weights have shape {matrix.shape}, expected (L, L)")
+    if not np.isfinite(matrix).all():
+        raise ValueError(f"a weight of row {np.argwhere(~np.isfinite(matrix))[0][0]} is no finite number")
     length = len(matrix)
     ax = new_axes(WIDTH, 0.86 * WIDTH) if ax is None else ax
     top = float(np.percentile(matrix, 99.5)) or 1.0

@@ -66,6 +66,8 @@ def check() -> Report:
             facts[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             facts[package] = "not installed"
+        except Exception as error:  # damaged metadata
+            facts[package] = f"cannot be read: {type(error).__name__}: {error}"
     model = load("pico-ss")
     name = torch.cuda.get_device_name() if model.device.type == "cuda" else platform.processor() or "cpu"
     facts["device"] = f"{model.device} ({name}), {torch.get_num_threads()} threads"

@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from .files import user_path
 from .formats import read_structures
@@ -23,6 +25,9 @@ __all__ = ["PROGRAMS", "Program", "families_by_cmscan", "fold_by", "on_path"]
 
 TIMEOUT = 600
 """Seconds that a program may take for one sequence."""
+
+MOST_PRINTED = 10_000_000
+"""Bytes that are read of what a program printed, from its end."""
 
 
 class Program(NamedTuple):
@@ -129,13 +134,28 @@ def fold_by(
             _run("locarna", [word.format(**files) for word in PROGRAMS["locarna"].command], None)
             files["alignment"] = str(Path(files["folder"], "results", "result.aln"))
         printed = _run(program, [w.format(**files) for w in one.command], sequence if one.stdin else None)
-        if "{out}" in one.command:
-            [found, *_] = read_structures(files["out"])
-            return Structure(sequence, found.pairs, name)
-        if program in HOMOLOGS[1:]:
-            results = Path(files["folder"], "results", "result.aln")
-            return _onto_target(printed, results.read_text(encoding="utf-8"), sequence, name)
-    return Structure(sequence, pairs_from_dot_bracket(_structure_in(printed, len(sequence), program)), name)
+        with _understood(program, name, printed):
+            if "{out}" in one.command:
+                [found, *_] = read_structures(files["out"])
+                if len(found) != len(sequence):
+                    raise ValueError(f"it has {len(found)} nucleotides, expected {len(sequence)}")
+                return Structure(sequence, found.pairs, name)
+            if program in HOMOLOGS[1:]:
+                results = Path(files["folder"], "results", "result.aln")
+                return _onto_target(printed, results.read_text(encoding="utf-8"), sequence, name)
+            found = _structure_in(printed, len(sequence), program)
+            return Structure(sequence, pairs_from_dot_bracket(found), name)
+
+
+@contextmanager
+def _understood(program: str, name: str, printed: str) -> Iterator[None]:
+    """Name the program, and the RNA, where what it gives cannot be read as a structure."""
+    try:
+        yield
+    except (ValueError, OSError, LookupError) as error:
+        raise ValueError(
+            f"{program} gave no structure of {name!r}: {error}; it printed {printed[-200:].strip()!r}"
+        ) from error
 
 
 def _check(program: str, one: Program) -> None:
@@ -148,36 +168,64 @@ def _check(program: str, one: Program) -> None:
 
 
 def _run(program: str, command: list[str], given: str | None) -> str:
-    try:
-        done = subprocess.run(
-            command, input=given, capture_output=True, text=True, timeout=TIMEOUT, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise RuntimeError(f"{program} took longer than {TIMEOUT} s") from None
-    if done.returncode:
-        raise RuntimeError(
-            f"{program} failed ({done.returncode}): {(done.stderr or done.stdout)[-500:].strip()}"
-        )
-    return done.stdout
+    """Run a program in a session of its own, so that what it starts ends with it; return what it printed."""
+    with tempfile.TemporaryFile() as printed, tempfile.TemporaryFile() as complaints:
+        try:
+            run = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=printed, stderr=complaints, start_new_session=True
+            )
+        except OSError as error:
+            place = shutil.which(command[0])
+            raise RuntimeError(
+                f"{program} ({place}) could not be started: {error.strerror or error}"
+            ) from error
+        try:
+            run.communicate((given or "").encode("ascii"), timeout=TIMEOUT)
+        except subprocess.TimeoutExpired:
+            raise RuntimeError(f"{program} took longer than {TIMEOUT} s") from None
+        finally:
+            _end(run)
+        if run.returncode:
+            said = _end_of(complaints, 500) or _end_of(printed, 500)
+            raise RuntimeError(f"{program} failed ({run.returncode}): {said}")
+        return _end_of(printed, MOST_PRINTED)
+
+
+def _end(run: subprocess.Popen) -> None:
+    """End a program that is still running, and what it has left running."""
+    with suppress(ProcessLookupError, PermissionError):
+        if hasattr(os, "killpg"):
+            os.killpg(run.pid, signal.SIGKILL)
+        else:
+            run.kill()
+    run.wait()
+
+
+def _end_of(file: IO[bytes], most: int) -> str:
+    """Read the last bytes of a file, whatever they are."""
+    file.seek(max(0, file.seek(0, os.SEEK_END) - most))
+    return file.read().decode("utf-8", "replace").strip()
 
 
 def _structure_in(printed: str, length: int, program: str) -> str:
     """Find the last dot-bracket of a length."""
     found = [word for word in re.findall(r"[.()\[\]{}<>]+", printed) if len(word) == length]
     if not found:
-        raise ValueError(
-            f"{program} printed no structure of {length} nucleotides: {printed[-200:].strip()!r}"
-        )
+        raise ValueError(f"{program} printed no structure of {length} nucleotides")
     return found[-1]
 
 
 def _onto_target(printed: str, alignment: str, sequence: str, name: str) -> Structure:
     """Consensus structure of an alignment, on the columns of the target."""
-    row = "".join(re.findall(r"^target\s+(\S+)", alignment, flags=re.MULTILINE))
+    rows = [line.split() for line in alignment.splitlines()]
+    row = "".join(words[1] for words in rows if len(words) > 1 and words[0] == "target")
     if row.replace("-", "").replace("T", "U") != sequence:
         raise ValueError(f"the alignment does not hold {name!r}: {row[:60]!r} …")
-    printed = "\n".join(filter(str.strip, printed.splitlines()))
-    blocks = re.findall(r"^(?:alifold|target structure)?\s*([.()\[\]{}<>]+)", printed, flags=re.MULTILINE)
+    lines = [
+        line.strip().removeprefix("alifold").removeprefix("target structure") for line in printed.splitlines()
+    ]
+    firsts = [line.split()[0] for line in lines if line.split()]
+    blocks = [word for word in firsts if set(word) <= set(".()[]{}<>")]
     consensus = next((b for b in reversed(blocks) if len(b) == len(row)), "".join(blocks))
     if len(consensus) != len(row):
         raise ValueError(
@@ -217,5 +265,7 @@ def families_by_cmscan(sequence: str, models: str | os.PathLike) -> list[tuple[s
         _run(
             "cmscan", ["cmscan", "--noali", "--tblout", str(table), str(user_path(models)), str(fasta)], None
         )
-        rows = [line.split() for line in table.read_text().splitlines() if line and line[0] != "#"]
-    return sorted(((row[1], row[0], float(row[15])) for row in rows), key=lambda hit: hit[2])
+        with _understood("cmscan", "target", ""):
+            lines = table.read_text(encoding="utf-8", errors="replace").splitlines()
+            rows = [line.split() for line in lines if line and line[0] != "#"]
+            return sorted(((row[1], row[0], float(row[15])) for row in rows), key=lambda hit: hit[2])

@@ -36,7 +36,8 @@ def ink() -> Any:
 
 def dark() -> bool:
     """Tell whether the style at hand has light letters on a dark ground."""
-    return sum(to_rgba(mpl.rcParams["text.color"])[:3]) > 1.5
+    red, green, blue, _ = to_rgba(mpl.rcParams["text.color"])
+    return 0.3 * red + 0.59 * green + 0.11 * blue > 0.5
 
 
 def palette() -> list[Any]:

@@ -2,11 +2,15 @@
 
 import stat
 import sys
+import time
+import warnings
 from pathlib import Path
 
 import pytest
 
+import rinalmo_kit as rk
 from rinalmo_kit import baselines, programs
+from rinalmo_kit.extras import optional
 from rinalmo_kit.programs import PROGRAMS, families_by_cmscan, fold_by
 
 SEQUENCE, FOLD = "GGGGAAAACCCC", "((((....))))"
@@ -112,3 +116,142 @@ def test_linearpartition_folds_a_trna_as_a_package():
     hairpin = "GGGCGUAGCUCUUCGGAGCUACGCCC"
     folded = baselines.BASELINES["linearpartition"](hairpin, name="hairpin")
     assert folded.name == "hairpin" and folded.dot_bracket.startswith("(((((((((")
+
+
+# programs that do not work
+
+BAD = {
+    "crashes": ("import os; os.abort()", RuntimeError, r"contrafold failed \(-6\)"),
+    "complains": ("sys.stderr.write('no tables\\n'); sys.exit(3)", RuntimeError, r"failed \(3\): no tables"),
+    "complains in bytes": (
+        "sys.stderr.buffer.write(b'\\xff\\x00'); sys.exit(3)",
+        RuntimeError,
+        r"failed \(3\)",
+    ),
+    "hangs": ("import time; time.sleep(60)", RuntimeError, "took longer than 2 s"),
+    "leaves one that hangs": (
+        "import subprocess, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "time.sleep(60)",
+        RuntimeError,
+        "took longer than 2 s",
+    ),
+    "waits for a question": ("print(input())", RuntimeError, "EOFError"),
+    "prints nothing": ("pass", ValueError, "contrafold gave no structure of 'mine'"),
+    "prints bytes": (
+        "sys.stdout.buffer.write(bytes(range(256)) * 99)",
+        ValueError,
+        "no structure of 12 nucleotides",
+    ),
+    "prints unbalanced": (
+        "print('((((....))).')",
+        ValueError,
+        "contrafold gave no structure of 'mine'.*never closed",
+    ),
+    "prints another length": ("print('((....))')", ValueError, "contrafold printed no structure of 12"),
+    "is told twice": (f"print('{FOLD}' * 100_000)", ValueError, "no structure of 12"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_programs_that_do_not_work_are_named(kind, stand_in, monkeypatch):
+    monkeypatch.setattr(programs, "TIMEOUT", 2)
+    code, error, words = BAD[kind]
+    stand_in("contrafold", code)
+    start = time.monotonic()
+    with pytest.raises(error, match=words):
+        fold_by("contrafold", SEQUENCE, name="mine")
+    assert time.monotonic() - start < 30
+
+
+@pytest.mark.parametrize("content", [b"", b"\x7fELF nonsense", b"#!/no/such/interpreter\n", b"\x00\x01"])
+def test_what_cannot_be_started_is_named(content, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    path = tmp_path / "contrafold"
+    path.write_bytes(content)
+    path.chmod(0o755)
+    with pytest.raises(
+        (RuntimeError, ValueError), match=r"contrafold .*(could not be started|gave no structure)"
+    ):
+        fold_by("contrafold", SEQUENCE)
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"nonsense", b"3 title\n1 A 0 2 0 1\n2 C 1 3 0 2\n3 G 2 4 0 3\n"]
+)
+def test_a_file_without_a_structure_names_its_program(content, stand_in, monkeypatch):
+    stand_in("Fold", "pass" if content is None else f"Path(sys.argv[3]).write_bytes({content!r})")
+    monkeypatch.setenv("DATAPATH", "/tables")
+    with pytest.raises(ValueError, match="rnastructure gave no structure of 'mine'"):
+        fold_by("rnastructure", SEQUENCE, name="mine")
+
+
+# packages that do not work
+
+BROKEN = {
+    "shadowed": ("x = 1", ImportError, "another module of this name"),
+    "syntax": ("def (", ImportError, "SyntaxError"),
+    "odd": ("raise ZeroDivisionError('gone')", ImportError, "ZeroDivisionError: gone"),
+    "exits": ("raise SystemExit(3)", ImportError, "SystemExit: 3"),
+    "lacks a part": ("import a_part_that_is_missing", ImportError, "a_part_that_is_missing"),
+    "old": ("from json import no_such_name", ImportError, "no_such_name"),
+}
+
+
+@pytest.fixture
+def broken(tmp_path, monkeypatch):
+    def make(module, code):
+        (tmp_path / f"{module}.py").write_text(code + "\n")
+        for name in [*sys.modules]:
+            if name == module or name.startswith(f"{module}."):
+                monkeypatch.delitem(sys.modules, name)
+        monkeypatch.syspath_prepend(tmp_path)
+
+    yield make
+    for path in tmp_path.glob("*.py"):
+        sys.modules.pop(path.stem, None)
+
+
+USES = {
+    "RNA": lambda: baselines.viennarna(SEQUENCE),
+    "openTSNE": lambda: rk.maps.tsne_map([[0.0, 1.0]] * 6),
+    "sklearn": lambda: baselines.simple("binary", ["GG", "CC"], ["a", "b"], ["GG"]),
+    "pyarrow": lambda: optional("pyarrow.parquet", "absent"),
+    "flash_attn": lambda: optional("flash_attn", "absent", needs=["flash_attn_varlen_func"]),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+@pytest.mark.parametrize("module", USES)
+def test_a_broken_package_is_named_with_what_is_wrong(module, kind, broken):
+    code, error, words = BROKEN[kind]
+    broken(module, code)
+    with pytest.raises(error) as found:
+        USES[module]()
+    assert not isinstance(found.value, ModuleNotFoundError) and "not installed" not in str(found.value)
+    assert module in str(found.value)
+    if not (kind == "shadowed" and module in ("sklearn", "pyarrow")):
+        assert words in str(found.value)
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_what_is_broken_is_left_out_with_a_word(kind, broken):
+    broken("RNA", BROKEN[kind][0])
+    with pytest.warns(UserWarning, match="left out: RNA"):
+        found = baselines.installed()
+    assert "viennarna" not in found and "most-pairs" in found
+
+
+def test_a_broken_linearpartition_gives_way_to_the_program(broken, stand_in):
+    broken("linearpartition", "raise OSError('libfoo.so')")
+    stand_in("linearpartition", f"print('{SEQUENCE}\\n{FOLD}')")
+    with pytest.warns(UserWarning, match=r"libfoo\.so"):
+        assert baselines.linearpartition(SEQUENCE).dot_bracket == FOLD
+
+
+def test_an_absent_package_is_no_news(monkeypatch):
+    monkeypatch.setitem(sys.modules, "RNA", None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "viennarna" not in baselines.installed()
+    with pytest.raises(ModuleNotFoundError, match="ViennaRNA is not installed"):
+        baselines.viennarna(SEQUENCE)

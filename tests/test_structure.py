@@ -336,7 +336,7 @@ def test_the_given_pairs_are_not_changed() -> None:
 
 BAD_NUMBERS = [
     float("nan"), float("inf"), -float("inf"), -0.1, 1.5, 2, -1, 0.5j, "0.5", "half", None, True, [0.5], np.nan,
-    np.array([0.1, 0.2]), np.complex64(0.5), np.bool_(True), torch.tensor(float("nan")), b"1", {}, object(),
+    np.array([0.1, 0.2]), np.complex64(0.5), np.bool_(True), torch.tensor(float("nan")), b"1", {}, len,
 ]  # fmt: skip
 BAD_LOOPS = [-1, -(10**30), 2.5, 4.0, float("nan"), float("inf"), "4", None, True, [4], 1j, np.float64(4)]
 
