@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -13,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 import rinalmo_kit as rk
-from conftest import ROOT
 from rinalmo_kit.adapters import adapt, describe, rebuild, token_table
 from rinalmo_kit.heads import ClassificationHead, StructureHead
 from rinalmo_kit.model import Encoder
 from rinalmo_kit.tokens import VOCABULARY, tokenize
 
+ROOT = Path(__file__).resolve().parents[1]
 # name → most tokens with a table of 40 positions, as the packages these models come from have it
 PEERS = {
     "RiNALMoModel": None,
