@@ -418,7 +418,7 @@ def test_scores_are_not_added_to_another_file(content, tmp_path, monkeypatch):
     path = tmp_path / "mine.csv"
     path.write_text(content)
     monkeypatch.setattr("rinalmo_kit.evaluation._models", lambda model: pytest.fail("work before the check"))
-    with pytest.raises(ValueError, match=r"mine\.csv is no file of scores"):
+    with pytest.raises(ValueError, match=r"mine\.csv is no CSV of scores"):
         evaluate("trivial", hairpins(3, seed=0), output=path)
     assert path.read_text() == content
 
