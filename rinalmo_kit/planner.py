@@ -116,7 +116,7 @@ def memory_of(
     (2 bytes), DDP its buckets of gradients (4 bytes). FSDP shares all but the block at hand out.
     """
     number = parameters(config)
-    block = (number - parameters(Config(config.dim, 0, config.heads))) / max(config.blocks, 1)
+    block = parameters(Config(config.dim, 2, config.heads)) - parameters(Config(config.dim, 1, config.heads))
     kept, passing = activation_bytes(config, gradient_checkpointing=gradient_checkpointing)
     if strategy == "fsdp":
         share = number / n_gpus
