@@ -57,10 +57,10 @@ def _job(options: argparse.Namespace, **more: object) -> int:
             "tables in Parquet need a file for INPUT and a folder for --output, to go on after a stop"
         )
     output = user_path(options.output)
-    if (holds := STRUCTURES.get(output.suffix.lower(), "parquet")) != "parquet" and not output.is_dir():
-        raise ValueError(f"{output}: a file with this ending holds {holds}, not parquet; name a folder")
     if output.exists() and not output.is_dir():
         raise NotADirectoryError(f"{output} is a file: expected a folder")
+    if (holds := STRUCTURES.get(output.suffix.lower(), "parquet")) != "parquet" and not output.is_dir():
+        raise ValueError(f"{output}: a file with this ending holds {holds}, not parquet; name a folder")
     try:
         report = run(
             options.command,

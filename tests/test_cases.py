@@ -125,11 +125,11 @@ def test_each_record_gets_a_legal_file(inputs: Path, name: str, tmp_path: Path) 
 
 
 TABLES = {
-    "id_zero.csv": ("id", [f"{i:05d}" for i in range(14)]),
-    "zero_label.csv": ("label", ["007", "010"] * 7),
-    "none_label.csv": ("label", ["None", "tRNA"] * 7),
-    "UPPER.CSV": ("label", ["a", "b"] * 7),
-    "latin1.csv": ("label", ["Bänder", "tRNA"] * 7),
+    "id_zero.csv": ("id", [f"{i:05d}" for i in range(20)]),
+    "zero_label.csv": ("label", ["007", "010"] * 10),
+    "none_label.csv": ("label", ["None", "tRNA"] * 10),
+    "UPPER.CSV": ("label", ["a", "b"] * 10),
+    "latin1.csv": ("label", ["Bänder", "tRNA"] * 10),
 }
 
 

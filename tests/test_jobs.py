@@ -298,7 +298,7 @@ def test_long_ones_are_told_once(tmp_path, tiny):
         (["embed", "absent.fa", "-o", "out"], "no such file: absent.fa"),
         (["embed", "-", "-o", "out"], "need a file for INPUT"),
         (["embed", "{fasta}", "-o", "{empty}"], "is a file"),
-        (["embed", "{fasta}", "-o", "out", "--shard-size", "0"], "shard_size=0"),
+        (["embed", "{fasta}", "-o", "out", "--shard-size", "0"], "--shard-size: 0"),
         (["fold", "{fasta}", "-f", "parquet"], "a folder for --output"),
         (["fold", "{fasta}", "--processes", "2"], "give -f parquet"),
         (["fold", "{fasta}", "-m", "pico", "-f", "parquet", "-o", "out"], "pico cannot fold"),
