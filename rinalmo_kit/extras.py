@@ -45,9 +45,11 @@ def importing(module: str, absent: str) -> Iterator[None]:
         if isinstance(error, ModuleNotFoundError) and error.name == module:
             raise ModuleNotFoundError(absent, name=module) from error
         wrong = f"{type(error).__name__}: {error}".strip(": ")
+        _, pip, packages = absent.partition("pip install ")
+        again = f", or install it anew: {pip}{packages}" if packages else ""
         raise ImportError(
             f"{module} is there, but cannot be used: importing it ended with {wrong}. "
-            f"Mend or remove {_place(module)}",
+            f"Mend or remove {_place(module)}{again}",
             name=module,
         ) from error
 
