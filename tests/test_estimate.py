@@ -121,7 +121,7 @@ def test_what_does_not_fit_says_what_to_do(monkeypatch):
         ([10], {"model": "pico", "task": "fold"}, "pico has no head to fold with.*pico-ss"),
         ([10], {"task": "train"}, "task='train'"),
         ([10], {"model": "tera"}, "unknown model 'tera'"),
-        *(([10], {"device": device}, rf"device {device!r}: expected cpu, cuda")
+        *(([10], {"device": device}, rf"device={str(device)!r}: expected cpu, cuda")
           for device in ("x", "", "cpu:x", "cuda:-1", "gpu", "meta", "xla", "CPU", 1.5)),
         ([10], {"dtype": "float16"}, "dtype='float16': expected a type of floating-point"),
         ([10], {"dtype": torch.int8}, "dtype=torch.int8"),
