@@ -27,6 +27,7 @@ from .finetuning import finetune
 from .hub import load, save
 from .inference import embed, fold
 from .leaks import LeakWarning
+from .machine import has_bfloat16_units
 from .maps import embedding_scores
 from .metrics import structure_scores
 from .model import Config, Encoder, RiNALMo
@@ -44,9 +45,9 @@ __all__ = ["STEPS", "reproduce"]
 
 SEED = 20261124
 
-CPU: dict[str, Any] = {"accelerator": "cpu", "precision": "bf16-mixed", "enable_progress_bar": False}
-CPU["enable_model_summary"] = False
-"""bfloat16 is faster than float32 on processors that have units for it (AMX)."""
+CPU: dict[str, Any] = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
+CPU["precision"] = "bf16-mixed" if has_bfloat16_units() else "32-true"
+"""bfloat16 is faster than float32 on processors that have units for it, and many times slower on others."""
 
 SIZES = {
     "pico": replace(Config.pico(), attention_dropout=0.0, residual_dropout=0.0),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["available_memory", "require_memory"]
+__all__ = ["available_memory", "has_bfloat16_units", "require_memory"]
 
 SMALL = 64 * 2**20  # bytes; what is free is not known more exactly
 UNLIMITED = 2.0**62  # version 1 of control groups writes about 2⁶³ for "no limit"
@@ -177,3 +177,9 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+def has_bfloat16_units() -> bool:
+    """Tell whether this processor computes in bfloat16 by itself (AMX, AVX-512 BF16), not by way of float32."""
+    names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")  # torch has no public name for them
+    return any(getattr(torch.cpu, name, lambda: False)() for name in names)

@@ -155,7 +155,7 @@ def test_what_predict_writes_is_read_again(name, fasta, tmp_path, monkeypatch):
         (("fold", "{in}", "-o", "{in}/"), "is a file"),
         (("fold", "{in}", "-f", "bpseq", "-o", "{in}"), "holds dbn, not bpseq"),
         (("embed", "{in}", "-o", "{out}/x.csv"), "holds csv, not parquet"),
-        (("embed", "{in}", "-o", "{in}"), "holds dbn, not parquet"),
+        (("embed", "{in}", "-o", "{in}"), "is a file"),
         (("embed", "{in}", "-o", "{plain}"), "is a file"),
         (("fold", "{in}", "-f", "bpseq", "-o", "{plain}"), "is a file"),
         (("fold", "{in}", "-o", "{in}/x.ct"), "in.fasta"),
