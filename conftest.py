@@ -80,7 +80,7 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with suppress(pytest.skip.Exception):
         if (folder := shared_folder() / "golden").is_dir():
             return GoldenFolder(folder)
-    from golden import write_derived_files
+    from tests.helpers.golden import write_derived_files
 
     folder = tmp_path_factory.mktemp("golden")
     shutil.copytree(ROOT / "tests" / "data" / "golden", folder, dirs_exist_ok=True)

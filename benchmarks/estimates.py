@@ -22,7 +22,8 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent), str(Path(__file__).
 import run  # noqa: E402
 
 import rinalmo_kit as rk  # noqa: E402
-from rinalmo_kit import estimates  # noqa: E402
+from rinalmo_kit.inference import estimate  # noqa: E402
+from rinalmo_kit.inference.estimate import estimate as estimate_job  # noqa: E402
 
 OUTPUT = run.OUTPUT.with_name("estimates.csv")
 RANDOM = ("nano", "micro")  # sizes with random weights
@@ -64,9 +65,9 @@ def measure(case: list[Any], what: str) -> None:
     job(rnas[:2], model=model)
     estimated, taken = [], []
     for _ in range(3):  # the machine's speed changes: it is taken beside each repetition
-        estimates._product_rate.cache_clear()
-        estimates._convolution_rate.cache_clear()
-        estimated.append(rk.estimate(rnas, model=model, task=task).seconds)
+        estimate._product_rate.cache_clear()
+        estimate._convolution_rate.cache_clear()
+        estimated.append(estimate_job(rnas, model=model, task=task).seconds)
         start = time.perf_counter()
         job(rnas, model=model)
         taken.append(time.perf_counter() - start)
@@ -93,7 +94,7 @@ def main() -> None:
         task, name, number, shortest, longest = case
         rnas = sequences(number, shortest, longest)
         model = run.random_model(name) if name in RANDOM else name
-        expected = rk.estimate(rnas, model=model, task=task, device="cpu").peak
+        expected = estimate_job(rnas, model=model, task=task, device="cpu").peak
         seconds, taken = in_fresh_process(list(case), "seconds")
         peak = in_fresh_process(list(case), "memory")
         shown = f"{shortest}" if shortest == longest else f"{shortest}–{longest}"

@@ -1,4 +1,4 @@
-"""A million RNAs through ``rinalmo_kit.jobs``: speed, and memory that does not grow.
+"""A million RNAs through ``rinalmo_kit.inference.bulk``: speed, and memory that does not grow.
 
     python benchmarks/many.py [--records 1000000] [--model pico] [--task embed] [--processes 1]
 
@@ -29,7 +29,9 @@ sys.path[:0] = [str(HERE.parent), str(HERE)]
 import run as benchmark  # noqa: E402
 
 import rinalmo_kit as rk  # noqa: E402
-from rinalmo_kit import jobs  # noqa: E402
+from rinalmo_kit.inference import bulk  # noqa: E402
+from rinalmo_kit.model.config import Config  # noqa: E402
+from rinalmo_kit.model.rinalmo import RiNALMo  # noqa: E402
 
 OUTPUT = HERE.parent / "data" / "measured" / "many.csv"
 
@@ -49,7 +51,7 @@ def write_fasta(path: Path, records: int) -> None:
 
 def small_encoder(path: Path) -> Path:
     torch.manual_seed(0)
-    return rk.save(rk.RiNALMo(rk.Config(dim=64, blocks=2, heads=4)), path)
+    return rk.save(RiNALMo(Config(dim=64, blocks=2, heads=4)), path)
 
 
 def memory() -> float:
@@ -69,7 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--model", help="name or checkpoint file (default: a small one with random weights)")
-    parser.add_argument("--task", choices=list(jobs.MODELS), default="embed")
+    parser.add_argument("--task", choices=list(bulk.MODELS), default="embed")
     parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()
     commit = benchmark.commit()
@@ -89,7 +91,7 @@ def main() -> None:
         watcher.start()
         start = time.perf_counter()
         try:
-            report = jobs.run(
+            report = bulk.run(
                 options.task, fasta, output, model=model, processes=options.processes, progress=True
             )
         finally:

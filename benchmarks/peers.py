@@ -12,8 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from rinalmo_kit import RiNALMo
-from rinalmo_kit.tokens import VOCABULARY
+from rinalmo_kit.model.rinalmo import RiNALMo
+from rinalmo_kit.rna.alphabet import VOCABULARY
 
 PAD = 0  # in multimolecule's vocabulary
 

@@ -30,12 +30,17 @@ sys.path[:0] = [str(HERE.parent), str(HERE)]
 import official  # noqa: E402
 import peers  # noqa: E402
 
-from rinalmo_kit import Config, RiNALMo, embed, tokenize  # noqa: E402
-from rinalmo_kit.estimates import encoder_flops  # noqa: E402
-from rinalmo_kit.heads import StructureHead  # noqa: E402
-from rinalmo_kit.machine import available_memory  # noqa: E402
+from rinalmo_kit import (  # noqa: E402
+    embed,
+    tokenize,
+)
+from rinalmo_kit._utils.hardware import available_memory  # noqa: E402
+from rinalmo_kit.inference.estimate import encoder_flops  # noqa: E402
 from rinalmo_kit.metrics import THRESHOLDS, threshold_scores, tune_threshold  # noqa: E402
-from rinalmo_kit.structure import greedy_pairs  # noqa: E402
+from rinalmo_kit.model.config import Config  # noqa: E402
+from rinalmo_kit.model.heads import StructureHead  # noqa: E402
+from rinalmo_kit.model.rinalmo import RiNALMo  # noqa: E402
+from rinalmo_kit.rna.decoding import greedy_pairs  # noqa: E402
 
 OUTPUT = HERE.parent / "data" / "measured" / "benchmarks.csv"
 SEED = 0
@@ -336,9 +341,10 @@ def decode(clock: Clock, *, quick: bool, repetitions: int) -> Iterator[Line]:
 
 def evaluate(clock: Clock, *, quick: bool, repetitions: int) -> Iterator[Line]:
     """TS0 with the embedded model: fold, decode at 29 thresholds, score, choose; beside the forward passes alone."""
-    from rinalmo_kit import inference, load
+    from rinalmo_kit import load
+    from rinalmo_kit.inference import folding
     from rinalmo_kit.recipes import RECIPES
-    from rinalmo_kit.splits import splits_of
+    from rinalmo_kit.recipes.splits import splits_of
 
     chosen = splits_of(RECIPES["ss-bprna"], wanted=("test",), test_limit=40 if quick else None)
     targets = [example.target for example in chosen.test]
@@ -348,12 +354,12 @@ def evaluate(clock: Clock, *, quick: bool, repetitions: int) -> Iterator[Line]:
     def forward() -> None:
         for target in targets:
             with torch.inference_mode():
-                inference.pair_logits(model, [target.sequence])
+                folding.pair_logits(model, [target.sequence])
 
     def whole() -> None:
         tables = []
         for target in targets:
-            p = inference.pair_probabilities(target.sequence, model=model)
+            p = folding.pair_probabilities(target.sequence, model=model)
             pairs = greedy_pairs(p, target.sequence, threshold=THRESHOLDS[0])
             tables.append(threshold_scores(target, *pairs))
         tune_threshold(tables)

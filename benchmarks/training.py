@@ -17,11 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rinalmo_kit import RiNALMo, tokenize
-from rinalmo_kit.corpus import ListCorpus
+from rinalmo_kit import tokenize
 from rinalmo_kit.datasets import load_table
-from rinalmo_kit.heads import ClassificationHead
-from rinalmo_kit.masking import MaskedDataset, collate
+from rinalmo_kit.datasets.corpus.store import ListCorpus
+from rinalmo_kit.model.heads import ClassificationHead
+from rinalmo_kit.model.rinalmo import RiNALMo
+from rinalmo_kit.training.masking import MaskedDataset, collate
 
 SEED = 0
 

@@ -6,92 +6,91 @@
 """
 
 import importlib
+import warnings
 from typing import Any
 
-from . import datasets, formats, hub, metrics, structure, tokens
+from . import datasets, metrics
 from .checks import check
-from .formats import read_structures, write_structures
-from .hub import load, save
-from .inference import embed, fold, predict, refold
-from .model import Config, ModelOutput, RiNALMo
-from .structure import Structure
-from .tokens import VOCABULARY, tokenize
+from .inference.embedding import embed
+from .inference.folding import fold
+from .inference.prediction import predict
+from .model.checkpoint import save
+from .model.pretrained import load
+from .model.tokenizer import tokenize
+from .structure import Structure, read_structures
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "VOCABULARY",
-    "Config",
-    "ModelOutput",
-    "RiNALMo",
     "Structure",
-    "adapt",
-    "baselines",
     "check",
-    "confidence",
-    "corpus",
     "datasets",
     "embed",
-    "estimate",
     "evaluate",
     "evaluation",
-    "explain",
     "finetune",
     "fold",
-    "formats",
-    "hub",
-    "jobs",
-    "leaks",
     "load",
-    "maps",
     "metrics",
-    "models",
-    "plan",
     "plot",
     "predict",
     "pretrain",
-    "programs",
     "read_structures",
     "recipes",
-    "refold",
     "save",
-    "splits",
-    "structure",
     "tokenize",
-    "tokens",
     "widgets",
-    "write_structures",
 ]
 
 _LAZY = {  # what needs an extra, or is slow to import
-    "adapt": "rinalmo_kit.adapters",
-    "baselines": "rinalmo_kit.baselines",
-    "explain": "rinalmo_kit.explain",
-    "programs": "rinalmo_kit.programs",
-    "corpus": "rinalmo_kit.corpus",
-    "maps": "rinalmo_kit.maps",
-    "plan": "rinalmo_kit.planner",
-    "plot": "rinalmo_kit.plot",
-    "pretrain": "rinalmo_kit.pretraining",
-    "widgets": "rinalmo_kit.widgets",
-    "finetune": "rinalmo_kit.finetuning",
-    "jobs": "rinalmo_kit.jobs",
-    "models": "rinalmo_kit.registry",
-    "confidence": "rinalmo_kit.confidence",
-    "estimate": "rinalmo_kit.estimates",
-    "evaluate": "rinalmo_kit.evaluation",
-    "evaluation": "rinalmo_kit.evaluation",
-    "leaks": "rinalmo_kit.leaks",
-    "recipes": "rinalmo_kit.recipes",
-    "splits": "rinalmo_kit.splits",
+    "finetune": ".training.finetuning:finetune",
+    "pretrain": ".training.pretraining:pretrain",
+    "evaluate": ".evaluation.scoring:evaluate",
+}
+_MOVED = {  # names that left the front: "module:name", or the modules that a namespace became
+    "Config": ".model.config:Config",
+    "ModelOutput": ".model.rinalmo:ModelOutput",
+    "RiNALMo": ".model.rinalmo:RiNALMo",
+    "VOCABULARY": ".rna.alphabet:VOCABULARY",
+    "adapt": ".model.multimolecule:adapt",
+    "baselines": ".evaluation.baselines .evaluation.folding_programs",
+    "confidence": ".inference.confidence",
+    "corpus": ".datasets.corpus.build .datasets.corpus.store",
+    "estimate": ".inference.estimate:estimate",
+    "explain": ".evaluation.interpretation",
+    "formats": ".rna.formats .structure",
+    "hub": ".model.checkpoint .model.pretrained",
+    "jobs": ".inference.bulk .inference.job_input .inference.shards",
+    "leaks": ".evaluation.leakage",
+    "maps": ".evaluation.embedding_maps",
+    "models": ".model.pretrained:models",
+    "plan": ".training.plan:plan",
+    "programs": ".evaluation.folding_programs",
+    "refold": ".inference.folding:refold",
+    "splits": ".recipes.splits .recipes.user_data .datasets.user_tables",
+    "tokens": ".rna.alphabet .rna.sequences ._utils.text_files .model.tokenizer",
+    "write_structures": ".structure:write_structures",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'rinalmo_kit' has no attribute {name!r}")
-    module = importlib.import_module(_LAZY[name])
-    return getattr(module, name, module)
+    if name in _LAZY:
+        module, _, attribute = _LAZY[name].partition(":")
+        return getattr(importlib.import_module(module, __name__), attribute)
+    if name in ["evaluation", "plot", "recipes", "widgets"]:
+        return importlib.import_module(f".{name}", __name__)
+    if name not in _MOVED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from ._utils.moved import Namespace
+
+    modules, _, attribute = _MOVED[name].partition(":")
+    places = [f"{__name__}{module}" for module in modules.split()]
+    where = " and ".join(places) if not attribute else f"{places[0]}.{attribute}"
+    warnings.warn(f"{__name__}.{name} is now {where}", DeprecationWarning, stacklevel=2)
+    found = [importlib.import_module(place) for place in places]
+    if attribute:
+        return getattr(found[0], attribute)
+    return found[0] if len(found) == 1 else Namespace(name, found)
 
 
 def __dir__() -> list[str]:

@@ -11,15 +11,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .datasets import load_structures
-from .files import whole_file
-from .hub import load
-from .inference import embed, fold
-from .model import attention_backends
+from ._utils.files import whole_file
+from .datasets.loading import load_structures
+from .inference.embedding import embed
+from .inference.folding import fold
+from .model.attention import attention_backends
+from .model.pretrained import load
 
 __all__ = ["Report", "check"]
 
 REFERENCE = Path(__file__).parent / "weights" / "reference.json"
+
+
 TOLERANCE = 1e-3  # of embeddings of order 1, in float32
 
 

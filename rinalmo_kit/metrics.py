@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .structure import Structure, as_pairs, as_threshold
+from .rna.decoding import as_threshold
+from .rna.folded import FoldedRNA
+from .rna.pairs import as_pairs
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -46,8 +48,8 @@ def _from_rates(precision: Any, recall: Any) -> tuple[Any, Any]:
     return f1, np.sqrt(np.asarray(precision) * recall)
 
 
-def _pairs(structure: Structure | ArrayLike) -> NDArray[np.int64]:
-    return structure.pairs if isinstance(structure, Structure) else as_pairs(structure, multiplets=True)
+def _pairs(structure: FoldedRNA | ArrayLike) -> NDArray[np.int64]:
+    return structure.pairs if isinstance(structure, FoldedRNA) else as_pairs(structure, multiplets=True)
 
 
 def _near(pairs: NDArray[np.int64], others: NDArray[np.int64], shift: int) -> NDArray[np.int64]:
@@ -69,7 +71,7 @@ def _near(pairs: NDArray[np.int64], others: NDArray[np.int64], shift: int) -> ND
 
 
 def structure_scores(
-    target: Structure | ArrayLike, predicted: Structure | ArrayLike, *, shift: int = 1
+    target: FoldedRNA | ArrayLike, predicted: FoldedRNA | ArrayLike, *, shift: int = 1
 ) -> StructureScores:
     """Precision, recall, F1 and INF of predicted base pairs, tolerant to a shift of one nucleotide.
 
@@ -95,7 +97,7 @@ def structure_scores(
     >>> structure_scores([(0, 20), (1, 19)], [(0, 19), (3, 17)], shift=0).f1
     0.0
     """
-    if isinstance(target, Structure) and isinstance(predicted, Structure) and len(target) != len(predicted):
+    if isinstance(target, FoldedRNA) and isinstance(predicted, FoldedRNA) and len(target) != len(predicted):
         raise ValueError(
             f"target {target.name!r} has {len(target)} nucleotides, prediction {predicted.name!r} {len(predicted)}"
         )
@@ -124,7 +126,7 @@ def mean_scores(
 
 
 def threshold_scores(
-    target: Structure | ArrayLike,
+    target: FoldedRNA | ArrayLike,
     pairs: NDArray[np.int64],
     probabilities: NDArray[np.floating],
     thresholds: Sequence[float] = THRESHOLDS,
@@ -137,7 +139,7 @@ def threshold_scores(
     ----------
     target : Structure or array_like, shape (n, 2)
     pairs, probabilities : ndarray
-        From :func:`rinalmo_kit.structure.greedy_pairs` at the lowest threshold or below it.
+        From :func:`rinalmo_kit.rna.decoding.greedy_pairs` at the lowest threshold or below it.
     thresholds : sequence of float
 
     Returns

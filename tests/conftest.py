@@ -1,3 +1,8 @@
 """Fixtures that several modules share."""
 
-from job_examples import fasta, meanwhile, records, tiny  # noqa: F401
+from tests.helpers.job_examples import (
+    fasta,  # noqa: F401
+    meanwhile,  # noqa: F401
+    records,  # noqa: F401
+    tiny,  # noqa: F401
+)

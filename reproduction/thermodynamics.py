@@ -1,0 +1,89 @@
+"""Pairing probabilities of the nearest-neighbour energy model (ViennaRNA), as something to learn from.
+
+An extension of ours: the paper trains on known structures alone. The energy model knows nothing of families, so what a
+network learns from it on unlabelled RNAs holds for unseen ones too; see ``embedded.py`` for what it brings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from rinalmo_kit._utils.files import whole_file
+from rinalmo_kit._utils.progress import progress_bar
+from rinalmo_kit.evaluation.folding_programs import viennarna_module
+from rinalmo_kit.recipes.splits import Example
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["LikelyPairs", "likely_pairs", "read_likely_pairs", "write_likely_pairs"]
+
+
+class LikelyPairs(NamedTuple):
+    """Base pairs with a probability each, to train on in place of a structure.
+
+    Attributes
+    ----------
+    pairs : ndarray of int64, shape (n, 2)
+        0-based, i < j; a nucleotide may be in several.
+    values : ndarray of float32, shape (n,)
+    """
+
+    pairs: NDArray[np.int64]
+    values: NDArray[np.float32]
+
+
+def likely_pairs(sequence: str, *, least: float = 0.01) -> LikelyPairs:
+    """Compute the pairs of at least this probability in the Boltzmann ensemble at 37 °C (McCaskill).
+
+    Raises
+    ------
+    ImportError
+        If ViennaRNA is not installed, or cannot be used; says how to install it, or what is wrong with it.
+
+    Examples
+    --------
+    >>> found = likely_pairs("GGGGAAAACCCC")
+    >>> found.pairs[found.values.argmax()].tolist()
+    [2, 9]
+    """
+    RNA = viennarna_module()
+    ensemble = RNA.fold_compound(sequence)
+    ensemble.exp_params_rescale(ensemble.mfe()[1])  # else long sequences overflow
+    ensemble.pf()
+    found = sorted((pair.i - 1, pair.j - 1, pair.p) for pair in ensemble.plist_from_probs(least))
+    rows = np.array(found, dtype=np.float64).reshape(-1, 3)
+    return LikelyPairs(rows[:, :2].astype(np.int64), rows[:, 2].astype(np.float32))
+
+
+def write_likely_pairs(
+    records: Sequence[tuple[str, str]], path: Path, *, processes: int = 2, progress: bool = False
+) -> None:
+    """Write a Parquet table of (name, sequence) records with their likely pairs."""
+    import pandas as pd
+
+    rows = []
+    with ProcessPoolExecutor(processes) as pool, progress_bar(len(records), "pairs", shown=progress) as bar:
+        found = pool.map(likely_pairs, (sequence for _, sequence in records), chunksize=64)
+        for (name, sequence), (pairs, values) in zip(records, found, strict=True):
+            rows.append((name, sequence, pairs.ravel().astype(np.int32), values))
+            bar.update()
+    table = pd.DataFrame(rows, columns=["id", "sequence", "pairs", "values"])
+    with whole_file(path) as temporary:
+        table.to_parquet(temporary)
+
+
+def read_likely_pairs(path: Path) -> Iterable[Example]:
+    """Yield the rows of such a table as examples for :func:`rinalmo_kit.finetune`."""
+    import pandas as pd
+
+    for row in pd.read_parquet(path).itertuples(index=False):
+        pairs = np.array(row.pairs, dtype=np.int64).reshape(
+            -1, 2
+        )  # copies: what a table gives is not writable
+        yield Example(str(row.id), row.sequence, LikelyPairs(pairs, np.array(row.values, dtype=np.float32)))

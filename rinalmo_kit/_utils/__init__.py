@@ -1,0 +1,1 @@
+"""What knows no other part of the package: files, downloads, hardware, tables."""

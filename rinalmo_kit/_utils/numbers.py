@@ -1,0 +1,36 @@
+"""The project's own files of published and measured numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["data_folders", "read_numbers"]
+
+
+def read_numbers(name: str) -> pd.DataFrame:
+    """Read one of the project's files of published or measured numbers, ``data/<name>.csv``.
+
+    Examples
+    --------
+    >>> published = read_numbers("published/fig3c_ts0")
+    >>> published.set_index("method").loc["RiNALMo", "f1"]
+    np.float64(0.747)
+    """
+    import pandas as pd
+
+    folders = data_folders()
+    path = next((f / f"{name}.csv" for f in folders if (f / f"{name}.csv").exists()), None)
+    if path is None:
+        known = sorted(f"{p.parent.name}/{p.stem}" for f in folders for p in f.glob("*/*.csv"))
+        raise ValueError(f"no file of numbers {name!r}; there are {', '.join(known)}")
+    return pd.read_csv(path)
+
+
+def data_folders() -> list[Path]:
+    """Folders where the project's own data files may be: in an installed wheel; in a clone."""
+    package = Path(__file__).parents[1]
+    return [folder for folder in (package / "data", package.parent / "data") if folder.is_dir()]

@@ -1,0 +1,33 @@
+"""Which commit and which command made a number."""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+__all__ = ["provenance"]
+
+
+def provenance() -> dict[str, str]:
+    """Tell the command that runs, the commit of the working folder (with ``+`` if it has changes) and the date.
+
+    Of absolute paths in the command the last part is kept: where things lie on a machine concerns nobody else.
+    """
+
+    def git(*arguments: str) -> str:
+        if shutil.which("git") is None:
+            return ""
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+
+    def plain(word: str) -> str:
+        return Path(word).name if Path(word).is_absolute() else word
+
+    commit = git("rev-parse", "--short", "HEAD") or "unknown"
+    words = ["=".join(map(plain, word.split("="))) for word in sys.argv]
+    command = " ".join([Path(words[0]).name, *words[1:]])
+    changed = "+" if git("status", "--porcelain", "--untracked-files=no") else ""
+    return {"command": command, "commit": commit + changed, "date": datetime.date.today().isoformat()}

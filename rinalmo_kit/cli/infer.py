@@ -1,0 +1,167 @@
+"""Commands that fold, embed and predict, and what they will take."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from .._utils.files import user_path
+
+
+def _job(options: argparse.Namespace, **more: object) -> int:
+    """Run a job into a folder of Parquet tables, and say what is in it."""
+    from ..inference.bulk import RECORDS, run, started_alone
+    from ..inference.job_input import DamagedInputError
+    from .outputs import STRUCTURES
+
+    if options.output is None or options.input == "-":
+        raise ValueError(
+            "tables in Parquet need a file for INPUT and a folder for --output, to go on after a stop"
+        )
+    output = user_path(options.output)
+    if output.exists() and not output.is_dir():
+        raise NotADirectoryError(f"{output} is a file: expected a folder")
+    if (holds := STRUCTURES.get(output.suffix.lower(), "parquet")) != "parquet" and not output.is_dir():
+        raise ValueError(f"{output}: a file with this ending holds {holds}, not parquet; name a folder")
+    try:
+        report = run(
+            options.command,
+            options.input,
+            options.output,
+            model=options.model,
+            shard_size=RECORDS if options.shard_size is None else options.shard_size,
+            processes=1 if options.processes is None else options.processes,
+            progress=not options.quiet,
+            **more,
+        )
+    except DamagedInputError as error:  # what came before that place is there
+        print(f"rinalmo-kit: error: {error}", file=sys.stderr)
+        return 1
+    refused = f", {report.refused:,} of them refused (column error)" if report.refused else ""
+    state = f"{report.missing} shards of other processes are missing" if report.missing else "finished"
+    print(
+        f"{options.output}: {report.records:,} records in {report.shards} shards{refused}; {state}",
+        file=sys.stderr,
+    )
+    # torchrun and srun would end the other processes
+    return 1 if report.refused and started_alone() else 0
+
+
+def _check_no_job(options: argparse.Namespace) -> None:
+    for name in ("shard_size", "processes"):
+        if getattr(options, name) is not None:
+            raise ValueError(
+                f"--{name.replace('_', '-')} is for many sequences: give -f parquet and a folder with -o"
+            )
+
+
+def _embed(options: argparse.Namespace) -> int:
+    return _job(options, pool=None if options.pool == "none" else options.pool)
+
+
+def _check(_: argparse.Namespace) -> int:
+    from ..checks import check
+
+    report = check()
+    print(report)
+    return 0 if report.ok else 1
+
+
+def _models(_: argparse.Namespace) -> int:
+    from ..model.pretrained import models
+
+    table = models().drop(columns=["size", "licence"])
+    print(table.to_string(index=False, na_rep="", float_format="%.3f"))
+    return 0
+
+
+def _estimate(options: argparse.Namespace) -> int:
+    from ..inference.estimate import estimate
+    from .records import source_of
+
+    more = {"task": options.task, "pool": options.pool, "device": options.device}
+    print(estimate(source_of(options.input), model=options.model, **more))
+    return 0
+
+
+def _fold(options: argparse.Namespace) -> int:
+    from ..inference.folding import fold_each, folding_model
+    from .outputs import ONE, STRUCTURES, Folder, Output, Writer, structures
+    from .records import Source
+
+    rules = {"min_loop": options.min_loop, "canonical_only": not options.non_canonical}
+    if options.format == "parquet":
+        return _job(options, threshold=options.threshold, **rules)
+    _check_no_job(options)
+    output = Output.of(options.output, options.format, STRUCTURES, folders=True)
+    output.check([options.input])
+    with output.lock():
+        one = output.content in ONE and not output.folder
+        source = Source(options.input, quiet=options.quiet, one=one)
+        model = folding_model(options.model)
+        writer = Folder(output, [options.input]) if output.folder else Writer(output, structures)
+        with writer, source.bar() as bar:
+            for record in source:
+                try:
+                    [structure] = fold_each([record], model=model, threshold=options.threshold, **rules)
+                    writer.write(structure)
+                except (ValueError, MemoryError) as error:
+                    source.refuse(error)
+                bar.update()
+            writer.whole = source.fault is None
+    return source.report(writer.finished, "folded")
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from ..inference.prediction import predicting_model
+    from .outputs import TABLES, Output, Writer, tables
+    from .records import Source
+
+    if options.format == "parquet":
+        return _job(options)
+    _check_no_job(options)
+    output = Output.of(options.output, options.format, TABLES)
+    output.check([options.input])
+    with output.lock():
+        source = Source(options.input, quiet=options.quiet)
+        model = predicting_model(options.model)
+        with Writer(output, tables) as writer, source.bar() as bar:
+            for chunk in source.chunks():
+                _predict_some(chunk, model, source, writer, bar)
+            writer.whole = source.fault is None
+    return source.report(writer.finished, "predicted")
+
+
+def _predict_some(records: list[tuple[str, str]], model: Any, source: Any, writer: Any, bar: Any) -> None:
+    """Predict and write some records; if it is interrupted, those that are finished."""
+    import numpy as np
+    import pandas as pd
+
+    from ..inference.batching import notice, ready_sequence, too_large
+    from ..inference.prediction import predictions
+    from ..model.tasks import as_columns
+
+    names, texts = [], []
+    for name, text in records:
+        try:
+            texts.append(ready_sequence(name, text))
+        except ValueError as error:
+            source.refuse(error)
+        else:
+            notice(name, texts[-1])
+            names.append(name)
+    bar.update(len(records) - len(names))
+    found: dict[int, Any] = {}
+    try:
+        for batch, outputs in predictions(model, texts):
+            if outputs is None:
+                source.refuse(MemoryError(too_large(names[batch[0]], texts[batch[0]], model)))
+            else:
+                found |= zip(batch, outputs, strict=True)
+            bar.update(len(batch))
+    finally:
+        if found:
+            done = sorted(found)
+            columns = as_columns(model, np.array([found[i] for i in done], dtype=np.float64))
+            writer.write(pd.DataFrame({"name": [names[i] for i in done], **columns}), len(done))

@@ -1,0 +1,114 @@
+"""Records that a command works on: a bad one is rejected by name, the rest goes on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from .._utils.files import user_path
+from .._utils.text_files import open_text
+from ..rna.sequences import read_fasta
+
+__all__ = ["Source", "source_of"]
+
+CHUNK, LETTERS = 1000, 500_000  # records and nucleotides of a chunk at most
+
+
+def source_of(given: str) -> Path | BinaryIO:
+    """Return the path that a user named, or standard input for ``-``."""
+    if given == "-" and sys.stdin is None:
+        raise ValueError("standard input is closed: give a file, or pipe something in")
+    return getattr(sys.stdin, "buffer", sys.stdin) if given == "-" else user_path(given)
+
+
+class Source:
+    """FASTA records of a file or of standard input, up to the first fault of the file.
+
+    Parameters
+    ----------
+    given : str
+        Path, or ``-``. It is read once, and so may be a pipe.
+    quiet : bool
+        No progress bar.
+    one : bool
+        Whether there may be one record alone.
+
+    Attributes
+    ----------
+    fault : Exception or None
+        What ended the records before the end of the file.
+    refused : int
+        Records that were rejected.
+
+    Raises
+    ------
+    ValueError
+        If there is no record, or a second one where there may be one; nothing has been done then.
+    """
+
+    def __init__(self, given: str, *, quiet: bool = False, one: bool = False) -> None:
+        self.given, self.quiet, self.refused, self.fault = given, quiet, 0, None
+        records = self._records()
+        first = list(islice(records, 2 if one else 1))
+        if not first:
+            raise self.fault or ValueError(f"{given} holds no FASTA record")
+        if len(first) > 1:
+            raise ValueError(
+                f"{given} holds several records, and such a file one structure: give a folder with -o"
+            )
+        self.records = chain(first, records)
+
+    def _records(self) -> Iterator[tuple[str, str]]:
+        try:
+            yield from read_fasta(source_of(self.given))
+        except (ValueError, OSError) as error:
+            self.fault = error
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return self.records
+
+    def chunks(self) -> Iterator[list[tuple[str, str]]]:
+        """Yield the records some at a time."""
+        chunk: list[tuple[str, str]] = []
+        letters = 0
+        for record in self.records:
+            chunk.append(record)
+            letters += len(record[1])
+            if len(chunk) == CHUNK or letters >= LETTERS:
+                yield chunk
+                chunk, letters = [], 0
+        if chunk:
+            yield chunk
+
+    def bar(self) -> Any:
+        """Open a progress bar; how many there are is known of a file that can be read twice."""
+        from tqdm import tqdm
+
+        return tqdm(total=None if self.quiet else self._count(), unit="RNA", disable=self.quiet)
+
+    def _count(self) -> int | None:
+        if self.given == "-" or not user_path(self.given).is_file():
+            return None
+        try:
+            with open_text(self.given) as lines:
+                return sum(line.startswith(">") for line in lines)
+        except (ValueError, OSError):
+            return None
+
+    def refuse(self, error: Exception) -> None:
+        """Say that a record is rejected, and count it."""
+        from tqdm import tqdm
+
+        self.refused += 1
+        tqdm.write(f"rinalmo-kit: refused: {error}", file=sys.stderr)
+
+    def report(self, finished: int, what: str) -> int:
+        """Say what was not done; return the exit code."""
+        if self.fault is not None:
+            print(f"rinalmo-kit: error: {self.fault}", file=sys.stderr)
+        if self.refused:
+            print(f"rinalmo-kit: {finished} {what}, {self.refused} refused", file=sys.stderr)
+        return 1 if self.refused or self.fault is not None else 0

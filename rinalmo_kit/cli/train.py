@@ -1,0 +1,110 @@
+"""Commands that list recipes, fine-tune and evaluate."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import ExitStack
+
+from .._utils.files import (
+    check_output,
+    is_same,
+    is_stream,
+    output_lock,
+    remove_left_over,
+    user_path,
+    whole_file,
+)
+from .arguments import settings
+from .options import _trainer_options
+
+
+def _recipes(options: argparse.Namespace) -> int:
+    from ..recipes.named import RECIPES, recipe_named
+
+    if options.recipe:
+        print(recipe_named(options.recipe).describe())
+        return 0
+    for recipe in RECIPES.values():
+        print(f"{recipe.name:<24} {recipe.task:<11} {recipe.dataset:<10} {recipe.metric}")
+    return 0
+
+
+def _finetune(options: argparse.Namespace) -> int:
+    import torch
+
+    from ..datasets.user_tables import read_table
+    from ..model.checkpoint import save
+    from ..recipes.named import RECIPES, recipe_named
+    from ..training.finetuning import finetune
+
+    recipe = options.recipe
+    if options.task or ("." in recipe and recipe not in RECIPES):
+        if options.task is None:
+            raise ValueError("--task: say what is to be learned: classification, regression or structure")
+        recipe, folds = read_table(user_path(recipe), task=options.task), 1
+    else:
+        folds = recipe_named(recipe).folds
+    if options.fold != "all" and not options.fold.lstrip("-").isdecimal():
+        raise ValueError(f"--fold {options.fold}: expected a number, or all")
+    trainer = _trainer_options(options, finetune)
+    numbers = range(folds) if options.fold == "all" else [int(options.fold)]
+    for fold in numbers:
+        output = user_path(options.output) / (f"fold-{fold}" if options.fold == "all" else "")
+        model = finetune(
+            recipe,
+            output=output,
+            model=options.model,
+            task=options.task,
+            target=options.target,
+            mode=options.mode,
+            fold=fold,
+            seed=options.seed,
+            limit=options.limit,
+            changes=settings(options.set),
+            **trainer,
+        )
+        path = output / "model.safetensors"
+        if options.half:
+            save(model, path, dtype=torch.float16)
+        print(path)
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from ..datasets.user_tables import read_table
+    from ..evaluation.scoring import evaluate
+    from ..recipes.named import RECIPES
+
+    scores, samples = (path and user_path(path) for path in (options.output, options.samples))
+    for path in filter(None, (scores, samples)):
+        if path.suffix.lower() != ".csv" and not is_stream(path):
+            raise ValueError(f"{path}: unknown ending {path.suffix!r}; expected a .csv")
+        check_output(path, inputs=[options.model, options.recipe])
+    if scores and samples and is_same(scores, samples) and not is_stream(scores):
+        raise ValueError(f"{scores} is named for --output and for --samples: choose another one")
+    on = options.recipe
+    if options.task or ("." in on and on not in RECIPES):
+        on = read_table(user_path(on), task=options.task or "structure")
+    with ExitStack() as held:
+        if samples:
+            held.enter_context(output_lock(samples))
+        result = evaluate(
+            options.model,
+            on,
+            task=options.task,
+            target=options.target,
+            fold=options.fold,
+            limit=options.limit,
+            output=scores,
+            progress=True,
+        )
+        if samples:
+            remove_left_over(samples)
+            with whole_file(samples) as temporary:
+                result.samples.to_csv(temporary, index=False)
+    columns = ["group", "fold", "metric", "value", "low", "high", "n"]
+    print(result.scores[columns].to_string(index=False, float_format="%.4f"))
+    note = result.scores["data"].iloc[0]
+    if note:
+        print(f"data: {note}")
+    return 0

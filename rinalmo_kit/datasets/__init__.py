@@ -1,0 +1,29 @@
+"""The datasets of the paper: find, load, get and check them."""
+
+from .._utils.numbers import read_numbers
+from .catalogue import CATALOGUE
+from .loading import (
+    EXAMPLES,
+    TABLES,
+    available,
+    cache_dir,
+    data_dir,
+    find_table,
+    load_structures,
+    load_table,
+    standin,
+)
+
+__all__ = [
+    "CATALOGUE",
+    "EXAMPLES",
+    "TABLES",
+    "available",
+    "cache_dir",
+    "data_dir",
+    "find_table",
+    "load_structures",
+    "load_table",
+    "read_numbers",
+    "standin",
+]

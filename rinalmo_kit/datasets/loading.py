@@ -1,0 +1,263 @@
+"""Structures to train and test on: a few inside the package, the tables of the experiments beside it.
+
+The tables are found through the environment variable ``RINALMO_KIT_DATA``.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .._utils.files import cache_folder
+from ..structure import Structure, read_structures
+from .catalogue import CATALOGUE, count_rows
+from .schemas import SCHEMAS, check_table
+from .user_tables import read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "EXAMPLES",
+    "TABLES",
+    "available",
+    "cache_dir",
+    "data_dir",
+    "find_table",
+    "load_structures",
+    "load_table",
+    "standin",
+]
+
+EXAMPLES = Path(__file__).parent / "examples.dbn"
+"""37 well-known RNAs of six families that come with the package."""
+
+
+TABLES = {name: entry.table for name, entry in CATALOGUE.items() if entry.table}
+"""Name of a dataset → its ready table under the data folder."""
+
+
+def data_dir() -> Path:
+    """Folder with the ready tables: ``$RINALMO_KIT_DATA``, or its subfolder ``data``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the variable is not set, or names no folder.
+    """
+    value = os.environ.get("RINALMO_KIT_DATA")
+    if not value:
+        raise FileNotFoundError("set the environment variable RINALMO_KIT_DATA to the folder with the tables")
+    root = Path(value).expanduser()
+    if not root.is_dir():
+        raise FileNotFoundError(f"RINALMO_KIT_DATA={value!r} is not a folder")
+    return root / "data" if (root / "data").is_dir() else root
+
+
+def cache_dir() -> Path:
+    """Folder with the tables that ``rinalmo-kit data get`` makes: ``data`` in ``$RINALMO_KIT_CACHE``."""
+    return cache_folder() / "data"
+
+
+def find_table(name: str) -> Path:
+    """Path of the table at hand: the ready one under ``$RINALMO_KIT_DATA``, else the one made in the cache.
+
+    Raises
+    ------
+    ValueError
+        For an unknown dataset.
+    FileNotFoundError
+        If there is neither; says how to get one.
+    """
+    if name not in TABLES:
+        raise ValueError(f"unknown dataset {name!r}; known: {', '.join(TABLES)}")
+    made = cache_dir() / f"{name}.parquet"
+    try:
+        ready = data_dir() / TABLES[name]
+    except FileNotFoundError as error:
+        if os.environ.get("RINALMO_KIT_DATA"):  # a folder that is not there is never passed over
+            raise
+        if made.exists():
+            return made
+        hint = f", or run rinalmo-kit data get {name}" if CATALOGUE[name].files else ""
+        raise FileNotFoundError(f"dataset {name!r} is not at hand: {error}{hint}") from None
+    if ready.exists():
+        return ready
+    if made.exists():
+        return made
+    hint = f"; rinalmo-kit data get {name} makes it from the original files" if CATALOGUE[name].files else ""
+    raise FileNotFoundError(f"dataset {name!r} is not under RINALMO_KIT_DATA: {ready} is missing{hint}")
+
+
+def available(*names: str) -> bool:
+    """Tell whether the tables of all these datasets are at hand.
+
+    Examples
+    --------
+    >>> available()
+    True
+    """
+    try:
+        return all(find_table(name) for name in names)
+    except FileNotFoundError:
+        return False
+
+
+def load_table(name: str) -> pd.DataFrame:
+    """Load the tidy table of a dataset, every row checked.
+
+    Parameters
+    ----------
+    name : str
+        A key of :data:`TABLES`. The columns are those of :data:`rinalmo_kit.datasets.schemas.SCHEMAS`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Sequences in upper-case RNA. A copy: change it as you like.
+
+    Raises
+    ------
+    ValueError
+        For an unknown dataset, or a row that cannot be right (file, row, id, column, what was expected).
+    FileNotFoundError
+        If there is no table; says how to get one.
+    """
+    path = find_table(name)
+    return _load_table(name, path, path.stat().st_mtime_ns).copy()
+
+
+@lru_cache(maxsize=16)
+def _load_table(name: str, path: Path, _changed: int) -> pd.DataFrame:
+    table = read_table(path)
+    if not is_made(path):
+        table = _TIDY.get(name, lambda table: table)(table)
+    return check_table(table, name, source=str(path))
+
+
+def is_made(path: Path) -> bool:
+    """Tell a table made from the original files from a ready one."""
+    return path.parent == cache_dir()
+
+
+def standin(name: str) -> str | None:
+    """Say what the table at hand is instead of the paper's data; None if it is the paper's.
+
+    Results are to carry this sentence wherever they are written.
+
+    Parameters
+    ----------
+    name : str
+        A key of :data:`TABLES`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no table.
+    """
+    path, entry = find_table(name), CATALOGUE[name]
+    if not entry.paper:
+        return "an extra set, not one of the paper's"
+    found = count_rows(load_table(name), entry)
+    missing = [
+        f"{key} {found.get(key, 0):,} of {n:,}" for key, n in entry.counts.items() if found.get(key) != n
+    ]
+    if is_made(path):
+        return f"made from the original files, but rows differ: {', '.join(missing)}" if missing else None
+    if entry.partial and not missing:
+        return None
+    if len(missing) > 4:
+        here = sum(found.get(key, 0) for key in entry.ready_counts or entry.counts)
+        missing = [f"{here:,} of {sum(entry.counts.values()):,}"]
+    return f"{entry.standin} ({', '.join(missing)} rows)"
+
+
+def _tidy_archive(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["in_paper_lengthcut"]]
+
+
+def _tidy_rivas(table: pd.DataFrame) -> pd.DataFrame:
+    """Write the unknown nucleotide of these files, X, as N: the vocabulary has no X."""
+    return table.assign(sequence=table["sequence"].str.replace("X", "N"))
+
+
+def _tidy_splice(table: pd.DataFrame) -> pd.DataFrame:
+    """Train on human; test on human and on Arabidopsis, whose training rows are left out."""
+    from .parsers.splice import splice_folds
+
+    table = table[(table["species"] == "human") | (table["split"] == "test")]
+    return table.assign(fold=splice_folds(table))
+
+
+def _tidy_mrl(table: pd.DataFrame) -> pd.DataFrame:
+    """Keep the two test sets and, as training rows, the library whose chemistry is closest to the paper's."""
+    splits = {"egfp_unmod1_n50_top20k": "train", "random7600": "random7600", "human7600": "human7600"}
+    table = table[table["source"].isin(list(splits))]
+    return table.assign(split=table["source"].map(splits), target=table["mrl"])
+
+
+def _tidy_te_el(table: pd.DataFrame) -> pd.DataFrame:
+    return table[~table["sequence_doubtful"]]
+
+
+_TIDY = {
+    "archiveII": _tidy_archive,
+    "rivas": _tidy_rivas,
+    "splice": _tidy_splice,
+    "mrl": _tidy_mrl,
+    "te_el": _tidy_te_el,
+}
+
+
+def load_structures(dataset: str, split: str | None = None, *, family: str | None = None) -> list[Structure]:
+    """Load the structures of a dataset.
+
+    Parameters
+    ----------
+    dataset : str
+        ``"examples"``, which needs no files (names are ``family/accession``), or a dataset of structures
+        in :data:`TABLES`.
+    split : str, optional
+        A value of the table's ``split`` column, such as ``"TR0"``; all rows by default.
+    family : str, optional
+        A value of the ``family`` column, such as ``"5s"``; all families by default.
+
+    Returns
+    -------
+    list of Structure
+
+    Raises
+    ------
+    FileNotFoundError
+        If the tables are not at hand.
+    ValueError
+        For an unknown dataset, split or family, or a row that is no structure (with its id).
+
+    Examples
+    --------
+    >>> print(load_structures("examples")[0])
+    >tRNA/yeast-Phe
+    GCGGAUUUAGCUCAGUUGGGAGAGCGCCAGACUGAAGAUCUGGAGGUCCUGUGUUCGAUCCACAGAAUUCGCACCA
+    (((((((..((((........)))).((((.........)))).....(((((.......))))))))))))....
+    >>> len(load_structures("examples", family="tRNA"))
+    7
+    """
+    if dataset == "examples" and split is None:
+        structures = read_structures(EXAMPLES)
+        return [s for s in structures if family is None or s.name.startswith(f"{family}/")]
+    if dataset not in TABLES or "dot_bracket" not in SCHEMAS[dataset]:
+        known = [name for name in TABLES if "dot_bracket" in SCHEMAS[name]]
+        raise ValueError(f"unknown dataset of structures {dataset!r}; known: examples, {', '.join(known)}")
+    table = load_table(dataset)
+    for column, wanted in (("split", split), ("family", family)):
+        if wanted is None:
+            continue
+        values = sorted(set(table[column])) if column in table else []
+        if wanted not in values:
+            shown = ", ".join(map(repr, values[:20])) + (" …" if len(values) > 20 else "")
+            raise ValueError(f"{dataset!r} has no {column} {wanted!r}; it has {shown or 'none'}")
+        table = table[table[column] == wanted]
+    rows = zip(table["id"], table["sequence"], table["dot_bracket"], strict=True)
+    return [Structure.from_dot_bracket(sequence, pairs, name=name) for name, sequence, pairs in rows]

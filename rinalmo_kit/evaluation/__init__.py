@@ -1,0 +1,62 @@
+"""Scores of models and baselines, comparisons, leakage, and what a model sees."""
+
+from .._utils.provenance import provenance
+from .baselines import BASELINES, installed, kmer_counts, most_pairs, ngram_perplexity, simple, trivial
+from .comparison import average_scores, beside_published, compare
+from .embedding_maps import Map, embedding_scores, standardised, tsne_map
+from .folding_programs import PROGRAMS, Program, families_by_cmscan, fold_by, on_path, viennarna
+from .interpretation import (
+    attention_of_pairs,
+    average_product_corrected,
+    masked_probabilities,
+    mutation_effects,
+)
+from .leakage import (
+    OFFICIAL,
+    LeakWarning,
+    TrainedOn,
+    exact_duplicates,
+    find,
+    trained_on,
+    warn,
+    warn_if_trained_on,
+)
+from .scoring import Evaluation, evaluate
+
+__all__ = [
+    "BASELINES",
+    "OFFICIAL",
+    "PROGRAMS",
+    "Evaluation",
+    "LeakWarning",
+    "Map",
+    "Program",
+    "TrainedOn",
+    "attention_of_pairs",
+    "average_product_corrected",
+    "average_scores",
+    "beside_published",
+    "compare",
+    "embedding_scores",
+    "evaluate",
+    "exact_duplicates",
+    "families_by_cmscan",
+    "find",
+    "fold_by",
+    "installed",
+    "kmer_counts",
+    "masked_probabilities",
+    "most_pairs",
+    "mutation_effects",
+    "ngram_perplexity",
+    "on_path",
+    "provenance",
+    "simple",
+    "standardised",
+    "trained_on",
+    "trivial",
+    "tsne_map",
+    "viennarna",
+    "warn",
+    "warn_if_trained_on",
+]

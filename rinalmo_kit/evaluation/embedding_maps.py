@@ -1,0 +1,205 @@
+"""Maps of embeddings: t-SNE by openTSNE, on which new sequences find their place (paper, Fig. 2); and their scores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._utils.extras import importing, optional
+from .._utils.numbers_given import positive_number, whole_number
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["Map", "embedding_scores", "standardised", "tsne_map"]
+
+
+class Map:
+    """Two-dimensional map of vectors; made by :func:`tsne_map`.
+
+    Attributes
+    ----------
+    coordinates : ndarray of float64, shape (n, 2)
+        Places of the vectors that the map was made of.
+    """
+
+    def __init__(self, embedding: Any, vectors: NDArray[np.float64]) -> None:
+        embedding -= (embedding.max(0) + embedding.min(0)) / 2  # as openTSNE does before it places new ones
+        self._embedding, self._vectors = embedding, vectors
+        self.coordinates: NDArray[np.float64] = np.array(embedding)
+
+    def place(self, vectors: ArrayLike) -> NDArray[np.float64]:
+        """Find the places of new vectors, which leave the map as it is.
+
+        Parameters
+        ----------
+        vectors : array_like of float, shape (m, dim)
+
+        Returns
+        -------
+        ndarray of float64, shape (m, 2)
+
+        Raises
+        ------
+        ValueError
+            If the vectors are of another width than those of the map.
+        """
+        new = _checked(vectors)
+        if new.shape[1] != self._vectors.shape[1]:
+            raise ValueError(
+                f"vectors are {new.shape[1]} wide; those of the map are {self._vectors.shape[1]}"
+            )
+        new = standardised(new, like=self._vectors)
+        return np.array(
+            self._embedding.transform(_two_wide(new), perplexity=min(5, (len(self.coordinates) - 1) / 3))
+        )
+
+
+def tsne_map(vectors: ArrayLike, *, perplexity: float = 30, seed: int = 0) -> Map:
+    """Make a t-SNE map of vectors, such as those of :func:`rinalmo_kit.embed` with a ``pool``.
+
+    Columns are centred and scaled, distances are those of cosines, and the map starts from principal components, so
+    that it is the same every time.
+
+    Parameters
+    ----------
+    vectors : array_like of float, shape (n, dim)
+    perplexity : float
+        About how many neighbours count; less for fewer than 91 vectors.
+    seed : int
+
+    Returns
+    -------
+    Map
+
+    Raises
+    ------
+    ValueError
+        For fewer than five vectors, vectors that are all the same, or a value that is no number.
+    ImportError
+        Without openTSNE: ``pip install 'rinalmo-kit[tsne]'``.
+
+    Examples
+    --------
+    >>> vectors = np.random.default_rng(0).normal(size=(20, 8))
+    >>> made = tsne_map(vectors)
+    >>> made.coordinates.shape, made.place(vectors[:3]).shape
+    ((20, 2), (3, 2))
+    """
+    openTSNE = optional("openTSNE", "maps need openTSNE: pip install 'rinalmo-kit[tsne]'", needs=("TSNE",))
+    found = _checked(vectors)
+    positive_number("perplexity", perplexity)
+    if len(found) < 5:
+        raise ValueError(f"{len(found)} vectors: a map needs five or more")
+    learner = openTSNE.TSNE(
+        perplexity=min(perplexity, (len(found) - 1) / 3),
+        initialization="pca",
+        random_state=seed,
+        n_jobs=2 if len(found) > 1000 else 1,  # for few, threads wait more than they work
+    )
+    if (found == found[0]).all():
+        raise ValueError(f"all {len(found)} vectors are the same: there is nothing to map")
+    return Map(learner.fit(_two_wide(standardised(found))), found)
+
+
+def _two_wide(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give vectors of one number a second, always 0: a map has two axes."""
+    return np.pad(vectors, ((0, 0), (0, max(0, 2 - vectors.shape[1]))))
+
+
+def _checked(vectors: ArrayLike) -> NDArray[np.float64]:
+    try:
+        found = np.asarray(vectors)
+        if np.iscomplexobj(found):
+            raise TypeError("complex numbers")
+        found = found.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"vectors are no table of numbers: {error}") from None
+    if found.ndim != 2 or not found.shape[1]:
+        raise ValueError(
+            f"vectors have shape {found.shape}, expected (n, dim): embed(…, pool='mean') makes such"
+        )
+    if bad := np.argwhere(~np.isfinite(found)).tolist():
+        row, column = bad[0]
+        raise ValueError(
+            f"vector {row} holds a value that is no number: {found[row, column]} in column {column}"
+        )
+    return found
+
+
+def standardised(vectors: ArrayLike, *, like: ArrayLike | None = None) -> NDArray[np.float64]:
+    """Centre and scale the columns, by those of other vectors if they are given, and make each vector 1 long.
+
+    Distances between such vectors have the order of the cosines. A column that is the same everywhere counts nothing.
+
+    Examples
+    --------
+    >>> standardised([[0.0, 1.0], [2.0, 1.0]]).tolist()
+    [[-1.0, 0.0], [1.0, 0.0]]
+    """
+    found = np.asarray(vectors, dtype=np.float64)
+    others = found if like is None else np.asarray(like, dtype=np.float64)
+    exponents = np.frexp(np.abs(others).max(0))[
+        1
+    ]  # so that squares of very large and small numbers are numbers
+    found, others = np.ldexp(found, -exponents), np.ldexp(others, -exponents)
+    spread = np.where(np.ptp(others, axis=0) > 0, others.std(0), np.inf)
+    found = (found - others.mean(0)) / spread
+    return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+
+
+def embedding_scores(vectors: ArrayLike, labels: ArrayLike, *, neighbours: int = 5) -> dict[str, float]:
+    """Tell how well vectors keep families apart.
+
+    Columns are centred and scaled first, distances are those of cosines.
+
+    Parameters
+    ----------
+    vectors : array_like of float, shape (n, dim)
+    labels : array_like, shape (n,)
+    neighbours : int
+        The family with most of them, each sequence itself left out, is the guess.
+
+    Raises
+    ------
+    ValueError
+        For a value that is no number, or too few vectors or families.
+
+    Returns
+    -------
+    dict
+        ``silhouette`` and ``knn_accuracy``.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> labels = np.repeat(["a", "b"], 20)
+    >>> vectors = rng.normal(size=(40, 8)) + (labels == "a")[:, None] * 5
+    >>> embedding_scores(vectors, labels)["knn_accuracy"]
+    1.0
+    """
+    with importing("sklearn", "scores of a map need scikit-learn: pip install 'rinalmo-kit[tsne]'"):
+        from sklearn.metrics import silhouette_score
+        from sklearn.neighbors import KNeighborsClassifier
+
+    vectors, labels = _checked(vectors), np.asarray(labels)
+    whole_number("neighbours", neighbours)
+    if labels.shape != (len(vectors),):
+        raise ValueError(f"labels have shape {labels.shape}: expected one for each of {len(vectors)} vectors")
+    families = len(np.unique(labels))
+    if not 2 <= families < len(vectors) or neighbours >= len(vectors):
+        raise ValueError(
+            f"{len(vectors)} vectors of {families} families, {neighbours} neighbours: expected two families or "
+            "more, one of them with two vectors, and more vectors than neighbours"
+        )
+    vectors = standardised(vectors)
+    learner = KNeighborsClassifier(neighbours, algorithm="brute").fit(vectors, labels)
+    near = learner.kneighbors(return_distance=False)  # of the rows themselves: each is left out of its own
+    guesses = []
+    for row in near:
+        names, counts = np.unique(labels[row], return_counts=True)
+        best = names[counts == counts.max()]
+        guesses.append(next(label for label in labels[row] if label in best))
+    accuracy = float(np.mean(np.array(guesses) == labels))
+    return {"silhouette": float(silhouette_score(vectors, labels, metric="cosine")), "knn_accuracy": accuracy}

@@ -1,0 +1,1 @@
+"""From sequences to embeddings, structures and predictions, few or millions."""

@@ -1,0 +1,120 @@
+"""Predict classes and numbers of RNAs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from .._utils.progress import progress_bar
+from ..model.heads import ClassificationHead, RibosomeLoadHead
+from ..model.pretrained import ready_model
+from ..model.rinalmo import Encoder
+from ..model.tasks import as_columns, head_outputs
+from ..rna.sequences import Sequences
+from .batching import batches_for, notice, represent, too_large, within_memory
+from .folding import _finite, ready_records
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+__all__ = ["predict"]
+
+
+def predicting_model(model: Encoder | str | os.PathLike) -> Encoder:
+    """Return a ready model that has a classification or regression head."""
+    model = ready_model(model)
+    if not isinstance(model.head, ClassificationHead | RibosomeLoadHead):
+        kind = "no task head" if model.head is None else f"a {type(model.head).__name__} (use rk.fold)"
+        raise ValueError(
+            f"{model.name} cannot predict: it has {kind}; expected a classification or regression head"
+        )
+    return model
+
+
+@torch.inference_mode()
+def predict(
+    sequences: Sequences, *, model: Encoder | str | os.PathLike = "pico-ncrna-0", progress: bool = False
+) -> pd.DataFrame:
+    """Classify sequences, or predict a number for each, with a fine-tuned model.
+
+    Parameters
+    ----------
+    sequences : str, list of str, {name: sequence}, or path to FASTA
+    model : Encoder, name or path
+        With a classification or regression head. Default: the embedded classifier of 88 ncRNA families, which knows no
+        others. Also embedded: ``"pico-splice-donor"`` and ``"pico-splice-acceptor"`` (400 nt, the site in the middle)
+        and ``"pico-mrl"`` (5′ UTRs of up to 100 nt); the official ``"giga-splice-donor"``, …; or a file that
+        :func:`rinalmo_kit.finetune` wrote. For structures use :func:`fold`. A model with a ``window`` reads so many
+        nucleotides in the middle of each sequence.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a sequence, in the order of the input. Columns ``name`` and, from a classifier, ``label`` and
+        ``probability`` of that label, and the probability of each class, ``P(class)``; from a regression
+        ``prediction``, in the unit of the training targets. What a sequence gets does not depend on the others.
+
+    Raises
+    ------
+    ValueError
+        Names the sequence that is empty or has a letter outside the vocabulary; or the model has no such head.
+    MemoryError
+        As for :func:`embed`.
+
+    Examples
+    --------
+    >>> from rinalmo_kit import load
+    >>> from rinalmo_kit.model.heads import ClassificationHead
+    >>> encoder = load("pico", device="cpu")
+    >>> encoder.head, encoder.labels = ClassificationHead(192, 16, 2), ("tRNA", "other")
+    >>> list(predict(["ACGUACGU", "GGCC"], model=encoder).columns)
+    ['name', 'label', 'probability', 'P(tRNA)', 'P(other)']
+    """
+    import pandas as pd
+
+    records = ready_records(sequences)
+    for record in records:
+        notice(*record)
+    model = predicting_model(model)
+    found: list[Any] = [None] * len(records)
+    with progress_bar(len(records), "predict", shown=progress) as bar:
+        for batch, outputs in predictions(model, [text for _, text in records]):
+            if outputs is None:
+                raise MemoryError(too_large(*records[batch[0]], model))
+            for i, output in zip(batch, outputs, strict=True):
+                found[i] = output
+            bar.update(len(batch))
+    names = [name for name, _ in records]
+    return pd.DataFrame({"name": names, **as_columns(model, np.array(found, dtype=np.float64))})
+
+
+@torch.inference_mode()
+def predictions(model: Encoder, texts: list[str]) -> Iterator[tuple[list[int], NDArray[np.float32] | None]]:
+    """Yield indices of clean sequences and what the head gives for them, batch by batch; see :func:`within_memory`."""
+    texts = [middle(text, model.window) for text in texts]
+
+    def compute(batch: list[int]) -> NDArray[np.float32]:
+        outputs = head_outputs(model, represent(model, [texts[i] for i in batch]))
+        return _finite(outputs.float().cpu().numpy(), model)
+
+    lengths = [len(text) for text in texts]
+    yield from within_memory(batches_for(model, lengths), lengths, compute)
+
+
+def middle(sequence: str, window: int | None) -> str:
+    """Return so many nucleotides in the middle of a sequence, or all.
+
+    Examples
+    --------
+    >>> middle("AACGUU", 2), middle("AACGUU", None)
+    ('CG', 'AACGUU')
+    """
+    start = 0 if window is None else max(0, (len(sequence) - window) // 2)
+    return sequence[start : len(sequence) if window is None else start + window]

@@ -1,0 +1,345 @@
+"""Parquet shards of a bulk job: chunks of records in, whole tables out."""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+from .._utils import files
+from .._utils.files import check_output, whole_file
+from ..model import tasks
+from ..model.rinalmo import Encoder
+from ..rna.pairs import to_dot_bracket
+from . import batching, embedding, folding, prediction
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = [
+    "Report",
+    "Task",
+    "check_folder",
+    "claim",
+    "end_of",
+    "is_finished",
+    "name_of",
+    "number_of",
+    "remove_left_over",
+    "report",
+    "table_of",
+    "whole_shards",
+    "write_end",
+    "write_shard",
+]
+
+Task = Literal["embed", "fold", "predict"]
+
+
+SHARD = re.compile(r"part-(\d{6,})\.parquet")
+
+
+class Report(NamedTuple):
+    """What is in the folder of a job.
+
+    Attributes
+    ----------
+    records, refused : int
+        Rows of the shards that are there, and how many of them have an ``error`` for a result.
+    shards : int
+        Shards that are there.
+    missing : int
+        Shards that are not: other processes are at them, or have not been started.
+    """
+
+    records: int
+    refused: int
+    shards: int
+    missing: int
+
+
+class End(NamedTuple):
+    """How many shards and records there are in all, known when a process has come to the end of the input."""
+
+    shards: int
+    records: int
+
+
+class Shard(NamedTuple):
+    """What a shard says of itself."""
+
+    records: int
+    refused: int
+
+
+def name_of(k: int) -> str:
+    """Return the file name of a shard, which sorts as its number.
+
+    Examples
+    --------
+    >>> name_of(12)
+    'part-000012.parquet'
+    """
+    return f"part-{k:06d}.parquet"
+
+
+def number_of(name: str) -> int:
+    """Return the number of a shard with this file name, or with a temporary one.
+
+    Examples
+    --------
+    >>> number_of("part-000012.parquet")
+    12
+    """
+    return int(SHARD.findall(name)[-1])
+
+
+# --- what the folder is for ------------------------------------------------------------------------------
+
+
+def check_folder(output: Path, source: Path) -> None:
+    """Make sure, before the work and without a change, that a job can have this folder.
+
+    Raises
+    ------
+    ValueError
+        If it is a file or a link to nowhere, has the input inside, or holds other files.
+    """
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"{output} is a file: the output of many sequences is a folder")
+    if output.is_symlink() and not output.exists():
+        raise ValueError(
+            f"{output} is a link to {output.readlink()}, which is not there: make it, or remove the link"
+        )
+    if source.resolve().is_relative_to(output.resolve()):
+        raise ValueError(f"{output} holds the input {source}: the tables need a folder of their own")
+    if not output.exists() or (output / "_job.json").exists():
+        return
+    others = any(not one.name.startswith((".", "_")) for one in output.iterdir())
+    if others and not (output / "_job.json").exists():  # another process may have begun
+        raise ValueError(
+            f"{output} holds files, but no job that could go on: choose another folder, or empty it"
+        )
+
+
+def claim(output: Path, job: dict[str, Any]) -> None:
+    """Write what the folder is for, or compare."""
+    file = output / "_job.json"
+    if not file.exists():
+        check_output(file)
+        _write_json(file, job)
+        return
+    before = _read_json(file)
+    if before is None or not {"task", "model", "input"} <= before.keys():
+        raise ValueError(
+            f"{file} is damaged or of no job: it should say what the tables of this folder are of, and without it "
+            "the job cannot go on. Put it back from a copy, or choose another folder"
+        )
+    differ = [key for key in dict.fromkeys([*before, *job]) if before.get(key) != job.get(key)]
+    if differ:
+        listed = "; ".join(f"{key}: {before.get(key)} then, {job.get(key)} now" for key in differ)
+        changed = ". The input is not the file it was, and its tables need a folder of their own"
+        raise ValueError(
+            f"{output} holds another job ({listed}): choose another folder, or call as before"
+            + (changed if "input" in differ else "")
+        )
+
+
+def end_of(output: Path) -> End | None:
+    """Read the end of a job; None before a process has come to it, or if the file is damaged."""
+    file = output / "_end.json"
+    found = (_read_json(file) or {}) if file.exists() else {}
+    numbers = found.get("shards"), found.get("records")
+    return End(*numbers) if all(type(number) is int for number in numbers) else None
+
+
+def write_end(output: Path, end: End) -> None:
+    """Write the end of a job."""
+    _write_json(output / "_end.json", end._asdict())
+
+
+def _write_json(file: Path, content: dict[str, Any]) -> None:
+    with whole_file(file) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _read_json(file: Path) -> dict[str, Any] | None:
+    """Read an object from a file; None if there is none in it."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+# --- shards ----------------------------------------------------------------------------------------------
+
+
+def whole_shards(output: Path) -> tuple[dict[str, Shard], dict[str, str]]:
+    """Return the shards that are whole, by name, and what is wrong with those that are not."""
+    import pyarrow.parquet as pq
+
+    whole, damaged = {}, {}
+    for path in sorted(output.glob("part-*.parquet")):
+        if not SHARD.fullmatch(path.name):
+            continue
+        try:
+            with path.open("rb") as stream:  # pyarrow takes no path that is not UTF-8
+                about = pq.read_metadata(stream)
+            whole[path.name] = Shard(about.num_rows, int(about.metadata[b"refused"]))
+        except Exception as error:  # whatever a file may hold
+            empty = path.is_file() and not path.stat().st_size
+            damaged[path.name] = "it is empty" if empty else f"{error}".strip() or type(error).__name__
+    return whole, damaged
+
+
+def write_shard(table: pa.Table, path: Path) -> None:
+    """Write a shard, whole or not at all."""
+    import pyarrow.parquet as pq
+
+    try:
+        with whole_file(path) as temporary, temporary.open("wb") as stream:
+            pq.write_table(table, stream, compression="zstd", use_dictionary=False)
+    except OSError as error:
+        raise OSError(f"{path} could not be written ({error}); finished shards stay") from error
+
+
+def remove_left_over(output: Path, rank: int, world: int, *, alone: bool) -> None:
+    """Remove what a killed process left, under other names, of the shards of one process.
+
+    And of the descriptions of the job, if no other process may be writing them.
+    """
+    for one in output.glob(".part-*.tmp"):
+        if SHARD.search(one.name) and number_of(one.name) % world == rank:
+            one.unlink(missing_ok=True)
+    for name in ("_job.json", "_end.json") if alone else ():
+        files.remove_left_over(output / name)
+
+
+def is_finished(output: Path, whole: dict[str, Shard]) -> bool:
+    """Tell whether all shards are there and whole, as far as they say themselves."""
+    end = end_of(output)
+    return (
+        end is not None
+        and len(whole) == end.shards
+        and all(name_of(k) in whole for k in range(end.shards))
+        and sum(shard.records for shard in whole.values()) == end.records
+    )
+
+
+def report(output: Path, shards: int) -> Report:
+    """Add up what the shards say of themselves, of so many that there are in all."""
+    expected = {name_of(k) for k in range(shards)}
+    others = sorted(one.name for one in output.glob("part-*") if one.name not in expected)
+    if others:
+        raise ValueError(
+            f"{output} holds tables that are not of this job ({', '.join(others[:5])}), and whoever reads the folder "
+            "reads them too: move them away"
+        )
+    whole, _ = whole_shards(output)
+    records = sum(shard.records for shard in whole.values())
+    refused = sum(shard.refused for shard in whole.values())
+    return Report(records, refused, len(whole), shards - len(whole))
+
+
+# --- the table of a shard --------------------------------------------------------------------------------
+
+
+def table_of(
+    task: Task,
+    model: Encoder,
+    chunk: list[tuple[str, str]],
+    first: int,
+    options: dict[str, Any],
+    told: set[str],
+    advance: Callable[[list[int]], None],
+) -> pa.Table:
+    """Compute one chunk; a record that cannot be computed has the reason in the column ``error``."""
+    import pyarrow as pa
+
+    texts, lengths = [""] * len(chunk), [len(sequence) for _, sequence in chunk]
+    errors: list[str | None] = [None] * len(chunk)
+    good = []
+    for i, (name, sequence) in enumerate(chunk):
+        try:
+            texts[i] = batching.ready_sequence(name, sequence)
+        except ValueError as error:
+            errors[i] = str(error)
+        else:
+            good.append(i)
+            lengths[i] = len(texts[i])
+            _notice_once(name, texts[i], told, gaps=task == "fold")
+    compute = {"embed": embedding.embeddings, "fold": folding.structures, "predict": prediction.predictions}
+    found: list[Any] = [None] * len(chunk)
+    for batch, results in compute[task](model, [texts[i] for i in good], **options):
+        advance([lengths[good[place]] for place in batch])
+        if results is None:
+            i = good[batch[0]]
+            errors[i] = batching.too_large(chunk[i][0], texts[i], model)
+            continue
+        for place, one in zip(batch, results, strict=True):
+            if task == "embed":
+                one = one.reshape(-1)
+            elif task == "fold":  # without the probabilities, L × L
+                brackets = to_dot_bracket(one.pairs, len(one), drop=True)  # 30 levels hold all but oddities
+                one = (one.sequence, brackets, one.confidence, len(one.pairs))
+            found[good[place]] = one
+    columns = {
+        "index": pa.array(range(first, first + len(chunk)), pa.int64()),
+        "name": pa.array([name for name, _ in chunk], pa.string()),
+        "length": pa.array(lengths, pa.int64()),
+        **_results(task, model, found, options),
+        "error": pa.array(errors, pa.string()),
+    }
+    refused = sum(error is not None for error in errors)
+    return pa.table(columns).replace_schema_metadata({"refused": str(refused)})
+
+
+def _results(task: Task, model: Encoder, found: list[Any], options: dict[str, Any]) -> dict[str, pa.Array]:
+    """Columns of the results, null where there is none; of the same types in every shard."""
+    import pyarrow as pa
+
+    good = [one for one in found if one is not None]
+    if task == "fold":
+        types = {"sequence": pa.string(), "dot_bracket": pa.string(), "confidence": pa.float64()}
+        types["pairs"] = pa.int64()
+        return {
+            name: pa.array([one and one[i] for one in found], type)
+            for i, (name, type) in enumerate(types.items())
+        }
+    places = iter(range(len(good)))
+    rows = pa.array([None if one is None else next(places) for one in found], pa.int64())
+    if task == "embed":
+        values = pa.array(np.concatenate(good) if good else np.zeros(0, np.float32), pa.float32())
+        if options["pool"] is None:
+            ends = np.cumsum([0, *map(len, good)])
+            return {"embedding": pa.LargeListArray.from_arrays(ends, values).take(rows)}
+        return {"embedding": pa.FixedSizeListArray.from_arrays(values, model.config.dim).take(rows)}
+    columns = tasks.as_columns(model, np.array(good, dtype=np.float64))
+    return {
+        name: pa.array(column, pa.string() if name == "label" else pa.float64()).take(rows)
+        for name, column in columns.items()
+    }
+
+
+def _notice_once(name: str, sequence: str, told: set[str], *, gaps: bool) -> None:
+    """Warn of the first record of a kind, and not of a million."""
+    if len(sequence) > batching.TRAINED_LENGTH and "long" not in told:
+        told.add("long")
+        warnings.warn(
+            f"{name!r} has {len(sequence)} nucleotides, and others may have as many; the models were trained on at "
+            f"most {batching.TRAINED_LENGTH}. All are computed whole, but expect less reliable results",
+            stacklevel=5,
+        )
+    if gaps and "-" in sequence and "gap" not in told:
+        told.add("gap")
+        warnings.warn(
+            f"{name!r} has a gap, and others may too: each is kept as a position that never pairs; remove gaps to "
+            "fold the RNA itself",
+            stacklevel=5,
+        )

@@ -1,0 +1,1 @@
+"""The model: tokenizer, encoder, heads, files, names."""

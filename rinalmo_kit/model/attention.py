@@ -1,0 +1,141 @@
+"""Packed batches, rotary positions, and attention by the backends there are."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .._utils.extras import usable
+from ..rna.alphabet import PAD
+from . import cpu_training
+
+__all__ = ["attention_backends"]
+
+
+@dataclass
+class Packing:
+    """Where each sequence of a batch lies in the packed (tokens, …) matrix."""
+
+    lengths: list[int]
+    rows: Tensor  # (N,) batch row of each token
+    positions: Tensor  # (N,) column of each token in the padded batch
+    backend: str
+
+    @classmethod
+    def of(cls, tokens: Tensor, backend: str) -> Packing:
+        rows, positions = (tokens != PAD).nonzero(as_tuple=True)
+        return cls(torch.bincount(rows, minlength=len(tokens)).tolist(), rows, positions, backend)
+
+    @cached_property
+    def width(self) -> int:
+        """Columns of the padded batch that hold a token."""
+        return int(self.positions.max()) + 1
+
+    @cached_property
+    def valid(self) -> Tensor:
+        """Where the padded batch holds a token: bool (B, width)."""
+        return self.pad(torch.ones_like(self.rows, dtype=torch.bool), self.width)
+
+    @cached_property
+    def ends(self) -> Tensor:
+        """Where each sequence begins, and the last one ends: int32 (B + 1,), as flash-attn wants it."""
+        return F.pad(torch.tensor(self.lengths).cumsum(0), (1, 0)).to(self.rows.device, torch.int32)
+
+    def pad(self, packed: Tensor, width: int) -> Tensor:
+        """(N, …) → (B, width, …), zeros at padding."""
+        padded = packed.new_zeros(len(self.lengths), width, *packed.shape[1:])
+        return padded.index_put((self.rows, self.positions), packed)
+
+    def rotations(self, d_head: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Cosine and sine of the rotary angles, (N, 1, 1, d_head / 2); angles are computed in float32."""
+        device = self.positions.device
+        steps = torch.arange(0, d_head, 2, device=device, dtype=torch.float32)
+        angles = torch.outer(self.positions.float(), 10000.0 ** (-steps / d_head))[:, None, None]
+        return angles.cos().to(dtype), angles.sin().to(dtype)
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary positions, half-split ("NeoX") convention: x is (N, …, heads, d_head)."""
+    cos, sin = cos.to(x.dtype), sin.to(x.dtype)  # autocast: x is in half precision, the angles are not
+    x1, x2 = x.chunk(2, dim=-1)
+    if not torch.is_grad_enabled():  # in place: nothing else needs the unrotated halves
+        shifted = x1 * sin
+        x1.mul_(cos).addcmul_(x2, sin, value=-1)
+        x2.mul_(cos).add_(shifted)
+        return x
+    return torch.cat((x1 * cos - x2 * sin, x2 * cos + x1 * sin), dim=-1)
+
+
+@cache
+def has_flash_attn() -> bool:
+    return usable("flash_attn", needs=("flash_attn_varlen_func",))
+
+
+def attention_backends(device: torch.device | str, dtype: torch.dtype) -> list[str]:
+    """Attention backends that can run on a device at a precision, the fastest first.
+
+    ``flash`` is flash-attn's variable-length kernel (CUDA, half precision), ``loop`` is torch's
+    scaled-dot-product attention on one sequence length at a time, without padding, ``padded`` is the same on the
+    padded batch with a key mask. All give the same numbers.
+
+    Examples
+    --------
+    >>> attention_backends("cpu", torch.float32)
+    ['loop', 'padded']
+    """
+    device = torch.device(device)
+    if device.type == "cpu":
+        return ["loop", "padded"]
+    half = dtype in (torch.float16, torch.bfloat16)
+    flash = ["flash"] if device.type == "cuda" and half and has_flash_attn() else []
+    return [*flash, "padded", "loop"]
+
+
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, packing: Packing, dropout: float, *, out: Tensor | None = None
+) -> Tensor:
+    """Multi-head attention within each sequence of a packed batch; q, k, v and result: (N, heads, d_head).
+
+    The backend ``loop`` puts the result into `out` where it is given.
+    """
+    if packing.backend == "flash":
+        from flash_attn import flash_attn_varlen_func
+
+        ends, longest = packing.ends, max(packing.lengths)
+        return flash_attn_varlen_func(q, k, v, ends, ends, longest, longest, dropout_p=dropout)
+    if packing.backend == "loop" and cpu_training.serve(q):  # torch's own are slow to train with on a CPU
+        if not dropout:
+            return cpu_training.grouped_attention(q, k, v, packing.lengths)
+        kept = [x if x.dtype != torch.bfloat16 else x.float() for x in (q, k, v)]
+        return cpu_training.attention(*kept, packing.lengths, dropout).to(q.dtype)
+    if packing.backend == "padded":
+        padded = [packing.pad(x, packing.width).transpose(1, 2) for x in (q, k, v)]
+        mask = packing.valid[:, None, None, :]
+        out = F.scaled_dot_product_attention(*padded, attn_mask=mask, dropout_p=dropout)
+        return out.transpose(1, 2)[packing.rows, packing.positions]
+    out = torch.empty_like(q) if out is None else out
+    start, row = 0, 0
+    while row < len(packing.lengths):  # neighbours of one length go together
+        length, first = packing.lengths[row], row
+        while row < len(packing.lengths) and packing.lengths[row] == length:
+            row += 1
+        stop = start + (row - first) * length
+        if length:
+            split = [x[start:stop].unflatten(0, (-1, length)).transpose(1, 2) for x in (q, k, v, out)]
+            split[3].copy_(F.scaled_dot_product_attention(*split[:3], dropout_p=dropout))
+        start = stop
+    return out
+
+
+def attention_weights(q: Tensor, k: Tensor, packing: Packing) -> Tensor:
+    """Softmax weights as a padded (B, heads, L, L) tensor, zeros wherever a query or a key is padding."""
+    valid = packing.valid
+    q, k = (packing.pad(x, packing.width).transpose(1, 2) for x in (q, k))
+    scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
+    weights = scores.masked_fill(~valid[:, None, None, :], -torch.inf).softmax(-1)
+    return weights.nan_to_num(0.0) * valid[:, None, :, None]

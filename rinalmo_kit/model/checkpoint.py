@@ -1,0 +1,294 @@
+"""Model files: every layout of the specification, read and written."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from .._utils.files import user_path, whole_file
+from .config import Config
+from .heads import ClassificationHead, RibosomeLoadHead, StructureHead
+from .metadata import check_heads, check_scaler, check_threshold, read_facts, read_json
+from .rinalmo import Encoder, RiNALMo
+from .tensors import check_tensors, misfits, not_finite, shortened, some
+from .unwrap import unwrapped
+
+__all__ = ["save"]
+
+FACTS = ("labels", "pad_to", "window", "calibration", "about")
+"""What a file says of a model beside its weights."""
+
+
+def save(model: Encoder, path: str | os.PathLike, *, dtype: torch.dtype | None = None) -> Path:
+    """Write a model as safetensors that :func:`load` reads: the released layout, head and threshold included.
+
+    The file appears complete or not at all.
+
+    Parameters
+    ----------
+    model : Encoder
+        Also inside torch.compile, DataParallel and the like.
+    path : path
+        Ends in ``.safetensors``.
+    dtype : torch.dtype, optional
+        Store in this precision, such as ``torch.float16`` for half the size.
+
+    Raises
+    ------
+    ValueError
+        For another ending, and for a model that :func:`load` would reject: weights that are no numbers or become
+        infinite in `dtype`, a head of another kind, unmerged low-rank matrices, or nonsense in ``labels``,
+        ``threshold``, …
+
+    Examples
+    --------
+    >>> from rinalmo_kit import load
+    >>> import tempfile
+    >>> from rinalmo_kit.model.config import Config
+    >>> from rinalmo_kit.model.rinalmo import RiNALMo
+    >>> folder = tempfile.mkdtemp()
+    >>> load(save(RiNALMo(Config(dim=64, blocks=2, heads=4)), f"{folder}/my.safetensors")).config.blocks
+    2
+    """
+    path, model = user_path(path), unwrapped(model)
+    if path.suffix.lower() != ".safetensors":
+        raise ValueError(f"{path}: a model is saved as .safetensors")
+    state, metadata = file_content(model, str(path), dtype=dtype)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as temporary:
+        save_file(state, temporary, metadata=metadata)
+    return path
+
+
+def file_content(
+    model: Encoder, source: str, *, dtype: torch.dtype | None = None
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors and the metadata of a model's file, checked as on loading."""
+    prefix = "" if model.head is None else "lm."
+    state = {}
+    for key, value in model.state_dict().items():
+        if value.is_meta or value.layout != torch.strided:
+            raise ValueError(
+                f"{model.name}: {key} has no numbers that can be saved ({value.device}, {value.layout})"
+            )
+        name = f"pred_head.{key.removeprefix('head.')}" if key.startswith("head.") else prefix + key
+        state[name] = value.detach().to(device="cpu", dtype=dtype).contiguous()
+    if (threshold := check_threshold(model.threshold, source)) is not None:
+        state["threshold"] = torch.tensor(threshold, dtype=torch.float64)
+    if scaler := check_scaler(*(model.scaler or (None, None)), source):
+        for key, value in zip(("_mean", "_std"), scaler, strict=True):
+            state[f"scaler.{key}"] = torch.tensor([value], dtype=torch.float64)
+    facts = {name: getattr(model, name) for name in FACTS}
+    metadata = {"format": "pt", "rinalmo_kit": written_facts(facts, source)}
+    if isinstance(model, RiNALMo):
+        metadata["heads"] = str(model.config.heads)
+    else:
+        from .multimolecule import describe
+
+        metadata["encoder"] = json.dumps(describe(model))
+    if type(model) is RiNALMo:  # an ablation is written too, though nobody else can load it
+        model_from_state(dict(state), metadata, source=source)
+    elif bad := not_finite(state):
+        raise ValueError(f"{source}: weights that are no finite numbers ({len(bad)}): {some(bad)}")
+    return state, metadata
+
+
+def written_facts(facts: Mapping[str, Any], source: str) -> str:
+    """Return what is known of a model as JSON that can be read again."""
+    texts = []
+    for key, value in facts.items():
+        if value is None or (isinstance(value, tuple | list | dict) and not value):
+            continue
+        try:
+            texts.append(f"{json.dumps(key)}: {json.dumps(value)}")
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"{source}: {key} cannot be written as JSON: {error}") from error
+    text = "{" + ", ".join(texts) + "}"
+    read_facts(text, source)
+    return text
+
+
+# --- from tensors to a model -----------------------------------------------------------------------------
+
+
+def model_from_state(
+    state: dict[str, Any],
+    beside: Mapping[str, Any],
+    *,
+    config: Config | None = None,
+    source: str = "checkpoint",
+) -> Encoder:
+    """Build the model that a state dict describes and fill it, strictly.
+
+    Nothing of the two is trusted: all is checked before memory is taken for it.
+
+    Raises
+    ------
+    ValueError
+        Names the source, the key, and what is wrong with it.
+    """
+    threshold = check_threshold(state.pop("threshold", beside.get("threshold")), source)
+    scaler = check_scaler(*(state.pop(f"scaler.{key}", None) for key in ("_mean", "_std")), source)
+    facts = read_facts(beside["rinalmo_kit"], source) if "rinalmo_kit" in beside else {}
+    check_tensors(state, source)
+    if "encoder" in beside:
+        state = renamed(state, peer_key, source)
+        model = peer_of(read_json(beside["encoder"], source, "encoder"), state, source)
+    else:
+        state, heads = released_layout(state, source)
+        if "heads" in beside:
+            heads = check_heads(beside["heads"], source)
+        lm = {key: value for key, value in state.items() if not key.startswith("head.")}
+        config = config_of(lm, heads=heads, config=config, source=source)
+        with torch.device("meta"):
+            model = RiNALMo(config)
+    head = {key.removeprefix("head."): value for key, value in state.items() if key.startswith("head.")}
+    if head:
+        with torch.device("meta"):
+            model.head = head_of(head, model.config.dim, source)
+    fill(model, state, source)
+    model.threshold, model.scaler = threshold, scaler
+    for fact, value in facts.items():
+        setattr(model, fact, value)
+    check_labels(model, source)
+    return model
+
+
+def check_labels(model: Encoder, source: str) -> None:
+    """Raise ValueError unless a classifier has as many labels as classes, if it has any."""
+    if model.labels is None or not isinstance(model.head, ClassificationHead):
+        return
+    outputs = model.head.classifier[2].out_features
+    classes = max(2, outputs)  # one logit for yes or no
+    if len(model.labels) != classes:
+        raise ValueError(
+            f"{source}: labels: expected {classes} names, one for each class of its head, found {len(model.labels)}"
+        )
+
+
+def peer_of(description: Mapping[str, Any], state: Mapping[str, Tensor], source: str) -> Encoder:
+    """Make an encoder of another package, once the file's tensors are known to be those that it needs."""
+    from .multimolecule import outline, rebuild
+
+    lm = {key: value for key, value in state.items() if not key.startswith("head.")}
+    try:
+        fitting(misfits(outline(description, most=len(lm)).state_dict(), lm), source)
+        return rebuild(description)
+    except ValueError as error:
+        raise error if str(error).startswith(source) else ValueError(f"{source}: encoder: {error}") from error
+
+
+def peer_key(key: str) -> str:
+    """Return the name of a parameter in an adapted encoder."""
+    return re.sub(r"^pred_head\.", "head.", key.removeprefix("lm."))
+
+
+def released_key(key: str) -> str:
+    """Return the name that a parameter of any layout has in the released files, task heads under ``head.``."""
+    key = re.sub(r"^(lm|rinalmo|model)\.", "", key)
+    return re.sub(r"^pred_head\.", "head.", key).replace("mh_attn.mh_attn.", "mh_attn.")
+
+
+def renamed(state: Mapping[str, Tensor], name: Callable[[str], str], source: str) -> dict[str, Tensor]:
+    """Rename the keys of a state dict, or raise ValueError if two get the same name."""
+    found: dict[str, Tensor] = {}
+    for key, value in state.items():
+        if name(key) in found:
+            raise ValueError(
+                f"{source} has two tensors called {shortened(name(key))}, with and without a prefix"
+            )
+        found[name(key)] = value
+    return found
+
+
+def released_layout(state: Mapping[str, Tensor], source: str) -> tuple[dict[str, Tensor], int | None]:
+    """Rename keys of any known layout to those of the released files, task heads under ``head.``.
+
+    Returns
+    -------
+    state : dict
+    heads : int or None
+        Number of attention heads, where the layout tells it.
+    """
+    found, split, heads = {}, {}, None
+    for key, value in renamed(state, released_key, source).items():
+        if key.endswith("rotary_emb.inv_freq"):  # computed, not learned; tells the width of a head
+            embedding = next((v for k, v in state.items() if k.endswith("embedding.weight")), None)
+            heads = None if embedding is None else embedding.shape[-1] // (2 * value.numel())
+        elif match := re.fullmatch(r"(.*mh_attn)\.to_([qkv])\.weight", key):
+            split.setdefault(match[1], {})[match[2]] = (key, value)
+        else:
+            found[key] = value
+    for attention, parts in split.items():
+        one = {(part.shape, part.dtype) for _, part in parts.values()}
+        if set(parts) == set("qkv") and len(one) == 1 and f"{attention}.Wqkv.weight" not in found:
+            found[f"{attention}.Wqkv.weight"] = torch.cat([parts[part][1] for part in "qkv"])
+        else:  # incomplete: left as it is, for the strict check to report
+            found.update(parts.values())
+    return found, heads
+
+
+def config_of(lm: Mapping[str, Tensor], *, heads: int | None, config: Config | None, source: str) -> Config:
+    """Read width and depth off a state dict; check them against `config` if there is one."""
+    embedding = lm.get("embedding.weight")
+    if not isinstance(embedding, Tensor) or embedding.dim() != 2:
+        raise ValueError(
+            f"{source} is not a RiNALMo checkpoint: missing key embedding.weight; it holds "
+            f"{some(list(lm), 5) or 'nothing'}"
+        )
+    dim = embedding.shape[1]
+    found = (re.match(r"transformer\.blocks\.([0-9]{1,6})\.", key) for key in lm)
+    numbers = {int(match[1]) for match in found if match}
+    blocks = len(numbers)
+    if numbers != set(range(blocks)) or not blocks:
+        absent = next(i for i in range(blocks + 1) if i not in numbers)
+        raise ValueError(
+            f"{source} is missing transformer.blocks.{absent}: its {blocks} blocks are not numbered from 0 on"
+        )
+    if config is not None:
+        if (config.dim, config.blocks) != (dim, blocks):
+            raise ValueError(
+                f"{source} has dim={dim} and {blocks} blocks, config says dim={config.dim} and {config.blocks} blocks"
+            )
+        return config
+    heads = heads or 20
+    if dim % (2 * heads):
+        raise ValueError(
+            f"{source} has dim={dim}, which {heads} heads do not divide: pass config=Config({dim}, {blocks}, heads=…)"
+        )
+    return Config(dim, blocks, heads)
+
+
+def head_of(state: Mapping[str, Tensor], dim: int, source: str) -> nn.Module:
+    """Make the task head that a state dict describes."""
+    if "conv_out.weight" in state:
+        return StructureHead(dim)
+    if "linear_out.weight" in state:
+        return RibosomeLoadHead(dim)
+    layers = [state.get(f"classifier.{i}.weight") for i in (0, 2)]
+    if all(layer is not None and layer.dim() == 2 for layer in layers):
+        return ClassificationHead(dim, *(len(layer) for layer in layers))
+    raise ValueError(f"{source} has an unknown task head with the keys {some(sorted(state))}")
+
+
+def fill(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Put a state dict into a model on the meta device, or list every key that does not fit."""
+    fitting(misfits(model.state_dict(), state), source)
+    if bad := not_finite(state):
+        raise ValueError(f"{source} has weights that are no finite numbers ({len(bad)}): {some(bad)}")
+    model.load_state_dict({key: value.contiguous() for key, value in state.items()}, assign=True)
+
+
+def fitting(problems: Mapping[str, list[str]], source: str) -> None:
+    """Raise ValueError if there are problems, listing them."""
+    if problems:
+        lists = "\n".join(f"  {what} ({len(keys)}): {some(keys)}" for what, keys in problems.items())
+        raise ValueError(f"{source} does not fit the model; nothing was loaded\n{lists}")

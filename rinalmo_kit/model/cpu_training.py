@@ -1,0 +1,336 @@
+"""What a training step on the CPU spends its time on, beside matrix products, written to stay in the cache.
+
+torch's own way draws 53 random bits a number for dropout, one number at a time, and writes each intermediate
+result of attention, L² numbers a head, to new memory. Here 16 random bits decide (so the rate is exact to 2⁻¹⁷, and
+the scaling is that of the rate taken), attention goes piece by piece through buffers that are used again, and
+the backward pass computes the pieces a second time instead of keeping them. The formulas are the usual ones:
+dropout of single softmax weights, scaled by 1 / (1 − p) (spec §1.1).
+
+Random numbers come from torch's default generator, so ``torch.manual_seed`` makes a step reproducible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+__all__ = ["add_dropped", "attention", "gated", "grouped_attention", "serve"]
+
+LEVELS = 1 << 16  # of a random number of 16 bits
+
+
+PIECE = 1 << 19  # attention weights that are computed together: 2 MB in float32
+
+
+ROWS = 256  # tokens whose SwiGLU is computed together
+
+
+WASTE = 1.25  # attention weights computed for a group of sequences, padded, at most, beside those needed
+
+
+def serve(x: Tensor) -> bool:
+    """Tell whether these functions are the way to train on `x`: CPU, no float16, gradients wanted.
+
+    Examples
+    --------
+    >>> serve(torch.ones(2)), serve(torch.ones(2, dtype=torch.float16))
+    (True, False)
+    """
+    return x.device.type == "cpu" and x.dtype != torch.float16 and torch.is_grad_enabled()
+
+
+def dropped_levels(p: float) -> int:
+    """How many of the 65536 levels of a random number mean that something is dropped."""
+    if not 0 <= p < 1:
+        raise ValueError(f"dropout rate {p}: expected at least 0 and below 1")
+    return min(round(p * LEVELS), LEVELS - 1)
+
+
+def draw(words: Tensor, count: int, generator: torch.Generator | None = None) -> Tensor:
+    """Fill int64 `words` with random bits and return them as `count` int16, four from a word."""
+    used = words[: -(-count // 4)].random_(-(2**63), None, generator=generator)
+    return used.view(torch.int16)[:count]
+
+
+def add_dropped(x: Tensor, branch: Tensor, p: float) -> Tensor:
+    """Return ``x + dropout(branch)``.
+
+    Parameters
+    ----------
+    x, branch : Tensor
+        Float, of one shape, on the CPU.
+    p : float
+        Dropout rate, rounded to 1/65536.
+
+    Examples
+    --------
+    >>> _ = torch.manual_seed(0)
+    >>> add_dropped(torch.zeros(6), torch.ones(6), 0.5)
+    tensor([0., 0., 2., 0., 0., 0.])
+    """
+    if not (dropped := dropped_levels(p)):
+        return x + branch
+    words = torch.empty(-(-branch.numel() // 4), dtype=torch.int64)
+    kept = draw(words, branch.numel()) >= dropped - LEVELS // 2
+    scale = kept.to(branch.dtype).mul_(LEVELS / (LEVELS - dropped)).view(branch.shape)
+    return torch.addcmul(x, branch, scale)
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], dropout: float) -> Tensor:
+    """Attend within each sequence of a packed batch, with dropout of single softmax weights.
+
+    Memory grows with the number of tokens, not with its square, in the backward pass too.
+
+    Parameters
+    ----------
+    q, k, v : Tensor
+        float32 or float64, (N, heads, d_head), on the CPU.
+    lengths : sequence of int
+        Tokens of each sequence; their sum is N.
+    dropout : float
+        Rate, rounded to 1/65536.
+
+    Returns
+    -------
+    Tensor
+        (N, heads, d_head).
+
+    Examples
+    --------
+    >>> q, k, v = torch.randn(3, 5, 2, 4).unbind(0)
+    >>> attention(q, k, v, [3, 2], 0.1).shape
+    torch.Size([5, 2, 4])
+    """
+    return _Attention.apply(q, k, v, lengths, dropped_levels(dropout))
+
+
+def pieces(lengths: Sequence[int], heads: int) -> Iterator[tuple[slice, slice]]:
+    """Tokens and heads that are computed together: one sequence, as many heads as fit."""
+    start = 0
+    for length in lengths:
+        step = max(1, PIECE // max(1, length**2))
+        for head in range(0, heads if length else 0, step):
+            yield slice(start, start + length), slice(head, min(head + step, heads))
+        start += length
+
+
+class Weights:
+    """Softmax weights and their dropout, piece after piece in the same buffers.
+
+    Called with q and k (heads, L, d_head) it returns the weights, negative where dropped, and the weights with
+    zeros there, both (heads, L, L). The caller may overwrite the second and :attr:`spare`.
+    """
+
+    def __init__(
+        self, like: Tensor, lengths: Sequence[int], dropped: int, generator: torch.Generator | None = None
+    ) -> None:
+        heads = like.shape[1]
+        size = max((min(heads, max(1, PIECE // max(1, n * n))) * n * n for n in lengths), default=0)
+        self.buffers = like.new_empty(3, size)
+        self.words = torch.empty(-(-size // 4), dtype=torch.int64)
+        self.dropped, self.generator = dropped, generator
+
+    def __call__(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        shape = (*q.shape[:2], k.shape[1])
+        count = q.shape[0] * q.shape[1] * k.shape[1]
+        weights, kept, self.spare = (buffer[:count].view(shape) for buffer in self.buffers)
+        torch.baddbmm(kept, q, k.mT, beta=0, alpha=q.shape[-1] ** -0.5, out=kept)
+        torch.softmax(kept, -1, out=weights)
+        if not self.dropped:
+            return weights, kept.copy_(weights)
+        # The sign of a number keeps what was drawn: unlike masks of bool, floats go through vector instructions.
+        random = self.spare.view(-1).copy_(draw(self.words, count, self.generator))
+        random.sub_(self.dropped - LEVELS // 2 - 0.5)  # never 0; negative: dropped
+        torch.copysign(weights, self.spare, out=weights)
+        return weights, torch.clamp_min(weights, 0, out=kept)
+
+
+class _Attention(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], dropped: int) -> Tensor:
+        ctx.state = torch.get_rng_state() if dropped else None
+        weights = Weights(q, lengths, dropped)
+        out = torch.empty(q.shape, dtype=q.dtype)
+        for piece in pieces(lengths, q.shape[1]):
+            q_, k_, v_ = (x[piece].transpose(0, 1) for x in (q, k, v))
+            out[piece] = (weights(q_, k_)[1] @ v_).transpose(0, 1)
+        out *= LEVELS / (LEVELS - dropped)
+        ctx.lengths, ctx.dropped = lengths, dropped
+        ctx.save_for_backward(q, k, v, out)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v, out = ctx.saved_tensors
+        generator = torch.Generator()
+        if ctx.dropped:
+            generator.set_state(ctx.state)  # the same numbers as in the forward pass
+        weights = Weights(q, ctx.lengths, ctx.dropped, generator)
+        dq, dk, dv = torch.empty(3, *q.shape, dtype=q.dtype).unbind(0)
+        means = (grad * out).sum(-1)  # Σ_j P_ij ∂P_ij, (N, heads)
+        grad = grad * (LEVELS / (LEVELS - ctx.dropped))
+        for piece in pieces(ctx.lengths, q.shape[1]):
+            q_, k_, v_, grad_ = (x[piece].transpose(0, 1) for x in (q, k, v, grad))
+            signed, kept = weights(q_, k_)
+            dv[piece] = (kept.mT @ grad_).transpose(0, 1)
+            scores = torch.bmm(grad_, v_.mT, out=weights.spare).mul_(kept)
+            scores.sub_(torch.abs(signed, out=kept).mul_(means[piece].t()[..., None]))
+            dq[piece] = (scores @ k_).transpose(0, 1)
+            dk[piece] = (scores.mT @ q_).transpose(0, 1)
+        scale = q.shape[-1] ** -0.5
+        return dq.mul_(scale), dk.mul_(scale), dv, None, None
+
+
+def groups(lengths: Sequence[int], heads: int) -> Iterator[tuple[slice, Tensor, int, int]]:
+    """Neighbouring sequences whose attention is computed together.
+
+    Yields
+    ------
+    tokens : slice
+        Theirs, in the packed batch.
+    rows : Tensor
+        int64 (tokens,), the row of each token in the padded group.
+    count, width : int
+        Sequences of the group, and the length of its longest.
+    """
+    first, start = 0, 0
+    while first < len(lengths):
+        last, needed, width = first, 0, 0
+        while last < len(lengths):
+            wider = max(width, lengths[last])
+            more, padded = needed + lengths[last] ** 2, (last + 1 - first) * wider**2
+            if last > first and (padded > WASTE * more or padded * heads > PIECE):
+                break
+            last, needed, width = last + 1, more, wider
+        here = torch.tensor(lengths[first:last])
+        stop = start + int(here.sum())
+        rows = (torch.arange(width) < here[:, None]).flatten().nonzero().squeeze(1)
+        if stop > start:
+            yield slice(start, stop), rows, last - first, width
+        first, start = last, stop
+
+
+class Group:
+    """A group of :func:`groups`: tokens to padded (sequences × heads, width, …) and back, and the softmax."""
+
+    def __init__(self, tokens: slice, rows: Tensor, count: int, width: int, heads: int) -> None:
+        self.tokens, self.rows, self.count, self.width, self.heads = tokens, rows, count, width, heads
+        self.full = len(rows) == count * width
+        if not self.full:
+            self.empty = torch.ones(count * width, dtype=torch.bool).index_fill_(0, rows, 0)
+            self.empty = self.empty.view(count, 1, 1, width)
+
+    @classmethod
+    def all_of(cls, lengths: Sequence[int], heads: int) -> Iterator[Group]:
+        for group in groups(lengths, heads):
+            yield cls(*group, heads)
+
+    def pad(self, x: Tensor) -> Tensor:
+        x = x[self.tokens]
+        if not self.full:
+            x = x.new_zeros(self.count * self.width, *x.shape[1:]).index_copy_(0, self.rows, x)
+        x = x.view(self.count, self.width, *x.shape[1:]).transpose(1, 2)
+        return x.reshape(self.count * self.heads, self.width, *x.shape[3:])
+
+    def put(self, padded: Tensor, into: Tensor) -> None:
+        x = padded.view(self.count, self.heads, self.width, -1).transpose(1, 2).flatten(0, 1)
+        into[self.tokens] = x if self.full else x[self.rows]
+
+    def weights(self, q: Tensor, k: Tensor) -> Tensor:
+        scores = torch.baddbmm(q.new_empty(()), q, k.mT, beta=0, alpha=q.shape[-1] ** -0.5)
+        if not self.full:
+            scores.view(self.count, self.heads, self.width, -1).masked_fill_(self.empty, -torch.inf)
+        return scores.softmax(-1)
+
+
+def grouped_attention(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int]) -> Tensor:
+    """Attend within each sequence of a packed batch, without dropout; sequences of similar length go together.
+
+    Parameters and result are those of :func:`attention`; half precision is welcome.
+
+    Examples
+    --------
+    >>> q, k, v = torch.randn(3, 5, 2, 4).unbind(0)
+    >>> grouped_attention(q, k, v, [3, 2]).shape
+    torch.Size([5, 2, 4])
+    """
+    return _GroupedAttention.apply(q, k, v, lengths)
+
+
+class _GroupedAttention(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int]) -> Tensor:
+        out = torch.empty(q.shape, dtype=q.dtype)
+        for group in Group.all_of(lengths, q.shape[1]):
+            group.put(group.weights(group.pad(q), group.pad(k)) @ group.pad(v), out)
+        ctx.lengths = lengths
+        ctx.save_for_backward(q, k, v, out)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v, out = ctx.saved_tensors
+        dq, dk, dv = (torch.empty(q.shape, dtype=q.dtype) for _ in range(3))
+        means = (grad * out).sum(-1)  # Σ_j P_ij ∂P_ij, (N, heads)
+        scale = q.shape[-1] ** -0.5
+        for group in Group.all_of(ctx.lengths, q.shape[1]):
+            q_, k_, v_, grad_, means_ = (group.pad(x) for x in (q, k, v, grad, means))
+            weights = group.weights(q_, k_)
+            group.put(weights.mT @ grad_, dv)
+            scores = (grad_ @ v_.mT).sub_(means_[..., None]).mul_(weights).mul_(scale)
+            group.put(scores @ k_, dq)
+            group.put(scores.mT @ q_, dk)
+        return dq, dk, dv, None
+
+
+def gated(a: Tensor, gate: Tensor, beta: Tensor) -> Tensor:
+    """Return ``a · sigmoid(beta · a) · gate``; only the three inputs are kept for the backward pass.
+
+    Parameters
+    ----------
+    a, gate : Tensor
+        Float, (N, hidden).
+    beta : Tensor
+        (1,).
+
+    Examples
+    --------
+    >>> gated(torch.tensor([[0.0, 2.0]]), torch.tensor([[1.0, 3.0]]), torch.tensor([1.0]))
+    tensor([[0.0000, 5.2848]])
+    """
+    return _Gated.apply(a, gate, beta)
+
+
+class _Gated(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, gate: Tensor, beta: Tensor) -> Tensor:
+        ctx.save_for_backward(a, gate, beta)
+        out, beta = torch.empty_like(a), beta.to(a.dtype)
+        for start in range(0, len(a), ROWS):
+            rows = slice(start, start + ROWS)
+            torch.mul((a[rows] * beta).sigmoid_().mul_(a[rows]), gate[rows], out=out[rows])
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        a, gate, beta = ctx.saved_tensors
+        da, dgate, dbeta = torch.empty_like(a), torch.empty_like(gate), torch.zeros_like(beta)
+        beta = beta.to(a.dtype)
+        for start in range(0, len(a), ROWS):
+            rows = slice(start, start + ROWS)
+            a_, da_ = a[rows], da[rows]
+            sigmoid = (a_ * beta).sigmoid_()
+            swish = a_ * sigmoid
+            torch.mul(grad[rows], swish, out=dgate[rows])
+            torch.mul(grad[rows], gate[rows], out=da_)
+            swish.addcmul_(swish, sigmoid, value=-1)  # a · s · (1 − s), s the sigmoid
+            dbeta += (da_ * swish).mul_(a_).sum()
+            da_ *= sigmoid.addcmul_(swish, beta)
+        return da, dgate, dbeta

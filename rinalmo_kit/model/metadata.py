@@ -1,0 +1,279 @@
+"""What a model file says beside its weights: the schema of it, by which every file is checked on loading and saving.
+
+A model file may come from anyone. Nothing in it is evaluated; what is not as it should be is rejected by name.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import numbers
+import re
+import reprlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._utils.rows import parse
+
+__all__ = ["check_facts", "check_heads", "check_scaler", "check_threshold", "read_facts", "read_json"]
+
+LONGEST = 4_000_000
+"""Characters of a JSON text."""
+
+
+DEEPEST = 300
+"""Lists and objects inside each other: every round of fine-tuning puts what was known before one deeper."""
+
+
+LARGEST_SIZE = 100_000
+"""Of ``pad_to`` and ``window``."""
+
+
+MOST_LABELS, LONGEST_LABEL = 10_000, 1_000
+
+
+MOST_POINTS = 1_000
+
+
+def read_facts(text: Any, source: str) -> dict[str, Any]:
+    """Return what a file says of its model, checked.
+
+    Parameters
+    ----------
+    text : str
+        JSON: the entry ``rinalmo_kit`` of the file's metadata.
+    source : str
+        The file, for errors.
+
+    Returns
+    -------
+    dict
+        With some of the keys ``labels`` (tuple of str), ``pad_to``, ``window`` (int), ``calibration`` (tuple of pairs)
+        and ``about`` (dict).
+
+    Raises
+    ------
+    ValueError
+        Names the file, the key, what was expected and what was found.
+
+    Examples
+    --------
+    >>> read_facts('{"labels": ["no", "yes"], "window": 80}', "my.safetensors")
+    {'labels': ('no', 'yes'), 'window': 80}
+    >>> read_facts('{"window": "wide"}', "my.safetensors")
+    Traceback (most recent call last):
+    ...
+    ValueError: my.safetensors: window: expected a whole number from 1 to 100,000, found 'wide'
+    """
+    return check_facts(read_json(text, source, "rinalmo_kit"), source)
+
+
+def check_facts(facts: dict[str, Any], source: str) -> dict[str, Any]:
+    """Return the facts of :func:`read_facts` as a model has them, or raise ValueError."""
+    if unknown := [key for key in facts if key not in CHECKS]:
+        raise ValueError(
+            f"{source}: unknown entry {_shown(unknown[0])}; expected {', '.join(CHECKS)}. "
+            "Was the file written by a newer rinalmo_kit?"
+        )
+    return {key: CHECKS[key](value, source, key) for key, value in facts.items()}
+
+
+def read_json(text: Any, source: str, key: str) -> dict[str, Any]:
+    """Return the JSON object that a text holds, or raise ValueError; nothing in it is infinite, doubled or too deep.
+
+    Examples
+    --------
+    >>> read_json('{"a": 1, "a": 2}', "my.safetensors", "encoder")
+    Traceback (most recent call last):
+    ...
+    ValueError: my.safetensors: encoder: the key 'a' is there twice
+    """
+    if not isinstance(text, str):
+        raise _wrong(source, key, "JSON text", text)
+    if len(text) > LONGEST:
+        raise ValueError(f"{source}: {key}: {len(text):,} characters, expected at most {LONGEST:,}")
+    try:
+        found = json.loads(
+            text, object_pairs_hook=_object, parse_constant=_not_finite, parse_float=_finite_float
+        )
+        too_deep = _deeper_than(DEEPEST, found)
+    except RecursionError:
+        too_deep = True
+    except ValueError as error:
+        what = f"not JSON: {error}" if isinstance(error, json.JSONDecodeError) else error
+        raise ValueError(f"{source}: {key}: {what}") from None
+    if too_deep:
+        raise ValueError(f"{source}: {key}: nested more than {DEEPEST} deep")
+    if not isinstance(found, dict):
+        raise _wrong(source, key, "a JSON object", found)
+    return found
+
+
+def check_threshold(value: Any, source: str) -> float | None:
+    """Return a pairing threshold, from 0 to 1, or raise ValueError."""
+    if value is None:
+        return None
+    number = _number(value)
+    if not 0 <= number <= 1:
+        raise _wrong(source, "threshold", "one number from 0 to 1", value)
+    return number
+
+
+def check_scaler(mean: Any, std: Any, source: str) -> tuple[float, float] | None:
+    """Return mean and standard deviation of training targets, the latter above 0, or raise ValueError."""
+    if mean is None and std is None:
+        return None
+    found = {"scaler._mean": mean, "scaler._std": std}
+    for key, value in found.items():
+        if value is None:
+            raise ValueError(f"{source}: {key} is missing")
+        if not math.isfinite(_number(value)):
+            raise _wrong(source, key, "one finite number", value)
+    if not _number(std) > 0:
+        raise _wrong(source, "scaler._std", "a number above 0", std)
+    return _number(mean), _number(std)
+
+
+def check_heads(value: Any, source: str) -> int:
+    """Return a number of attention heads that a file states, or raise ValueError."""
+    text = str(value) if _is_whole(value) else value
+    if not isinstance(text, str) or not re.fullmatch("[1-9][0-9]{0,3}", text):
+        raise _wrong(source, "heads", "the number of attention heads", value)
+    return int(text)
+
+
+def _labels(value: Any, source: str, key: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not 2 <= len(value) <= MOST_LABELS:
+        raise _wrong(source, key, f"a list of 2 to {MOST_LABELS:,} names of classes", value)
+    for label in value:
+        if (
+            not isinstance(label, str)
+            or not 1 <= len(label) <= LONGEST_LABEL
+            or re.search("[\ud800-\udfff]", label)
+        ):
+            raise _wrong(source, key, f"names of 1 to {LONGEST_LABEL:,} characters", label)
+    if len(set(value)) < len(value):
+        twice = next(label for label in value if value.count(label) > 1)
+        raise ValueError(f"{source}: {key}: {_shown(twice)} is there twice")
+    return tuple(value)
+
+
+def _size(value: Any, source: str, key: str) -> int:
+    if not _is_whole(value) or not 1 <= value <= LARGEST_SIZE:
+        raise _wrong(source, key, f"a whole number from 1 to {LARGEST_SIZE:,}", value)
+    return int(value)
+
+
+def _calibration(value: Any, source: str, key: str) -> tuple[tuple[float, float], ...]:
+    if not isinstance(value, list) or not 1 <= len(value) <= MOST_POINTS:
+        raise _wrong(source, key, f"a list of 1 to {MOST_POINTS:,} points", value)
+    for point in value:
+        if not isinstance(point, list) or len(point) != 2 or not all(0 <= _number(one) <= 1 for one in point):
+            raise _wrong(source, key, "points of two numbers from 0 to 1", point)
+    if any(a[0] > b[0] for a, b in itertools.pairwise(value)):
+        raise ValueError(f"{source}: {key}: expected points from left to right, found {_shown(value)}")
+    return tuple((x, y) for x, y in value)
+
+
+def _about(value: Any, source: str, key: str) -> dict[str, Any]:
+    """Check what is known of a training, and of those before it; entries that we do not use may be anything."""
+    if not isinstance(value, dict):
+        raise _wrong(source, key, "an object", value)
+    training: Any = value
+    while training:
+        for name, (kind, what) in ABOUT.items():
+            if not isinstance(found := training.get(name), kind | None) or isinstance(found, bool):
+                raise _wrong(source, f"{key}.{name}", what, found)
+        if (rows := training.get("rows")) is not None:
+            try:
+                parse(rows)
+            except ValueError as error:
+                raise ValueError(f"{source}: {key}.rows: {error}") from None
+        key, training = f"{key}.earlier", training.get("earlier")
+    return value
+
+
+CHECKS: dict[str, Callable[[Any, str, str], Any]] = {
+    "labels": _labels,
+    "pad_to": _size,
+    "window": _size,
+    "calibration": _calibration,
+    "about": _about,
+}
+"""What a file may say of a model, and what checks it."""
+
+
+ABOUT: dict[str, tuple[type, str]] = {
+    "recipe": (str, "a name"),
+    "fold": (int, "a whole number"),
+    "dataset": (str, "a name"),
+    "rows": (str, "a condition"),
+    "limit": (int, "a whole number"),
+    "start": (str, "a name"),
+    "own data": (int, "a whole number"),
+    "pretraining": (dict, "an object"),
+    "earlier": (dict, "an object"),
+}
+"""What is known of a training: kinds of the entries that are used."""
+
+
+def _number(value: Any) -> float:
+    """Return a plain real number, or the only one of a tensor; NaN for anything else."""
+    if isinstance(value, Tensor):
+        odd = value.is_meta or value.is_quantized or value.is_sparse or value.is_complex()
+        if odd or value.dtype == torch.bool or value.numel() != 1:
+            return math.nan
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.nan
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {_shown(key)} is there twice")
+        found[key] = value
+    return found
+
+
+def _not_finite(text: str) -> Any:
+    raise ValueError(f"expected finite numbers, found {text}")
+
+
+def _finite_float(text: str) -> float:
+    return value if math.isfinite(value := float(text)) else _not_finite(text[:40])
+
+
+def _deeper_than(most: int, value: Any) -> bool:
+    level = [value]
+    for _ in range(most):
+        level = [
+            child
+            for one in level
+            for child in (one.values() if isinstance(one, Mapping) else one if isinstance(one, list) else ())
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _wrong(source: str, key: str, expected: str, found: Any) -> ValueError:
+    return ValueError(f"{source}: {key}: expected {expected}, found {_shown(found)}")
+
+
+def _shown(value: Any) -> str:
+    """Show a value in a line, whatever its size and depth."""
+    return reprlib.repr(value).replace("\n", " ")[:200]

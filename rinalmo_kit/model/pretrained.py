@@ -1,0 +1,270 @@
+"""Models by name: those in the package, the official ones, and what each is for."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from .._utils.contents import check_content
+from .._utils.download import fetch, note_of
+from .._utils.files import cache_folder, sha256_of, user_path
+from .._utils.numbers import read_numbers
+from .._utils.rows import select
+from ..rna.families import FAMILIES
+from ..rna.sequences import is_path
+from .checkpoint import model_from_state
+from .checkpoint_files import read_state
+from .config import Config
+from .rinalmo import Encoder, RiNALMo
+from .unwrap import unwrapped
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["EMBEDDED", "OFFICIAL", "load", "models"]
+
+TASKS = {
+    "ss": ("structure", "f1"),
+    "splice": ("splice site", "f1"),
+    "ncrna": ("ncRNA family", "accuracy"),
+    "mrl": ("mean ribosome load", "r2"),
+    "te": ("translation efficiency", "spearman"),
+    "el": ("expression level", "spearman"),
+}
+"""Second part of a model's name → what it predicts, and the paper's score of it."""
+
+
+LICENCES = {"embedded": "Apache-2.0; data: see the model card", "official": "CC BY 4.0"}
+
+
+def models() -> pd.DataFrame:
+    """List all models that :func:`rinalmo_kit.load` knows by name.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a model: ``name``; ``task``; ``size``; ``parameters`` of the encoder; ``file_mb``, of those in the
+        package; ``source`` (embedded or official); ``licence``; and of the measured scores, where there are any,
+        ``test_set``, ``metric``, ``score`` with ``low`` and ``high`` (95 % interval), and ``n`` test sequences
+        (``data/measured/scores.csv``; of the encoders, see ``pretraining.csv`` and ``embeddings.csv`` there).
+
+    Examples
+    --------
+    >>> models().set_index("name").loc["giga", "parameters"]
+    np.int64(650901793)
+    """
+    import pandas as pd
+
+    scores = select(read_numbers("measured/scores"), "group == 'all' and fold == 'all'")
+    rows = []
+    for name in (*EMBEDDED, *OFFICIAL):
+        size, _, rest = name.partition("-")
+        task, metric = TASKS.get(rest.split("-")[0], ("encoder", ""))
+        source = "embedded" if name in EMBEDDED else "official"
+        row: dict[str, Any] = {"name": name, "task": task, "size": size, "parameters": _parameters(size)}
+        row["file_mb"] = (
+            round((WEIGHTS / EMBEDDED[name]).stat().st_size / 1e6, 1) if name in EMBEDDED else None
+        )
+        row |= {"source": source, "licence": LICENCES[source], "test_set": "", "metric": metric}
+        for score in scores[(scores["model"] == name) & (scores["metric"] == metric)].head(1).itertuples():
+            row |= {"test_set": score.recipe, "score": score.value, "low": score.low, "high": score.high}
+            row["n"] = score.n
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    return table.astype({"n": "Int64"}) if "n" in table else table
+
+
+@cache
+def _parameters(size: str) -> int:
+    """Count the parameters of a size without making them."""
+    import torch
+
+    with torch.device("meta"):
+        return sum(p.numel() for p in RiNALMo(getattr(Config, size)()).parameters())
+
+
+WEIGHTS = Path(__file__).parents[1] / "weights"
+
+
+_OURS = ("pico-ss", "pico-ncrna-0", "pico-mrl", "pico-splice-donor", "pico-splice-acceptor", "pico")
+
+
+EMBEDDED = {name: f"{name}.safetensors" for name in _OURS}
+"""Models inside the package → file under ``weights/``: for structures, the paper's other tasks, and the encoder."""
+
+
+RECORD = "https://zenodo.org/records/15043668/files"
+
+
+OFFICIAL: dict[str, tuple[str, str | None]] = {
+    "micro": (
+        "rinalmo_micro_pretrained.pt",
+        "910c73aa722061e8904a9b0d58e1e664c075fa78683fa364fcf099ae3f81ddf9",
+    ),
+    "mega": (
+        "rinalmo_mega_pretrained.pt",
+        "8e6d5799055dc96a556ac5dc4fbf882b677c86ccfeb072d42578d655890000b0",
+    ),
+    "giga": (
+        "rinalmo_giga_pretrained.pt",
+        "cd93c3f21eb3e767373c9492191686b5846247bd1110693e453c1dd0f321c0db",
+    ),
+    "giga-ss-bprna": (
+        "rinalmo_giga_ss_bprna_ft.pt",
+        "44e377cb0c92f7b9cff8db8a38e33e5c0363d2f9a19831c6342346bb788a5e55",
+    ),
+    **{
+        f"giga-ss-archiveII-{family}": (f"rinalmo_giga_ss_archiveII-{family}_ft.pt", None)
+        for family in FAMILIES
+    },
+    "giga-splice-donor": ("rinalmo_giga_splice_donor_ft.pt", None),
+    "giga-splice-acceptor": ("rinalmo_giga_splice_acceptor_ft.pt", None),
+    "giga-ncrna-0": ("rinalmo_giga_ncrna_class_0_noise_ft.pt", None),
+    "giga-ncrna-200": ("rinalmo_giga_ncrna_class_200_noise_ft.pt", None),
+    "giga-mrl": ("rinalmo_giga_mrl_ft.pt", None),
+}
+"""Official models (CC BY 4.0) → file of the public record, and its SHA-256 where one is published (spec §2.1)."""
+
+
+OFFICIAL_FACTS: dict[str, dict[str, Any]] = {
+    "giga-splice-donor": {"labels": ("no donor site", "donor site")},
+    "giga-splice-acceptor": {"labels": ("no acceptor site", "acceptor site")},
+    "giga-mrl": {"pad_to": 102},
+}
+"""What predictions need to know and the official files do not say (spec §3.4, §5)."""
+
+
+def load(
+    name_or_path: str | os.PathLike = "pico-ss",
+    *,
+    config: Config | None = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> Encoder:
+    """Load a model by name or from a file; every parameter must be there, none may be left over.
+
+    Parameters
+    ----------
+    name_or_path : str or path
+        ``"pico-ss"`` (structure), ``"pico"`` (encoder) and the others of :data:`EMBEDDED` come with the package.
+        ``"micro"``, ``"mega"``, ``"giga"`` and the fine-tuned ``"giga-ss-bprna"``, … (:data:`OFFICIAL`) are
+        downloaded once from their public record, or taken from ``$RINALMO_KIT_DATA`` where there is no internet.
+        Else a file: ``.pt``, ``.ckpt`` or ``.safetensors`` in any layout of the official code, or saved by
+        :func:`save`. It may come from anyone: nothing in it is run.
+    config : Config, optional
+        Needed only for a file whose number of heads is not 20; width and depth are read from the file.
+    device : optional
+        Default: CUDA, else MPS, else CPU.
+    dtype : torch.dtype, optional
+        Default: float32.
+
+    Returns
+    -------
+    RiNALMo
+        In eval mode, with ``head``, ``threshold``, ``scaler`` and ``labels`` where the file has them; an adapted
+        encoder (:mod:`rinalmo_kit.model.multimolecule`) if the file was saved from one.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, a file that is not a checkpoint or would run code, for missing, unexpected or misshapen
+        parameters and weights that are no finite numbers, which are listed, and for anything that the file says of
+        its model and that makes no sense (:mod:`rinalmo_kit.model.metadata`).
+    FileNotFoundError, IsADirectoryError
+        If the file does not exist, or is a folder.
+    TypeError
+        For what is neither a name nor a path.
+
+    Examples
+    --------
+    >>> model = load("pico-ss", device="cpu")
+    >>> model.config.dim, type(model.head).__name__
+    (192, 'StructureHead')
+    """
+    if not isinstance(name_or_path, str | os.PathLike):
+        raise TypeError(f"expected the name or path of a model, found {type(name_or_path).__name__}")
+    name = os.fspath(name_or_path)
+    if name in EMBEDDED:
+        path = WEIGHTS / EMBEDDED[name]
+    elif name in OFFICIAL:
+        path = official_file(name)
+    elif os.sep in name or Path(name).suffix or isinstance(name_or_path, os.PathLike):
+        path = user_path(name)
+    else:
+        raise ValueError(
+            f"unknown model {name!r}; embedded: {', '.join(EMBEDDED)}; official: {', '.join(OFFICIAL)}; "
+            "or give the path of a checkpoint file"
+        )
+    model = model_from_state(*read_state(path), config=config, source=str(path))
+    model.name = name if name in EMBEDDED or name in OFFICIAL else path.name
+    model.source = name if name in EMBEDDED or name in OFFICIAL else str(path.resolve())
+    for fact, value in OFFICIAL_FACTS.get(name, {}).items():
+        setattr(model, fact, value)
+    if device is None:
+        device = (
+            "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        )
+    return model.to(device=device, dtype=dtype or torch.float32).eval()
+
+
+# --- official files ----------------------------------------------------------------------------------
+
+
+def official_file(name: str) -> Path:
+    """Path of an official file: from ``$RINALMO_KIT_DATA``, the cache, or downloaded into the cache.
+
+    The cache is ``$RINALMO_KIT_CACHE``, by default the user's cache folder. Of a file without a published SHA-256 a
+    warning says, when it is downloaded, what could not be verified.
+    """
+    filename, sha256 = OFFICIAL[name]
+    if root := os.environ.get("RINALMO_KIT_DATA"):
+        for folder in (user_path(root), user_path(root) / "checkpoints"):
+            if (folder / filename).exists():
+                check_sha256(folder / filename, sha256)
+                return folder / filename
+    path = cache_folder() / filename
+    otherwise = f"Without internet: put {filename} into the folder $RINALMO_KIT_DATA"
+    there = os.access(path, os.F_OK)  # False also where it cannot be looked at
+    fetch(f"{RECORD}/{filename}?download=1", path, sha256=sha256, otherwise=otherwise)
+    if sha256 is None and not there:
+        warnings.warn(
+            f"no SHA-256 is published for {filename}: its length and structure fit, but that it is the official file "
+            f"was not verified. Later loads are compared with its own SHA-256, in {note_of(path)}",
+            stacklevel=3,
+        )
+    return path
+
+
+def check_sha256(path: Path, expected: str | None) -> None:
+    """Raise ValueError if the file is not the one that was published, or cannot be, where no checksum is."""
+    if expected is None:
+        check_content(path)
+        warnings.warn(
+            f"no SHA-256 is published for {path.name}: its structure fits, but that {path} is the official file was "
+            "not verified",
+            stacklevel=4,
+        )
+    elif (found := sha256_of(path)) != expected:
+        raise ValueError(f"{path} is not the official file: its SHA-256 is {found}, expected {expected}")
+
+
+@lru_cache(maxsize=2)
+def _load_once(name: str) -> Encoder:
+    return load(name)
+
+
+def ready_model(model: Encoder | str | os.PathLike) -> Encoder:
+    """Return a model as it is, unwrapped, or load it by name or path; the last two loaded by name are kept."""
+    if not isinstance(model, str | os.PathLike):
+        model = unwrapped(model)
+        if model.training:
+            raise ValueError(
+                "the model is in training mode, where dropout makes results random: call model.eval()"
+            )
+        return model
+    return load(model) if isinstance(model, os.PathLike) or is_path(model) else _load_once(model)

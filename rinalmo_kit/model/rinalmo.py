@@ -1,0 +1,241 @@
+"""The model: the encoder, the language-model head."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from ..rna.alphabet import MASK, PAD, VOCABULARY
+from . import cpu_inference
+from .attention import Packing, attention_backends
+from .blocks import Block
+from .config import Config
+
+__all__ = ["Encoder", "ModelOutput", "RiNALMo"]
+
+MASK_RATE = 0.15 * 0.8  # share of tokens replaced by <mask> in pretraining
+
+
+class ModelOutput(NamedTuple):
+    """What ``model(tokens)`` returns; rows at ``<pad>`` are zero.
+
+    Attributes
+    ----------
+    representation : Tensor
+        (B, L, dim), after the last LayerNorm.
+    logits : Tensor
+        (B, L, 22), of the language-model head.
+    attentions : Tensor or None
+        (B, blocks, heads, L, L), softmax weights, on request.
+    """
+
+    representation: Tensor
+    logits: Tensor
+    attentions: Tensor | None = None
+
+
+class Transformer(nn.Module):
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
+        self.final_layer_norm = nn.LayerNorm(config.dim)
+
+
+class MaskedLMHead(nn.Module):
+    """Logits over the vocabulary for every token."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.linear1 = nn.Linear(dim, dim)
+        self.layer_norm = nn.LayerNorm(dim)
+        self.linear2 = nn.Linear(dim, len(VOCABULARY))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear2(self.layer_norm(F.gelu(self.linear1(x))))
+
+
+class Encoder(nn.Module):
+    """What every encoder has, ours or an adapted one: a task head, and what was tuned or learned with it.
+
+    A subclass provides ``config`` (with ``dim`` and ``blocks``), :meth:`encode` and :meth:`layers`.
+
+    Attributes
+    ----------
+    head : nn.Module or None
+        Task head (:mod:`rinalmo_kit.model.heads`) of a fine-tuned model.
+    threshold : float or None
+        Pairing threshold tuned on the validation set, for a structure head.
+    scaler : (float, float) or None
+        Mean and standard deviation of the training targets, for a regression head.
+    calibration : tuple of (float, float) or None
+        How the F1 that a structure head expects is to be read (:mod:`rinalmo_kit.inference.confidence`).
+    labels : tuple of str or None
+        Names of the classes, for a classification head.
+    pad_to : int or None
+        Tokens every sequence is padded to, for a regression head, whose result depends on it (spec §3.4).
+    window : int or None
+        Nucleotides in the middle of a sequence that a classifier or a regression is shown; None: all.
+    about : dict
+        What is known of its training: recipe, fold, data.
+    attention : str
+        ``"auto"`` or one of :func:`attention_backends`.
+    source : str or None
+        Name or full path from which :func:`rinalmo_kit.load` gives the same model; None once it was in training mode.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head: nn.Module | None = None
+        self.threshold: float | None = None
+        self.calibration: tuple[tuple[float, float], ...] | None = None
+        self.scaler: tuple[float, float] | None = None
+        self.labels: tuple[str, ...] | None = None
+        self.pad_to: int | None = None
+        self.window: int | None = None
+        self.about: dict[str, Any] = {}
+        self.attention = "auto"
+        self.name = type(self).__name__
+        self.source: str | None = None
+
+    def train(self, mode: bool = True) -> Encoder:  # noqa: FBT001, FBT002 - as torch has it
+        """Switch training mode; what is trained is no longer what was loaded."""
+        self.source = None if mode else self.source
+        return super().train(mode)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the parameters."""
+        return next(self.parameters()).dtype
+
+    def packing(self, tokens: Tensor) -> Packing:
+        """Pack a (B, L) batch of tokens for the chosen attention backend."""
+        dtype = self.dtype
+        if torch.is_autocast_enabled(tokens.device.type):
+            dtype = torch.get_autocast_dtype(tokens.device.type)
+        available = attention_backends(tokens.device, dtype)
+        backend = available[0] if self.attention == "auto" else self.attention
+        if backend not in available:
+            raise ValueError(
+                f"attention={backend!r} cannot run on {tokens.device} with {dtype}; available: {available}"
+            )
+        return Packing.of(tokens, backend)
+
+    def encode(self, tokens: Tensor, packing: Packing) -> Tensor:
+        """Return the representation of every token that is not ``<pad>``, packed: (N, dim)."""
+        raise NotImplementedError
+
+    def layers(self) -> tuple[nn.Module, list[nn.Module], nn.Module | None]:
+        """Parts from bottom to top: what embeds tokens, the blocks, and the last normalisation if there is one."""
+        raise NotImplementedError
+
+
+class RiNALMo(Encoder):
+    """The encoder with its language-model head and, in a fine-tuned model, a task head.
+
+    Parameters
+    ----------
+    config : Config
+        Size of the model.
+
+    Attributes
+    ----------
+    gradient_checkpointing : bool
+        Recompute each block in the backward pass: less memory, one more forward pass.
+
+    Examples
+    --------
+    >>> from rinalmo_kit import tokenize
+    >>> model = RiNALMo(Config(dim=64, blocks=2, heads=4)).eval()
+    >>> model(tokenize(["ACGU", "GG"])).representation.shape
+    torch.Size([2, 6, 64])
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(len(VOCABULARY), config.dim, padding_idx=PAD)
+        self.transformer = Transformer(config)
+        self.lm_mask_head = MaskedLMHead(config.dim)
+        self.gradient_checkpointing = False
+
+    def layers(self) -> tuple[nn.Module, list[nn.Module], nn.Module | None]:
+        """Parts from bottom to top: the embedding, the blocks, the last LayerNorm."""
+        return self.embedding, list(self.transformer.blocks), self.transformer.final_layer_norm
+
+    def encode(self, tokens: Tensor, packing: Packing, *, maps: list[Tensor] | None = None) -> Tensor:
+        """Return the representation of every token that is not ``<pad>``, packed: (N, dim).
+
+        Parameters
+        ----------
+        tokens : Tensor
+            int64, (B, L).
+        packing : Packing
+            ``self.packing(tokens)``.
+        maps : list, optional
+            Receives the attention weights of each block.
+        """
+        x = self.embed_tokens(tokens, packing)
+        rotations = packing.rotations(self.config.dim // self.config.heads, x.dtype)
+        if maps is None and packing.backend == "loop" and cpu_inference.serves(x, self.transformer.blocks):
+            x = cpu_inference.run_blocks(self.transformer.blocks, x, packing, rotations)
+            return self.transformer.final_layer_norm(x)
+        for block in self.transformer.blocks:
+            if self.gradient_checkpointing and torch.is_grad_enabled():
+                x = checkpoint(block, x, packing, rotations, maps, use_reentrant=False)
+            else:
+                x = block(x, packing, rotations, maps)
+        return self.transformer.final_layer_norm(x)
+
+    def embed_tokens(self, tokens: Tensor, packing: Packing) -> Tensor:
+        """Look up and rescale the input embeddings (token dropout, spec §1.3.2): (N, dim).
+
+        ``<mask>`` rows are zero and the rest is scaled by 0.88 / (1 − share of masks), in training and
+        out of it, so that the scale does not depend on how much is masked.
+        """
+        ids = tokens[packing.rows, packing.positions]
+        masked = ids == MASK
+        x = self.embedding(ids).masked_fill(masked[:, None], 0.0)
+        counts = torch.tensor(packing.lengths, device=ids.device)
+        masks = torch.zeros_like(counts).index_add_(0, packing.rows, masked.to(counts.dtype))
+        kept = 1 - masks / counts.clamp(min=1)  # float32 whatever the model's precision
+        scale = (1 - MASK_RATE) / kept.masked_fill(kept == 0, 1.0)
+        return x * scale[packing.rows, None].to(x.dtype)
+
+    def forward(self, tokens: Tensor, *, attentions: bool = False) -> ModelOutput:
+        """Encode a batch.
+
+        Parameters
+        ----------
+        tokens : Tensor
+            int64, (B, L), from :func:`rinalmo_kit.tokenize`.
+        attentions : bool
+            Also return the attention maps of every block and head: B · blocks · heads · L² numbers.
+
+        Returns
+        -------
+        ModelOutput
+            Rows at ``<pad>`` are zero.
+        """
+        if tokens.dim() != 2:
+            raise ValueError(f"tokens must be (B, L), got shape {tuple(tokens.shape)}")
+        if tokens.numel() == 0 or bool((tokens == PAD).all()):
+            raise ValueError("tokens hold nothing but <pad>: there is no sequence to encode")
+        tokens = tokens.to(self.device)
+        packing, width = self.packing(tokens), tokens.shape[1]
+        maps = [] if attentions else None
+        packed = self.encode(tokens, packing, maps=maps)
+        stacked = None
+        if maps is not None:
+            stacked = torch.stack(maps, dim=1)  # as wide as the longest sequence
+            missing = width - stacked.shape[-1]
+            stacked = F.pad(stacked, (0, missing, 0, missing))
+        return ModelOutput(packing.pad(packed, width), packing.pad(self.lm_mask_head(packed), width), stacked)

@@ -1,0 +1,70 @@
+"""The drawing of a structure that a notebook shows."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import io
+import re
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from ..rna.folded import FoldedRNA
+from ..rna.pairs import to_dot_bracket
+from .secondary_structure import _base_colors, _draw, _size, _view
+
+__all__ = ["structure_html"]
+
+
+def structure_html(s: FoldedRNA) -> str:
+    """HTML that a notebook shows for a structure: a drawing (inline SVG), the sequence and the dot-bracket.
+
+    Everything that comes from the name is escaped; the drawing holds no scripts, style sheets or links,
+    and its ids are its own. Above 1000 nt it is an outline.
+
+    Examples
+    --------
+    >>> from rinalmo_kit import Structure
+    >>> "&lt;b&gt;" in structure_html(Structure("GGGAAAACCC", [(0, 9)], name="<b>"))
+    True
+    """
+    view, heavy = _view(s), len(s) > 1000
+    width, height = _size(view)
+    written = to_dot_bracket(s.pairs, len(s), drop=True)
+    text = f">{s.name}\n{s.sequence}\n{written}"
+    if len(written) - written.count(".") < 2 * len(s.pairs):
+        text += "\n(more pseudoknots than there are brackets: some pairs are drawn, but not written)"
+    salt = hashlib.sha256(text.encode()).hexdigest()[:10]
+    svg = io.StringIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt, "path.simplify": True}):
+        figure = Figure(figsize=(width, height))
+        colors = None if heavy else _base_colors(s, "nucleotide")[0]
+        _draw(figure.add_axes((0, 0, 1, 1)), s, view, colors, letters=False if heavy else None)
+        figure.savefig(svg, format="svg", metadata={"Date": None})
+    drawing = svg.getvalue()
+    drawing = drawing[drawing.index("<svg") :]
+    # matplotlib's style sheet would apply to the whole notebook, and its ids repeat from drawing to drawing
+    drawing = re.sub(r"<(metadata|style|script)\b.*?</\1>", "", drawing, flags=re.DOTALL)
+    drawing = re.sub(r'\bid="|(?<=href="#)|(?<=url\(#)', lambda m: f"{m.group()}rk{salt}-", drawing)
+    style = (
+        f"width:{150 * width:.0f}px;max-width:100%;height:auto;background:white;"
+        "stroke-linejoin:round;stroke-linecap:butt"
+    )
+    drawing = re.sub(r'<svg\b([^>]*?) width="[^"]*"', rf'<svg\1 style="{style}"', drawing, count=1)
+    drawing = re.sub(r'(<svg\b[^>]*?) height="[^"]*"', r"\1", drawing, count=1)
+    trust = "" if s.confidence is None else f"<p>{html.escape(trust_note(s.confidence))}</p>"
+    return f'<div>{drawing}<pre style="overflow-x:auto">{html.escape(text)}</pre>{trust}</div>'
+
+
+def trust_note(confidence: float) -> str:
+    """Say how far a fold can be trusted.
+
+    Examples
+    --------
+    >>> trust_note(0.31)
+    'Expected F1 0.31: low. Much of this fold may be wrong.'
+    """
+    if confidence < 0.4:
+        return f"Expected F1 {confidence:.2f}: low. Much of this fold may be wrong."
+    return f"Expected F1 {confidence:.2f}: {'high' if confidence >= 0.7 else 'medium'}."

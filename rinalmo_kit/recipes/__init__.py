@@ -1,0 +1,16 @@
+"""Experiments as data: those of the paper, those of the embedded models, and yours."""
+
+from .named import RECIPES, recipe_named
+from .paper import RECIPES_OF_PAPER
+from .recipe import PAPER, Pretraining, Recipe, Schedule, changed
+
+__all__ = [
+    "PAPER",
+    "RECIPES",
+    "RECIPES_OF_PAPER",
+    "Pretraining",
+    "Recipe",
+    "Schedule",
+    "changed",
+    "recipe_named",
+]

@@ -1,0 +1,25 @@
+"""Every recipe by its name."""
+
+from __future__ import annotations
+
+from .embedded import _ours
+from .paper import RECIPES_OF_PAPER
+from .recipe import Recipe
+
+__all__ = ["RECIPES", "recipe_named"]
+
+RECIPES = RECIPES_OF_PAPER | {recipe.name: recipe for recipe in _ours()}
+"""Every recipe by its name: those of the paper, and those of the embedded models."""
+
+
+def recipe_named(name: str) -> Recipe:
+    """Return the recipe of this name.
+
+    Raises
+    ------
+    ValueError
+        Lists the known names.
+    """
+    if name not in RECIPES:
+        raise ValueError(f"unknown recipe {name!r}; known: {', '.join(RECIPES)}")
+    return RECIPES[name]

@@ -1,0 +1,159 @@
+"""From a recipe to its examples: training, validation and test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._utils.rows import select
+from ..structure import Structure
+from .recipe import Recipe
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+
+__all__ = ["Example", "Splits", "splits_of"]
+
+
+@dataclass
+class Example:
+    """One sequence with what is to be predicted of it.
+
+    Attributes
+    ----------
+    name, sequence : str
+    target : Structure, str or float
+        A structure, the name of a class, or a number.
+    group : str
+        Value of the recipe's ``group`` column.
+    rows : Tensor or None
+        Its representation, where the encoder is frozen and it was computed beforehand.
+    """
+
+    name: str
+    sequence: str
+    target: Any
+    group: str = ""
+    rows: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.sequence)
+
+
+@dataclass
+class Splits:
+    """Training, validation and test examples, and the names of the classes where there are any."""
+
+    train: list[Example]
+    validation: list[Example]
+    test: list[Example]
+    labels: tuple[str, ...] | None = None
+
+
+def splits_of(
+    recipe: Recipe,
+    table: pd.DataFrame | None = None,
+    *,
+    fold: int = 0,
+    limit: int | None = None,
+    test_limit: int | None = None,
+    wanted: Sequence[str] = ("train", "validation", "test"),
+) -> Splits:
+    """Select a recipe's examples from its table.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    table : DataFrame, optional
+        Default: the table of the recipe's dataset.
+    fold : int
+        For recipes with folds.
+    limit, test_limit : int, optional
+        Keep at most this many of the training rows and of the validation rows, and of the test rows, the same ones
+        every time.
+    wanted : sequence of str
+        The splits that are needed; the others are left empty.
+
+    Raises
+    ------
+    ValueError
+        For a fold that the recipe does not have, a column that the table does not have, or a split without rows.
+    """
+    import pandas as pd
+
+    from ..datasets.resampling import resample, with_boundary_noise
+
+    if not 0 <= fold < recipe.folds:
+        raise ValueError(f"fold {fold}: {recipe.name} has the folds 0 to {recipe.folds - 1}")
+    if table is None:
+        from ..datasets.loading import load_table
+
+        table = load_table(recipe.dataset)
+    tables = {}
+    for which in ("train", "validation", "test"):
+        condition = getattr(recipe, which)
+        try:
+            tables[which] = select(table, condition, fold=fold)
+        except ValueError as error:
+            raise ValueError(f"{recipe.name}: {which}={condition!r}: {error}") from error
+        if tables[which].empty and which in wanted:
+            raise ValueError(f"{recipe.name}: the table has no {which} rows ({condition}, fold {fold})")
+    labels = labels_of(recipe, tables) if recipe.task in ("binary", "multiclass") else None
+    for which, most in (("train", limit), ("validation", limit), ("test", test_limit)):
+        if most is not None:
+            tables[which] = _some(tables[which], most, recipe.target if labels else None)
+    if recipe.balance and "train" in wanted:
+        both = resample(pd.concat([tables["train"], tables["validation"]]))
+        tables["train"], tables["validation"] = (both[both["split"] == split] for split in ("train", "val"))
+    found = {}
+    for which, chosen in tables.items():
+        if which in wanted and recipe.noise:
+            chosen = with_boundary_noise(chosen, recipe.noise)
+        found[which] = list(_examples(recipe, chosen)) if which in wanted else []
+    return Splits(**found, labels=labels)
+
+
+def _some(table: pd.DataFrame, limit: int, label: str | None) -> pd.DataFrame:
+    """Choose rows at random, the same ones every time; of every class as many as of the others, while it has them."""
+    shuffled = table.sample(frac=1, random_state=0)
+    if label is not None:
+        shuffled = shuffled.iloc[np.argsort(shuffled.groupby(label).cumcount(), kind="stable")]
+    return shuffled.head(limit)
+
+
+def labels_of(recipe: Recipe, tables: Mapping[str, pd.DataFrame]) -> tuple[str, ...]:
+    """Names of the classes: for yes or no the negative first, else the most frequent first (spec §5, ncRNA).
+
+    Raises
+    ------
+    ValueError
+        Names a row whose class has no training rows.
+    """
+    rows = tables["test"] if tables["train"].empty else tables["train"]
+    counts = rows[recipe.target].astype(str).value_counts()
+    for which, chosen in tables.items():
+        for name, label in zip(chosen["id"], chosen[recipe.target].astype(str), strict=True):
+            if label not in counts.index:
+                raise ValueError(
+                    f"{name!r} is of the class {label!r}, of which there is no training row ({which})"
+                )
+    if recipe.task == "binary":
+        return recipe.class_names or tuple(sorted(counts.index))
+    return tuple(sorted(counts.index, key=lambda name: (-counts[name], name)))
+
+
+def _examples(recipe: Recipe, table: pd.DataFrame) -> Iterable[Example]:
+    groups = table[recipe.group].astype(str) if recipe.group in table else [""] * len(table)
+    columns = (table["id"].astype(str), table["sequence"], table[recipe.target], groups)
+    for name, sequence, target, group in zip(*columns, strict=True):
+        if recipe.task == "structure":
+            target = Structure.from_dot_bracket(sequence, target, name=name)
+        else:
+            target = float(target) if recipe.task == "regression" else str(target)
+            if recipe.class_names:
+                target = recipe.class_names[int(target)]
+        yield Example(name, sequence, target, group)

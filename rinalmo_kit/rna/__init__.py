@@ -1,0 +1,1 @@
+"""RNA as text and arrays: sequences, pairs, formats. NumPy only."""

@@ -1,0 +1,67 @@
+"""Files of secondary structures: dot-bracket, CT, BPSEQ, bpRNA's ``.st``, JSON, and CSV, TSV or Parquet tables.
+
+The ending of a file chooses its format; :data:`FORMATS` is the one place where endings are listed.
+A bracket without its partner or a nucleotide with two is an error, not a pair quietly dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from .folded import FoldedRNA
+from .structure_rows import parse_bpseq, parse_ct, render_bpseq, render_ct
+from .structure_tables import parse_json, parse_table, render_json
+from .structure_text import parse_brackets, parse_st, render_dbn, render_st, split_name, title
+
+__all__ = ["FORMATS", "format_structure"]
+
+
+def format_structure(structure: FoldedRNA, format: str) -> str:
+    """Return a structure as the text of a file with the ending `format`: ``"dbn"``, ``"ct"``, ``"json"`` ….
+
+    CT is written as Zuker's mfold does: tab-separated, the "next" index of the last nucleotide is 0.
+
+    Examples
+    --------
+    >>> from rinalmo_kit import Structure
+    >>> print(format_structure(Structure("GAAAC", [(0, 4)], name="loop"), "dbn"), end="")
+    >loop
+    GAAAC
+    (...)
+    """
+    render = _format(Path(f"x.{format.removeprefix('.')}")).render
+    if render is None:
+        raise ValueError(f"format {format!r} is a table; use write_structures")
+    return render(structure, title(structure.name))
+
+
+class Format(NamedTuple):
+    """How the files of one ending are read and written."""
+
+    parse: Callable[[Path], Iterator[FoldedRNA]]
+    render: Callable[[FoldedRNA, str], str] | None  # of a structure and its name; None: a table
+    several: bool = True  # False: one structure a file is written
+
+
+FORMATS: dict[str, Format] = {
+    **dict.fromkeys((".dbn", ".db", ".dot", ".fa", ".fasta", ".fna"), Format(parse_brackets, render_dbn)),
+    ".st": Format(parse_st, render_st, several=False),
+    ".ct": Format(parse_ct, render_ct),
+    ".bpseq": Format(parse_bpseq, render_bpseq, several=False),
+    **dict.fromkeys((".csv", ".tsv", ".parquet"), Format(parse_table, None)),
+    **dict.fromkeys((".json", ".jsonl"), Format(parse_json, render_json)),
+}
+"""Ending → format. Text formats are also read and written with a further ending of :data:`~.text_files.PACKED`."""
+
+
+def _format(path: Path) -> Format:
+    ending = split_name(path)[1]
+    if ending in FORMATS:
+        return FORMATS[ending]
+    if ending in (".sto", ".stk", ".stockholm"):
+        raise ValueError(
+            f"{path} is a Stockholm alignment, which is not read: convert it (esl-reformat fasta FILE)"
+        )
+    raise ValueError(f"{path}: unknown ending {path.suffix!r}; known are {', '.join(FORMATS)}")

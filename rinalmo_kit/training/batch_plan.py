@@ -1,0 +1,101 @@
+"""Every batch of a run, as a function of the epoch's number."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+__all__ = ["BatchPlan", "shuffled_batches"]
+
+
+class BatchPlan:
+    """Every batch of a run, epoch after epoch, as a function of the epoch's number alone.
+
+    Parameters
+    ----------
+    epoch : callable
+        Number of an epoch, from 0 → its batches, each a list of what the dataset is asked for.
+    epochs : int, optional
+        Length of the run.
+    steps : int, optional
+        Length of the run in batches; the last epoch may be cut. At least one of the two is needed.
+
+    Attributes
+    ----------
+    start : int
+        Number of the batch at which iteration begins; a resumed run starts later.
+    rank, world : int
+        Of several processes each takes its share of every batch.
+
+    Examples
+    --------
+    >>> plan = BatchPlan(lambda epoch: [[0, 1], [2]], epochs=2)
+    >>> len(plan), list(plan), plan.epoch_at(2)
+    (4, [[0, 1], [2], [0, 1], [2]], 1)
+    """
+
+    def __init__(
+        self,
+        epoch: Callable[[int], list[list[Any]]],
+        *,
+        epochs: int | None = None,
+        steps: int | None = None,
+    ) -> None:
+        self.epoch = epoch
+        self.start, self.rank, self.world = 0, 0, 1
+        self.first = [0]  # number of the first batch of each epoch seen so far
+        if epochs is not None:
+            for number in range(epochs):
+                self._batches(number)
+            steps = self.first[-1] if steps is None else min(steps, self.first[-1])
+        if steps is None:
+            raise ValueError("a plan needs a number of epochs or of steps")
+        self.steps = steps
+
+    def _batches(self, number: int) -> list[list[Any]]:
+        batches = self.epoch(number)
+        if not batches:
+            raise ValueError(f"epoch {number} has no batch: there is nothing to train on")
+        if number + 1 == len(self.first):
+            self.first.append(self.first[-1] + len(batches))
+        return batches
+
+    def epoch_at(self, position: int) -> int:
+        """Epoch to which the batch with this number belongs."""
+        while self.first[-1] <= position:
+            self._batches(len(self.first) - 1)
+        return int(np.searchsorted(self.first, position, side="right")) - 1
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        if self.start >= self.steps:
+            return
+        first = self.epoch_at(self.start)
+        position = self.first[first]
+        for number in itertools.count(first):
+            for batch in self._batches(number):
+                if position >= self.start:
+                    yield batch[self.rank :: self.world] or batch[:1]
+                position += 1
+                if position == self.steps:
+                    return
+
+
+def shuffled_batches(rows: ArrayLike, *, batch_size: int, seed: tuple[int, ...]) -> list[list[int]]:
+    """Shuffle rows, by their numbers, into batches.
+
+    Examples
+    --------
+    >>> sorted(sum(shuffled_batches([0, 2, 5], batch_size=2, seed=(0, 0)), []))
+    [0, 2, 5]
+    """
+    rows = np.random.default_rng(seed).permutation(rows)
+    return [rows[i : i + batch_size].tolist() for i in range(0, len(rows), batch_size)]

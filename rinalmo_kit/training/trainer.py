@@ -1,0 +1,212 @@
+"""A run of Lightning that is stopped, resumed and repeated exactly."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from .._utils.extras import importing, usable
+from ..model.rinalmo import Encoder
+from ..recipes.recipe import Schedule
+from .batch_plan import BatchPlan
+from .checkpoints import WholeCheckpoints
+from .control import Watched
+
+with importing("lightning", "training needs Lightning: pip install 'rinalmo-kit[training]'"):
+    import lightning
+    from lightning.pytorch.callbacks import ModelCheckpoint
+    from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+    from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+__all__ = ["Run", "fit"]
+
+
+class Run(lightning.LightningModule):
+    """A training run over a plan of batches; subclasses add the loss, the validation and :meth:`groups`.
+
+    Batches stay as they come from the plan until the subclass makes tensors of them.
+
+    Parameters
+    ----------
+    model : Encoder
+    plan : BatchPlan
+    seed : int
+        Random numbers of a step, such as those of dropout, follow from it, the step and the process.
+    """
+
+    def __init__(self, model: Encoder, plan: BatchPlan, *, seed: int = 0) -> None:
+        super().__init__()
+        self.model, self.plan, self.seed = model, plan, seed
+        self.position = 0  # batches taken so far
+
+    def groups(self) -> tuple[list[dict[str, Any]], str, Schedule]:
+        """Parameter groups with their peak rates, the name of the optimizer, and the schedule."""
+        raise NotImplementedError
+
+    def setup(self, stage: str) -> None:
+        self.plan.rank, self.plan.world = self.global_rank, self.trainer.world_size
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, _: int) -> Any:
+        return batch
+
+    def on_train_batch_start(self, batch: Any, _: int) -> None:
+        torch.manual_seed(hash((self.seed, self.position, self.global_rank)) % 2**63)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.position += 1
+
+    def checked(self, loss: Tensor, names: Callable[[], Sequence[str]]) -> Tensor:
+        """Log a loss and the learning rate; stop at a loss that is no number, with the names of the batch."""
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"loss is {loss.item()} at step {self.position} on {list(names())}")
+        self.log("train_loss", loss, prog_bar=True, batch_size=1)
+        self.log("lr", self.lr_schedulers().get_last_lr()[0])
+        return loss
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # Lightning saves between training_step and on_train_batch_end
+        checkpoint["position"] = self.trainer.global_step * self.trainer.accumulate_grad_batches
+        checkpoint["threshold"] = self.model.threshold
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.position = self.plan.start = checkpoint["position"]
+        self.model.threshold = checkpoint["threshold"]
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        groups, name, schedule = self.groups()
+        make = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name]
+        optimizer = make(groups)
+        total = -(-len(self.plan) // self.trainer.accumulate_grad_batches)
+        factor = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule.factor(step, total=total))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": factor, "interval": "step"}}
+
+
+def fit(
+    run: Run,
+    train: DataLoader,
+    validation: DataLoader | None,
+    *,
+    output: Path,
+    best: str | None = None,
+    validate_every: int | None = None,
+    checkpoint_every: int | None = None,
+    clip: float | None = None,
+    callbacks: Sequence[Any] = (),
+    **trainer_options: Any,
+) -> lightning.Trainer:
+    """Train with Lightning; a run that was stopped goes on from ``output/last.ckpt``.
+
+    Parameters
+    ----------
+    run : Run
+    train, validation : DataLoader
+        None for no validation.
+    output : path
+        Folder for checkpoints and logs (CSV and, where it is installed, TensorBoard).
+    best : str, optional
+        Validation score; the weights that had the highest are kept in ``output/best.ckpt`` too.
+    validate_every, checkpoint_every : int, optional
+        In batches; validation by default once, at the end, checkpoints every 200, or ten in a shorter run.
+    clip : float, optional
+        Norm to which gradients are clipped.
+    callbacks : sequence
+        More callbacks for Lightning.
+    **trainer_options
+        Passed to :class:`lightning.Trainer`: ``accelerator``, ``devices``, ``strategy``, ``precision``, …
+
+    Raises
+    ------
+    ValueError
+        For an option that Lightning rejects, or a damaged checkpoint.
+    TimeoutError
+        If ``max_time`` was given and is over; the checkpoint is kept.
+    Stopped
+        If somebody asked for it (:data:`STOP`); the checkpoint is of that step.
+    """
+    if trainer_options.get("logger") is True:  # the loggers there are anyway
+        trainer_options.pop("logger")
+    last = output / "last.ckpt"
+    saving = {"dirpath": output, "enable_version_counter": False}
+    every = checkpoint_every or min(200, max(1, len(run.plan) // 10))
+    keepers = [ModelCheckpoint(filename="last", every_n_train_steps=every, **saving)]
+    if best is not None:
+        keepers.append(ModelCheckpoint(filename="best", monitor=best, mode="max", **saving))
+    options = {
+        "max_epochs": 1,
+        "gradient_clip_val": clip,
+        "val_check_interval": min(validate_every or len(run.plan), len(run.plan)),
+        "num_sanity_val_steps": 0,
+        "log_every_n_steps": min(50, max(1, len(run.plan) // 20)),
+        "use_distributed_sampler": False,  # the plan shares its batches out itself
+        "precision": default_precision(trainer_options.get("accelerator", "auto")),
+        "logger": loggers(output),
+        "plugins": [WholeCheckpoints()],
+        "callbacks": [*keepers, *callbacks, Watched(output)],
+        **trainer_options,
+    }
+    with quiet(), warnings.catch_warnings():
+        try:
+            trainer = lightning.Trainer(**options)
+        except (TypeError, ValueError, AttributeError, MisconfigurationException) as error:
+            given = ", ".join(f"{name}={value!r}" for name, value in trainer_options.items())
+            raise ValueError(f"Lightning rejects these options ({given}): {error}") from error
+        # Lightning does not know that a BatchPlan starts where the run was stopped
+        warnings.filterwarnings("ignore", ".*(dataloader is not resumable|exists and is not empty).*")
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated.*")  # Lightning's own use of torch
+        warnings.filterwarnings("ignore", ".*sync_dist=True.*")  # scores are of all rows on every process
+        handler = signal.getsignal(signal.SIGINT)
+        try:
+            trainer.fit(run, train, validation, ckpt_path=str(last) if last.exists() else None)
+        except MisconfigurationException as error:
+            raise ValueError(f"Lightning: {error}") from error
+        except SystemExit as error:  # what Lightning makes of Ctrl-C, having switched Ctrl-C off
+            if not isinstance(error.__context__, KeyboardInterrupt):
+                raise
+            signal.signal(signal.SIGINT, handler)
+            kept = "goes on from its last checkpoint" if last.exists() else "begins anew: no checkpoint yet"
+            raise KeyboardInterrupt(
+                f"stopped at step {run.position} of {len(run.plan)}; started again it {kept}"
+            ) from None
+    if "max_time" in trainer_options and run.position < len(run.plan):
+        trainer.save_checkpoint(last)
+        raise TimeoutError(
+            f"max_time is over at step {run.position} of {len(run.plan)}; start the same run again to go on"
+        )
+    return trainer
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what Lightning says of its own accord (devices, advice) off the screen; warnings and errors stay."""
+    talk = logging.getLogger("lightning.pytorch")
+    level = talk.level
+    talk.setLevel(max(level, logging.WARNING))
+    try:
+        yield
+    finally:
+        talk.setLevel(level)
+
+
+def default_precision(accelerator: str = "auto") -> str:
+    """Precision that a device is good at: bf16 on a recent GPU, fp16 on an older one, else float32."""
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+    return "32-true"
+
+
+def loggers(output: Path) -> list[Any]:
+    """CSV always; TensorBoard where it is installed."""
+    found: list[Any] = [CSVLogger(output, name="log", flush_logs_every_n_steps=1)]
+    if usable("tensorboard") and usable("torch.utils.tensorboard", needs=("SummaryWriter",)):
+        found.append(TensorBoardLogger(output, name="tensorboard"))
+    return found

@@ -1,0 +1,90 @@
+"""What the widgets share: their files, and what a saved page shows in their place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from .._utils.extras import optional
+
+__all__ = ["LiveWidget", "asset", "said"]
+
+anywidget = optional(
+    "anywidget", "widgets need anywidget: pip install 'rinalmo-kit[notebooks]'", needs=("AnyWidget",)
+)
+
+
+def asset(*names: str) -> str:
+    """Join files of the folder ``assets``: a page takes one script and one style sheet of a widget."""
+    return "\n".join((Path(__file__).parent / "static" / name).read_text(encoding="utf-8") for name in names)
+
+
+def said(error: BaseException) -> str:
+    """Put what went wrong into words; an odd error is named by its type.
+
+    Examples
+    --------
+    >>> said(ValueError("no pairs")), said(KeyError("pair"))
+    ('no pairs', "KeyError: 'pair'")
+    """
+    plain = isinstance(error, ValueError | OSError | RuntimeError | MemoryError | ImportError) and str(error)
+    return plain or f"{type(error).__name__}: {error}".rstrip(": ")
+
+
+class LiveWidget(anywidget.AnyWidget):
+    """A widget with something to show where there is no kernel; what its page sends is looked at before it is taken.
+
+    Attributes
+    ----------
+    from_page : frozenset of str
+        The traits that a page may set.
+    """
+
+    from_page: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, **traits: Any) -> None:
+        super().__init__(**traits)
+        self.on_msg(self._asked)
+
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        """Take what a page sets, trait by trait; of what is wrong the page is told, and gets the old value."""
+        for name, value in sync_data.items():
+            if name == "_view_count":
+                super().set_state({name: value})
+                continue
+            try:
+                if name not in self.from_page:
+                    raise ValueError(f"{name} is not for the page to set")
+                super().set_state({name: value})
+            except Exception as error:
+                self.complain(said(error))
+                if name in self.keys:
+                    self.send_state(name)
+
+    def _asked(self, _: Any, content: Any, __: Any) -> None:
+        """Do what the page asks for, and tell it what is wrong with it."""
+        try:
+            if not isinstance(content, dict):
+                raise ValueError(f"expected a message with words, found {type(content).__name__}")
+            self.do(content)
+        except Exception as error:
+            self.complain(said(error))
+
+    def do(self, content: dict[str, Any]) -> None:
+        """Do what a page asks for."""
+        raise NotImplementedError
+
+    def complain(self, text: str) -> None:
+        """Show what is wrong."""
+        self.message = {"text": text, "wrong": True}
+
+    def saved(self) -> dict[str, str]:
+        """Give what stands for the widget in a saved page, by media type."""
+        raise NotImplementedError
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        found = super()._repr_mimebundle_(**options)
+        if found is None:
+            return None
+        data, metadata = found if isinstance(found, tuple) else (found, {})
+        return {**data, **self.saved()}, metadata

@@ -1,0 +1,70 @@
+"""What the folding studio sends to the page."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+from ..plot.coordinates import in_layout
+from ..rna.pairs import to_dot_bracket
+from ..structure import Structure
+
+SHOWN = 0.02
+"""Pairs less probable than this are not sent to the page."""
+
+
+def without_numbers(text: str) -> str:
+    r"""Take out the numbers and blanks that databases print between nucleotides; headers stay.
+
+    Examples
+    --------
+    >>> without_numbers(">tRNA 1\n  1 gcgg auuu\n 61 acca")
+    '>tRNA 1\ngcggauuu\nacca'
+    """
+    lines = text.splitlines()
+    return "\n".join(line if line.startswith(">") else re.sub(r"[\d\s]", "", line) for line in lines)
+
+
+def drawn(s: Structure) -> dict[str, Any]:
+    """Give what a page needs to draw a structure.
+
+    Examples
+    --------
+    >>> drawn(Structure.from_dot_bracket("GGGAAAACCC", "(((....)))"))["pairs"][0]
+    [0, 9, None, True]
+    """
+    from ..plot.secondary_structure import _view
+
+    view = _view(s)
+    straight = {*map(tuple, s.pairs[in_layout(s.pairs, len(s))].tolist())}
+    p = s.probabilities
+    best = np.zeros(len(s)) if p is None else p.max(axis=1, initial=0)
+    sure = 1 - best
+    pairs = []
+    for i, j in s.pairs.tolist():
+        value = None if p is None else round(float(p[i, j]), 4)
+        pairs.append([i, j, value, (i, j) in straight])
+        if value is not None:
+            sure[i] = sure[j] = value
+    return {
+        "name": s.name,
+        "sequence": s.sequence,
+        "dot_bracket": to_dot_bracket(s.pairs, len(s), drop=True),
+        "pairs": pairs,
+        "x": np.round(view.real, 2).tolist(),
+        "y": np.round(-view.imag, 2).tolist(),
+        "sure": [] if p is None else np.round(sure, 3).tolist(),
+        "confidence": None if s.confidence is None else round(s.confidence, 3),
+    }
+
+
+def candidates(s: Structure) -> bytes:
+    """Give the pairs that are at all probable: i, j and 10,000 p, as little-endian int32, the most probable first."""
+    if s.probabilities is None:
+        return b""
+    i, j = np.nonzero(np.triu(s.probabilities, 1) >= SHOWN)
+    p = s.probabilities[i, j]
+    order = np.argsort(-p, kind="stable")[:60_000]
+    return np.stack((i, j, np.round(10_000 * p)), axis=1)[order].astype("<i4").tobytes()

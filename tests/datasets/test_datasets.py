@@ -1,0 +1,369 @@
+"""Tidy tables, catalogue, stand-ins, and the commands rinalmo-kit data list, get and verify."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import http.server
+import json
+import re
+import threading
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from rinalmo_kit import cli, datasets
+from rinalmo_kit.datasets import download, load_structures, load_table, parsers, schemas, standin
+from rinalmo_kit.datasets.catalogue import CATALOGUE, count_rows
+from rinalmo_kit.rna import families as rna_families
+from rinalmo_kit.rna import pairs
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache, and no ready tables."""
+    monkeypatch.setenv("RINALMO_KIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("RINALMO_KIT_DATA", raising=False)
+    return tmp_path / "cache" / "data"
+
+
+ROWS = {
+    "bprna": {"id": "r", "sequence": "GGAAACC", "dot_bracket": "((...))", "family": "RFAM", "split": "TR0"},
+    "mrl": {"id": "r", "sequence": "ACGT", "target": 6.5, "split": "train"},
+    "te_el": {"id": "r", "sequence": "acgu", "dataset": "PC3", "log_te": 1.0, "log_el": 2, "fold": 9},
+    "rfam88": {"id": "r", "sequence": "ACGU", "label": "RF00001", "split": "val"},
+}
+
+
+# --- rows --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", list(ROWS))
+def test_a_right_row_is_taken(name):
+    checked = schemas.check_table(pd.DataFrame([ROWS[name] | {"other": 1}]), name, source="x")
+    assert list(checked) == list(schemas.SCHEMAS[name])
+    assert set(checked["sequence"][0]) <= set("ACGU")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("bprna", {"sequence": "GGAXACC"}, r"row 2, 'r': column sequence: 'sequence', position 4: 'X'"),
+        ("bprna", {"sequence": ""}, "column sequence: expected a text"),
+        (
+            "bprna",
+            {"dot_bracket": "((...)"},
+            r"column dot_bracket: 'dot_bracket', position 1: '\(' is never closed",
+        ),
+        ("bprna", {"dot_bracket": "(]...))"}, r"position 2: '\]' closes nothing"),
+        ("bprna", {"dot_bracket": "(([.))."}, r"position 3: '\[' is never closed"),
+        ("bprna", {"dot_bracket": ")).((.."}, r"position 1: '\)' closes nothing"),
+        ("bprna", {"dot_bracket": "((.?.))"}, r"position 4: '\?' is not a dot-bracket symbol"),
+        ("bprna", {"dot_bracket": "((....))"}, "7 nucleotides, the dot-bracket 8 symbols"),
+        ("bprna", {"split": "TR1"}, "column split: expected one of TR0, VL0, TS0, found 'TR1'"),
+        ("bprna", {"id": None}, "column id: expected a text"),
+        ("mrl", {"target": float("nan")}, "column target: expected a finite number, found nan"),
+        ("mrl", {"target": "much"}, "column target: expected a number, found 'much'"),
+        ("te_el", {"log_el": float("inf")}, "column log_el: expected a finite number"),
+        ("te_el", {"fold": 10}, "column fold: expected one of 0, 1"),
+        ("te_el", {"dataset": "pc3"}, "column dataset: expected one of Muscle"),
+        ("rfam88", {"label": ""}, "column label: expected a text"),
+    ],
+)
+def test_a_wrong_row_is_named(name, change, message):
+    table = pd.DataFrame([ROWS[name], ROWS[name] | change])
+    with pytest.raises(ValueError, match=rf"x\.parquet, row 2, .*{message}|x\.parquet, {message}"):
+        schemas.check_table(table, name, source="x.parquet")
+    table["where"] = ["x.csv, line 7", "x.csv, line 8"]
+    with pytest.raises(ValueError, match=r"^x\.csv, line 8, "):
+        schemas.check_table(table, name, source="x.parquet")
+
+
+def test_a_table_of_another_form():
+    with pytest.raises(ValueError, match="x: no column target; there are id, sequence"):
+        schemas.check_table(
+            pd.DataFrame({"id": ["a"], "sequence": ["A"], "split": ["train"]}), "mrl", source="x"
+        )
+    with pytest.raises(ValueError, match="x: the table has no rows"):
+        schemas.check_table(pd.DataFrame([ROWS["mrl"]]).iloc[:0], "mrl", source="x")
+
+
+@pytest.mark.parametrize("symbols", ["", "..", "(.[.).]", "((A..))a", "(A)a{<}>", "(,:_-~)"])
+def test_balanced_strings_are_taken_as_the_parser_takes_them(symbols):
+    if symbols:
+        assert schemas._dot_bracket(symbols) == symbols
+        pairs.pairs_from_dot_bracket(symbols)
+
+
+# --- real tables -------------------------------------------------------------------------------------
+
+
+def test_every_ready_table_loads_and_is_what_the_catalogue_says(data):
+    for name in datasets.TABLES:
+        table = load_table(name)
+        assert list(table) == list(schemas.SCHEMAS[name]) and len(table) > 100
+        entry = CATALOGUE[name]
+        found = count_rows(table, entry)
+        assert {key: found[key] for key in entry.ready_counts} == entry.ready_counts
+        assert standin(name), "all ready tables are stand-ins, parts or extras"
+    assert "TR0 8,568 of 10,814, VL0 1,076 of 1,300, TS0 653 of 1,305 rows" in standin("bprna")
+    assert "1,936 of 3,865 rows" in standin("archiveII")
+    assert standin("newfam") == "an extra set, not one of the paper's"
+
+
+def test_tidy_forms_of_the_ready_tables(data):
+    splice = load_table("splice")
+    assert set(splice["sequence"].str.len()) == {400}
+    assert set(splice.loc[splice["split"] == "train", "species"]) == {"human"}
+    assert set(splice.loc[splice["split"] == "test", "species"]) == {"human", "arabidopsis"}
+    train = splice[splice["split"] == "train"]
+    assert set(splice.loc[splice["split"] == "test", "fold"]) == {-1}
+    shares = train.groupby(["site", "fold"])["label"].agg(["mean", "size"])
+    assert len(shares) == 20 and shares["mean"].between(0.49, 0.51).all()
+    assert shares["size"].between(1279, 1280).all()
+    assert set(load_table("archiveII")["family"]) == set(rna_families.FAMILIES)
+    assert load_table("mrl")["split"].value_counts().to_dict() == {
+        "train": 20000,
+        "random7600": 3800,
+        "human7600": 3800,
+    }
+    table = load_table("te_el")
+    table["id"] = "changed"
+    assert load_table("te_el")["id"].nunique() == len(table), "a copy was given away"
+
+
+def test_structures_by_split_and_family(data):
+    assert len(load_structures("archiveII", family="telomerase")) == 19
+    some = load_structures("bprna", "TS0", family="SPR")
+    assert some and all("SPR" in s.name for s in some)
+    with pytest.raises(ValueError, match="'archiveII' has no split 'TS0'; it has none"):
+        load_structures("archiveII", "TS0")
+    with pytest.raises(ValueError, match="'archiveII' has no family 'grp2'; it has '16s', '23s'"):
+        load_structures("archiveII", family="grp2")
+    with pytest.raises(ValueError, match="unknown dataset of structures 'mrl'; known: examples, bprna"):
+        load_structures("mrl")
+
+
+def test_what_is_not_there(cache, monkeypatch, tmp_path):
+    with pytest.raises(ValueError, match="unknown dataset 'bpRNA'; known: bprna"):
+        load_table("bpRNA")
+    with pytest.raises(FileNotFoundError, match=r"RINALMO_KIT_DATA.*or run rinalmo-kit data get mrl"):
+        load_table("mrl")
+    monkeypatch.setenv("RINALMO_KIT_DATA", str(tmp_path / "nowhere"))
+    with pytest.raises(FileNotFoundError, match="is not a folder"):
+        load_table("mrl")
+    monkeypatch.setenv("RINALMO_KIT_DATA", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"mrl.parquet is missing; rinalmo-kit data get mrl"):
+        load_table("mrl")
+
+
+def test_ready_tables_go_before_made_ones(cache, monkeypatch, tmp_path):
+    cache.mkdir(parents=True)
+    pd.DataFrame([ROWS["mrl"]]).to_parquet(cache / "mrl.parquet")
+    assert load_table("mrl")["id"].tolist() == ["r"]
+    assert "random7600 0 of 7,600" in standin("mrl")
+    ready = pd.DataFrame(
+        {"id": ["q"], "sequence": ["A"], "mrl": [1.0], "source": ["random7600"], "split": "test"}
+    )
+    (tmp_path / "ready" / "mrl").mkdir(parents=True)
+    monkeypatch.setenv("RINALMO_KIT_DATA", str(tmp_path / "ready"))
+    assert load_table("mrl")["id"].tolist() == ["r"], "the made one, where there is no ready one"
+    ready.to_parquet(tmp_path / "ready/mrl/mrl.parquet")
+    assert load_table("mrl")[["id", "split"]].to_numpy().tolist() == [["q", "random7600"]]
+
+
+def test_a_whole_table_is_the_papers(cache, monkeypatch):
+    cache.mkdir(parents=True)
+    pd.DataFrame([ROWS["bprna"]]).to_parquet(cache / "bprna.parquet")
+    monkeypatch.setitem(CATALOGUE, "bprna", replace(CATALOGUE["bprna"], counts={"TR0": 1}))
+    assert standin("bprna") is None
+
+
+# --- catalogue ---------------------------------------------------------------------------------------
+
+
+def test_the_catalogue_is_whole():
+    assert [name for name, entry in CATALOGUE.items() if entry.paper] == [
+        "bprna", "rivas", "archiveII", "splice", "rfam88", "mrl", "te_el", "pretraining",
+    ]  # fmt: skip
+    for name, entry in CATALOGUE.items():
+        assert entry.title and entry.task and entry.licence, name
+        assert (name in schemas.SCHEMAS) == bool(entry.table)
+        assert all(re.fullmatch(r"10\.\d{4,5}/\S+", doi) for doi in entry.citations)
+        assert all(f.url.startswith("https://") for f in (*entry.files, *entry.also) if f.url)
+        assert all(f.sha256 is None or re.fullmatch("[0-9a-f]{64}", f.sha256) for f in entry.files)
+        if entry.paper and entry.table:
+            assert entry.files and entry.citations and entry.counts and entry.counts_source and entry.standin
+            assert name in parsers.PARSERS
+
+
+def test_counts_are_those_of_the_paper(shared):
+    if not (shared / "published/dataset_counts.csv").exists():
+        pytest.skip("needs published/dataset_counts.csv")
+    stated = pd.read_csv(shared / "published/dataset_counts.csv").set_index(["dataset", "subset"])["n"]
+    assert sum(CATALOGUE["bprna"].counts.values()) == stated["bpRNA (SPOT-RNA split)", "TR0+VL0+TS0"]
+    assert CATALOGUE["rivas"].counts["TestSetB"] == stated["Rivas", "TestSetB (22 Rfam families)"]
+    families = stated["ArchiveII"].drop("all")
+    assert sorted(CATALOGUE["archiveII"].counts.values()) == sorted(families)
+    assert CATALOGUE["splice"].counts["donor train GS_1"] == stated["GS_1 splice", "train donor"]
+    assert CATALOGUE["rfam88"].counts == stated["ncRNA Rfam-88"][["train", "val", "test"]].to_dict()
+    assert CATALOGUE["te_el"].counts == stated["TE/EL"].to_dict()
+
+
+# --- commands ----------------------------------------------------------------------------------------
+
+
+def utrs(rows: int = 60) -> str:
+    """Rows of the original MRL file: one in three is human, lengths 25 to 27, every UTR another."""
+    lines = [",utr,set,total_reads,rl"]
+    for i in range(rows):
+        utr = "".join("ACGT"[i // 4**k % 4] for k in range(7)) + "A" * (18 + i % 3)
+        lines.append(f"{i},{utr},{'human' if i % 3 == 0 else 'random'},{10 + i},{i / 10}")
+    return "\n".join(lines) + "\n"
+
+
+class Server(http.server.BaseHTTPRequestHandler):
+    content = b""
+    requests: list[str | None]
+    break_after: int | None = None
+
+    def do_GET(self):
+        wanted = self.headers.get("Range")
+        self.requests.append(wanted)
+        start = int(re.match(r"bytes=(\d+)-", wanted)[1]) if wanted else 0
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(self.content) - start))
+        self.end_headers()
+        self.wfile.write(self.content[start:][: type(self).break_after])
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def served(cache, monkeypatch):
+    """The MRL file on a server of its own."""
+    packed = gzip.compress(utrs().encode(), mtime=0)
+    handler = type("Handler", (Server,), {"content": packed, "requests": []})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    [file] = CATALOGUE["mrl"].files
+    url = f"http://127.0.0.1:{server.server_port}/{file.name}"
+    entry = replace(CATALOGUE["mrl"], files=(replace(file, url=url),))
+    monkeypatch.setitem(CATALOGUE, "mrl", entry)
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    for proxy in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(proxy, raising=False)
+    yield handler
+    server.shutdown()
+
+
+def test_get_downloads_once_and_makes_the_table(served, cache, capsys):
+    assert cli.main(["data", "get", "mrl"]) == 1, "60 rows are not the paper's: said by the exit code"
+    out = capsys.readouterr().out
+    assert out.startswith(str(cache / "mrl.parquet"))
+    assert "random7600: 40, paper 7,600, -7,560" in out and "neither the paper's nor" in out
+    table = load_table("mrl")
+    assert table["split"].value_counts().to_dict() == {"random7600": 40, "human7600": 20}
+    assert download.get("mrl") == cache / "mrl.parquet"
+    assert len(served.requests) == 1
+    note = json.loads((cache / "mrl.json").read_text())
+    assert list(note["sha256"].values()) == [hashlib.sha256(served.content).hexdigest()]
+    assert "made from the original files, but rows differ" in standin("mrl")
+
+
+def test_a_broken_download_goes_on(served, cache):
+    served.content = gzip.compress(utrs(6000).encode(), compresslevel=0, mtime=0)
+    served.break_after = 100_000
+    download.get("mrl")
+    assert len(served.requests) > 1 and served.requests[1].startswith("bytes=")
+
+
+def test_a_file_that_is_not_the_known_one(served, cache, tmp_path, monkeypatch, capsys):
+    entry = CATALOGUE["mrl"]
+    known = replace(entry.files[0], sha256="0" * 64, sha256_source="test")
+    monkeypatch.setitem(CATALOGUE, "mrl", replace(entry, files=(known,)))
+    assert cli.main(["data", "get", "mrl"]) == 2
+    assert "hash" in capsys.readouterr().err and not (cache / "mrl.parquet").exists()
+    (tmp_path / known.name).write_bytes(served.content)
+    assert cli.main(["data", "get", "mrl", "--from", str(tmp_path)]) == 2
+    assert "expected 0000" in capsys.readouterr().err
+
+
+def test_a_server_that_is_not_there(served, monkeypatch, capsys):
+    entry = CATALOGUE["mrl"]
+    monkeypatch.setitem(
+        CATALOGUE, "mrl", replace(entry, files=(replace(entry.files[0], url="http://127.0.0.1:9/x"),))
+    )
+    assert cli.main(["data", "get", "mrl"]) == 2
+    assert "could not be downloaded" in capsys.readouterr().err
+
+
+def test_get_from_a_folder_and_by_hand(cache, tmp_path, capsys):
+    assert cli.main(["data", "get", "te_el"]) == 2
+    error = capsys.readouterr().err
+    assert "Muscle_sequence.csv, pc3_sequence.csv, HEK_sequence.csv cannot be fetched" in error
+    assert "codeocean.com" in error and "--from FOLDER" in error
+    assert cli.main(["data", "get", "pretraining"]) == 2
+    assert "RNAcentral" in capsys.readouterr().err
+    (tmp_path / "GSM4084997_varying_length_25to100.csv.gz").write_bytes(gzip.compress(utrs().encode()))
+    for source in (tmp_path, tmp_path / "GSM4084997_varying_length_25to100.csv.gz"):
+        download.get("mrl", source=source)
+        assert len(load_table("mrl")) == 60
+
+
+def test_a_bad_row_stops_the_making(cache, tmp_path, capsys):
+    path = tmp_path / "GSM4084997_varying_length_25to100.csv.gz"
+    path.write_bytes(gzip.compress(utrs().replace("AAAA", "AXAA", 1).encode()))
+    assert cli.main(["data", "get", "mrl", "--from", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert re.search(r"csv\.gz, line \d+, 'mrl_\d+': column sequence: .*position \d+: 'X'", error)
+    assert not cache.exists() or not list(cache.glob("mrl*"))
+
+
+def test_verify_tells_what_is_wrong(cache, monkeypatch, capsys):
+    assert cli.main(["data", "verify", "mrl"]) == 2
+    assert "data get mrl" in capsys.readouterr().err
+    cache.mkdir(parents=True)
+    pd.DataFrame([ROWS["bprna"]]).to_parquet(cache / "bprna.parquet")
+    monkeypatch.setitem(CATALOGUE, "bprna", replace(CATALOGUE["bprna"], counts={"TR0": 1}))
+    assert cli.main(["data", "verify"]) == 0
+    out = capsys.readouterr().out
+    assert "bprna: ok" in out and "TR0: 1, paper 1\n" in out and "mrl: not here" in out
+    pd.DataFrame([ROWS["bprna"] | {"sequence": "GG?AACC"}]).to_parquet(cache / "bprna.parquet")
+    assert cli.main(["data", "verify", "bprna"]) == 1
+    assert "bprna: WRONG" in (out := capsys.readouterr().out) and "position 3: '?'" in out
+    (cache / "bprna.parquet").write_bytes(b"PAR1 cut off")
+    assert cli.main(["data", "verify", "bprna"]) == 1
+    assert cli.main(["data", "list"]) == 0
+    assert re.search(r"bprna .* damaged", capsys.readouterr().out)
+
+
+def test_verify_sees_an_original_that_has_changed(served, cache, capsys):
+    download.get("mrl")
+    path = cache / "originals/mrl" / CATALOGUE["mrl"].files[0].name
+    path.write_bytes(gzip.compress(b"other"))
+    assert not (report := download.verify("mrl")).ok
+    assert f"{path.name}: changed since the table was made from it" in str(report)
+
+
+def test_verify_and_list_of_the_ready_tables(data, capsys):
+    assert cli.main(["data", "verify", "rivas"]) == 0
+    out = capsys.readouterr().out
+    assert "TestSetB: 215, paper 430, -215" in out and "TrainSetA: 3,166, paper 3,166\n" in out
+    table = download.overview(["bprna", "pretraining", "newfam"]).set_index("name")
+    assert table["data"].to_dict() == {"bprna": "stand-in", "pretraining": "not here", "newfam": "extra"}
+    assert table.loc["bprna", ["rows", "paper_rows"]].tolist() == [10297, 13419]
+    assert cli.main(["data", "list", "archiveII"]) == 0
+    out = capsys.readouterr().out
+    assert "0ff7209016ba1775288572794e850d5857937c391d67c9ccacfe9ae77c0188e5" in out and "5s 1,283" in out
+
+
+def test_verify_refuses_a_cut_ready_table(data, tmp_path, monkeypatch):
+    (tmp_path / "ss_rivas").mkdir()
+    table = pd.read_parquet(data / datasets.TABLES["rivas"])
+    table.iloc[:-1].to_parquet(tmp_path / datasets.TABLES["rivas"])
+    monkeypatch.setenv("RINALMO_KIT_DATA", str(tmp_path))
+    report = download.verify("rivas")
+    assert not report.ok and "neither the paper's nor" in str(report)

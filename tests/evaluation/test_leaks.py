@@ -1,0 +1,138 @@
+"""Guards against testing on what a model was trained on."""
+
+from __future__ import annotations
+
+import warnings
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from rinalmo_kit import datasets
+from rinalmo_kit.datasets import load_table
+from rinalmo_kit.evaluation import leakage
+from rinalmo_kit.evaluation.leakage import OFFICIAL, LeakWarning, TrainedOn
+from rinalmo_kit.model import pretrained
+from rinalmo_kit.rna import families
+
+
+def found(model, dataset, query=None):
+    table = load_table(dataset)
+    return leakage.find(OFFICIAL[model], table.query(query) if query else table, dataset=dataset)
+
+
+def test_exact_duplicates():
+    assert leakage.exact_duplicates([], ["A"]).tolist() == []
+    assert leakage.exact_duplicates(["gat"], ["GAU", "GAUU", "gaT"]).tolist() == [0, 2]
+    assert str(leakage.exact_duplicates(["A"], []).dtype) == "int64"
+
+
+def test_every_official_model_with_a_head_is_listed():
+    assert {name for name in pretrained.OFFICIAL if "-" in name} <= set(OFFICIAL)
+    assert all(what.dataset in datasets.TABLES for trained in OFFICIAL.values() for what in trained)
+    assert str(OFFICIAL["giga-ss-archiveII-5s"][0]) == "archiveII without 5s"
+
+
+def test_a_test_set_that_was_trained_on(data):
+    assert found("giga-ss-bprna", "bprna", "split == 'TS0'").empty
+    rows = found("giga-ss-bprna", "bprna", "split == 'TR0'")
+    assert len(rows) == 8568 and set(rows["why"]) == {"same set"}
+    assert found("giga-ss-archiveII-5s", "archiveII", "family == '5s'").empty
+    rows = found("giga-ss-archiveII-5s", "archiveII")
+    assert set(rows["family"]) == set(families.FAMILIES) - {"5s"} and len(rows) == 1936 - 642
+
+
+def test_rows_that_are_in_the_training_set(data):
+    """The overlaps that the tables' READMEs state: TestSetB and ArchiveII rows that are in bpRNA."""
+    rows = found("pico-ss", "rivas", "split == 'TestSetB'")
+    assert set(rows["why"]) == {"same sequence"} and 100 < len(rows) < 215
+    training = set(load_table("bprna").query("split != 'TS0'")["sequence"])
+    assert set(rows["sequence"]) <= training
+    clean = load_table("rivas").query("split == 'TestSetB'")
+    assert not training & set(clean[~clean["id"].isin(rows["id"])]["sequence"])
+    assert 100 < len(found("pico-ss", "archiveII")) < 400
+    rows = leakage.find([TrainedOn("rivas", "TrainSetA")], load_table("rivas").query("split == 'TestSetB'"))
+    assert rows.empty, "TestSetB is honest for models of TrainSetA"
+
+
+def test_one_warning_with_all_rows(data):
+    table = load_table("archiveII").query("family in ('tRNA', '5s')")
+    with pytest.warns(LeakWarning) as caught:
+        rows = leakage.warn(OFFICIAL["giga-ss-archiveII-5s"], table, dataset="archiveII", model="m")
+    assert len(caught) == 1 and len(caught[0].message.rows) == len(rows) == 279
+    message = str(caught[0].message)
+    assert (
+        "279 of 921 test rows are in the data that m was trained on: 279 of archiveII without 5s" in message
+    )
+    assert rows["id"][0] in message and caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert leakage.warn(
+            OFFICIAL["giga-ss-archiveII-5s"], table.query("family == '5s'"), dataset="archiveII"
+        ).empty
+
+
+def test_what_cannot_be_compared_is_said(data, monkeypatch, tmp_path):
+    with pytest.warns(LeakWarning, match=r"cannot be told: rfam88 train: the rows at hand are not those"):
+        leakage.warn(
+            OFFICIAL["giga-ncrna-0"], load_table("rfam88").query("split == 'test'"), dataset="rfam88"
+        )
+    table = load_table("archiveII")
+    monkeypatch.setenv("RINALMO_KIT_DATA", str(tmp_path))
+    monkeypatch.setenv("RINALMO_KIT_CACHE", str(tmp_path))
+    rows = leakage.find(OFFICIAL["giga-ss-archiveII-5s"], table, dataset="archiveII")
+    assert len(rows) == 1936 - 642, "the set is known without the training rows"
+    assert "archiveII.parquet is missing" in rows.attrs["unchecked"][0]
+    own = pd.DataFrame({"id": ["a"], "sequence": ["ACGU"]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert leakage.warn(OFFICIAL["pico-ss"], own).empty, "own data, nothing to compare with: no noise"
+
+
+def model(**about):
+    return SimpleNamespace(name="mine", about=about)
+
+
+def recipe(dataset, noise=0):
+    return SimpleNamespace(dataset=dataset, noise=noise)
+
+
+def examples(table):
+    rows = zip(table["id"], table["sequence"], strict=True)
+    return [SimpleNamespace(name=name, sequence=sequence) for name, sequence in rows]
+
+
+def test_models_of_our_own_say_what_they_were_trained_on(data):
+    mine = model(dataset="te_el", rows="dataset == 'Muscle' and fold != @fold", fold=3)
+    [what] = leakage.trained_on(mine)
+    assert str(what) == "te_el (dataset == 'Muscle' and fold != 3)"
+    table = load_table("te_el").query("dataset == 'Muscle'")
+    other = table[table["fold"] == 4]
+    with pytest.warns(LeakWarning, match=f"{len(other)} of {len(other)} test rows .* mine was trained on"):
+        leakage.warn_if_trained_on(mine, recipe("te_el"), examples(other))
+    kept = examples(table[table["fold"] == 3])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rows = leakage.warn_if_trained_on(mine, recipe("te_el"), kept)
+    assert rows.empty
+
+
+def test_what_a_model_was_started_from_counts_too(data):
+    mine = model(
+        dataset="own data", earlier={"dataset": "rivas", "rows": "split == 'TrainSetA'", "start": "pico-ss"}
+    )
+    test = load_table("rivas").query("split == 'TestSetB'")
+    with pytest.warns(LeakWarning, match="of bprna TR0"):
+        rows = leakage.warn_if_trained_on(mine, recipe("rivas"), examples(test))
+    assert set(rows["trained_on"]) == {"bprna TR0", "bprna VL0"}
+    assert leakage.trained_on(SimpleNamespace(name="pico-ss", about={})) == OFFICIAL["pico-ss"]
+    assert leakage.trained_on(model(pretraining={"start": "pico-ss"})) == OFFICIAL["pico-ss"]
+    assert leakage.trained_on(SimpleNamespace(name="a.pt")) == ()
+
+
+def test_noise_does_not_hide_a_row(data):
+    mine = model(dataset="rfam88", rows="split == 'train'")
+    rows = load_table("rfam88").query("split == 'train'").head(20)
+    noisy = examples(rows.assign(sequence="A" + rows["sequence"] + "A"))
+    with pytest.warns(LeakWarning, match="20 of 20 test rows"):
+        leakage.warn_if_trained_on(mine, recipe("rfam88", noise=200), noisy)

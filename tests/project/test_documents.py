@@ -1,0 +1,94 @@
+"""Numbers in README and model card are those of data/measured, which the evaluation and benchmarks wrote."""
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+
+from rinalmo_kit.model.pretrained import EMBEDDED
+
+ROOT = Path(__file__).parents[2]
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def table(document, heading):
+    """Rows of the Markdown table whose header line starts with `heading`: first cell → the other cells."""
+    lines = (ROOT / document).read_text(encoding="utf-8").splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith(f"| {heading}"))
+    found = {}
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            break
+        first, *others = (cell.strip().strip("*` ") for cell in line.strip("|").split("|"))
+        found[first] = others
+    return found
+
+
+@pytest.mark.parametrize("document", ["README.md", "rinalmo_kit/weights/MODEL_CARD.md"])
+def test_scores_are_the_measured_and_published_ones(document):
+    measured: dict[str, dict[str, str]] = {}
+    for r in rows(ROOT / "data/measured/scores.csv"):
+        if (r["recipe"], r["group"], r["fold"]) == ("ss-bprna", "all", "all"):
+            measured.setdefault(r["model"], {})[r["metric"]] = r["value"]
+    published = {r["method"]: r for r in rows(ROOT / "data/published/fig3c_ts0.csv")}
+    shown = table(document, "TS0")
+    assert {"pico-ss", "viennarna", "most-pairs", "RiNALMo"} <= set(shown)
+    for name, cells in shown.items():
+        source = measured.get(name) or published[name]
+        assert cells[:3] == [f"{float(source[key]):.2f}" for key in ("precision", "recall", "f1")], name
+
+
+def measured(recipe, group, metric):
+    """Model → score, rounded as in the documents."""
+    return {
+        r["model"]: f"{float(r['value']):.2f}"
+        for r in rows(ROOT / "data/measured/scores.csv")
+        if (r["recipe"], r["group"], r["metric"], r["fold"]) == (recipe, group, metric, "all")
+    }
+
+
+def test_scores_of_the_other_tasks_are_the_measured_ones():
+    shown = table("rinalmo_kit/weights/MODEL_CARD.md", "task")
+    assert {f"pico-{name.split(',')[0]}" for name in shown} >= set(EMBEDDED) - {"pico", "pico-ss"}
+    for name, (metric, *cells) in shown.items():
+        recipe, _, group = name.partition(", ")
+        found = measured(recipe, group or "all", {"R²": "r2"}.get(metric, metric.lower()))
+        assert cells[:3] == [found[f"pico-{recipe}"], found["simple"], found["trivial"]], name
+
+
+def test_scores_of_translation_and_expression_are_the_measured_ones():
+    shown = table("rinalmo_kit/weights/MODEL_CARD.md", "Spearman")
+    assert len(shown) == 6
+    for name, cells in shown.items():
+        found = measured(name, "all", "spearman")
+        assert cells[:2] == [found[f"pico-{name}"], found["simple"]], name
+
+
+def test_scores_on_families_that_were_not_trained_on_are_the_measured_ones():
+    shown = table("rinalmo_kit/weights/MODEL_CARD.md", "F1")
+    assert {"ss-newfam", "ss-pseudobase", "ss-rivas", "ss-archiveII-5s"} <= set(shown)
+    for recipe, cells in shown.items():
+        found = measured(recipe, "all", "f1")
+        ours = [value for model, value in found.items() if model.startswith("pico")]
+        assert [cells[0]] == ours and cells[1] == found["viennarna"], recipe
+
+
+def test_speed_ratios_are_the_measured_ones():
+    measured = rows(ROOT / "data/measured/benchmarks.csv")
+    values = [float(row["ratio"]) for row in measured]
+    ratios = {f"{value:.{0 if value >= 100 else 1 if value >= 2 else 2}f}" for value in values}
+    shown = table("README.md", "benchmark")
+    assert shown
+    for name, cells in shown.items():
+        assert re.fullmatch(r"([\d.]+)×", cells[-1]) and cells[-1][:-1] in ratios, (name, cells)
+
+
+def test_measured_files_say_where_they_come_from():
+    for path in (ROOT / "data/measured").glob("*.csv"):
+        for row in rows(path):
+            assert row["command"] and row["commit"] and row["date"], path

@@ -1,0 +1,111 @@
+"""Every notebook is committed without outputs and runs top to bottom."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from tests.helpers.lab import ROOT, environment, workplace
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def test_there_is_a_quickstart():
+    assert NOTEBOOKS[0].name == "00_quickstart.ipynb"
+
+
+@every_notebook
+def test_committed_without_outputs(path: Path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    for number, cell in enumerate(notebook.cells):
+        if cell.cell_type == "code":
+            assert not cell.outputs, f"cell {number} has outputs: jupyter nbconvert --clear-output --inplace"
+            assert cell.execution_count is None, f"cell {number} has an execution count"
+    assert "widgets" not in notebook.metadata, "the state of widgets is saved with the notebook"
+
+
+@every_notebook
+def test_opens_with_text_and_runs_in_any_python3(path: Path):
+    notebook = nbformat.read(path, as_version=4)
+    assert notebook.cells[0].cell_type == "markdown" and notebook.cells[0].source.startswith("# ")
+    assert notebook.metadata.kernelspec.name == "python3"
+
+
+def run(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run a copy of a notebook; return the text of its outputs."""
+    copies = workplace(folder)
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)
+    notebook = nbformat.read(copies / path.name, as_version=4)
+    client = NotebookClient(
+        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": copies}}
+    )
+    client.execute()  # an error of a cell is raised
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert not any(output.output_type == "error" for output in outputs)
+    drawn = sum("image/png" in output.get("data", {}) for output in outputs)
+    without = "RINALMO_KIT_DATA" not in os.environ
+    asked = [cell for cell in notebook.cells if "rk.plot.paper_style(" in cell.source]
+    asked = [cell for cell in asked if not (without and cell.source.startswith("if TABLE"))]
+    assert drawn == len(asked)
+    return "\n".join(output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs)
+
+
+@every_notebook
+@pytest.mark.slow
+def test_runs_top_to_bottom_with_nothing_but_the_package(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("RINALMO_KIT_DATA", raising=False)
+    monkeypatch.setenv("RINALMO_KIT_CACHE", str(tmp_path / "cache"))
+    run(path, tmp_path, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "path", [p for p in NOTEBOOKS if p.name[:2] not in ("00", "01", "09", "10", "12", "13")]
+)
+def test_runs_on_the_tables(path: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run(path, tmp_path, monkeypatch)
+
+
+@every_notebook
+def test_text_says_what_it_shows_and_needs_and_ends_with_a_conclusion(path: Path):
+    cells = nbformat.read(path, as_version=4).cells
+    for words in ("**What it shows.**", "**What it needs.**", "`SCALE"):
+        assert words in cells[0].source
+    assert "**Conclusion.**" in "".join(cell.source for cell in cells[-3:])
+
+
+@every_notebook
+def test_defines_no_long_functions_and_edits_no_paths(path: Path):
+    code = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    for source in code:
+        assert "sys.path" not in source
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef):
+                assert node.end_lineno - node.lineno <= 5, f"{node.name}: its place is the library"
+
+
+@pytest.mark.slow
+def test_pretraining_learns_from_the_table(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    text = run(ROOT / "notebooks/01_pretraining.ipynb", tmp_path, monkeypatch)
+    assert "the power was cut" in text
+    reached, letters = map(float, re.search(r"perplexity ([\d.]+), from .* alone ([\d.]+)", text).groups())
+    assert reached < letters - 0.15
+
+
+@pytest.mark.slow
+def test_own_task_beats_the_trivial_answer(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    text = run(ROOT / "notebooks/10_your_own_task.ipynb", tmp_path, monkeypatch)
+    assert float(re.search(r"accuracy +([\d.]+)", text).group(1)) > 0.4  # six classes
+    assert float(re.search(r"spearman +([-\d.]+)", text).group(1)) > 0.2
+    assert "test rows are in the data that pico-ss was trained on" in text
