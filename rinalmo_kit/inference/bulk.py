@@ -145,7 +145,7 @@ def run(
     if processes > 1 and not isinstance(model, str | os.PathLike | None):
         name = unwrapped(model).name
         raise ValueError(f"several processes each load the model: give its name or path, not {name!r}")
-    optional("pyarrow.parquet", "tables in shards need pyarrow: pip install 'rinalmo-kit[notebooks]'")
+    optional("pyarrow.parquet", "tables in shards need pyarrow: pip install 'rinalmo-kit[tables]'")
     check_input(path)
     shards.check_folder(output, path)
     _check_record(path)
