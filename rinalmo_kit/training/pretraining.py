@@ -208,7 +208,7 @@ def pretrain(
         (model-FLOP utilisation), and of the held-out clusters, with the same masks every time, ``val_perplexity``
         beside ``val_perplexity_unigram``, which the frequencies of the letters alone would give.
     model : Config, RiNALMo, name or path, optional
-        A Config, such as ``rk.Config.micro()``, gives random weights; default: pico. A name or path for
+        A Config, such as ``Config.micro()``, gives random weights; default: pico. A name or path for
         :func:`rinalmo_kit.load`, or a model, which is changed, is trained further, without its task head.
     steps, epochs : int, optional
         Length of the run; at least one of the two. Steps are counted in batches.

@@ -184,7 +184,7 @@ class EmbeddingExplorer(LiveWidget):
 
         if self.map is None:
             raise ValueError(
-                "coordinates were given without a map: nothing can be placed; give a Map of rk.maps"
+                "coordinates were given without a map: nothing can be placed; give a Map of rk.evaluation.tsne_map"
             )
         for name, sequence in records:
             ready_sequence(name, sequence)
