@@ -1,0 +1,124 @@
+"""Pairing probabilities of the nearest-neighbour energy model, by ViennaRNA or LinearPartition.
+
+The energy model knows no families: what it says holds for RNAs that no network has seen. :func:`rinalmo_kit.fold` mixes it
+with what the model says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from types import ModuleType
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from .._utils.extras import optional
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Energy", "energy_probabilities", "viennarna_module"]
+
+Energy = Literal["viennarna", "linearpartition"]
+
+PACKAGES = {
+    "viennarna": ("RNA", ("fold_compound",), "ViennaRNA is not installed: pip install 'rinalmo-kit[baselines]'"),
+    "linearpartition": (
+        "linearpartition",
+        ("partition",),
+        "LinearPartition is not installed: pip install linearpartition-unofficial (Linux, Python 3.11)",
+    ),
+}
+"""Name of a program → its Python module, what is used of it, and how to get it."""
+
+LONGEST = 1200
+"""Nucleotides that ViennaRNA's O(L³) ensemble is computed for: some ten seconds; longer ones need LinearPartition's O(L)."""
+
+LEAST = 1e-4
+"""Probabilities below it are taken for 0."""
+
+
+def energy_module(energy: Energy) -> ModuleType:
+    """Import the package of an energy model.
+
+    Raises
+    ------
+    ImportError
+        If it is not installed, or cannot be used; says how to install it, or what is wrong with it.
+    """
+    module, needs, absent = PACKAGES[energy]
+    return optional(module, absent, needs=needs)
+
+
+def viennarna_module() -> ModuleType:
+    """Import ViennaRNA, or raise ImportError as :func:`energy_module` does."""
+    return energy_module("viennarna")
+
+
+@contextmanager
+def answering(program: str, package: ModuleType, name: str) -> Iterator[None]:
+    """Name the package and the RNA in the error where a package raises anything."""
+    try:
+        yield
+    except Exception as error:
+        place = getattr(package, "__file__", None) or package.__name__
+        raise RuntimeError(f"{program} ({place}) failed on {name!r}: {type(error).__name__}: {error}") from error
+
+
+def energy_probabilities(sequence: str, energy: Energy, *, name: str = "sequence") -> NDArray[np.float32]:
+    """Return the pairing probabilities of the Boltzmann ensemble at 37 °C (McCaskill 1990).
+
+    Parameters
+    ----------
+    sequence : str
+        Letters other than A, C, G, U are unpaired.
+    energy : {"viennarna", "linearpartition"}
+        ViennaRNA computes the ensemble exactly, in O(L³) time; LinearPartition approximates it in O(L).
+    name : str
+        For errors.
+
+    Returns
+    -------
+    ndarray of float32, shape (L, L)
+        Symmetric.
+
+    Raises
+    ------
+    ImportError
+        If the program is not installed, or cannot be used; says how to install it, or what is wrong with it.
+    RuntimeError
+        If it fails on this sequence.
+
+    Examples
+    --------
+    >>> p = energy_probabilities("GGGGAAAACCCC", "viennarna")
+    >>> int(p[1].argmax()), bool(p[1, 10] > 0.9)
+    (10, True)
+    """
+    program = "ViennaRNA" if energy == "viennarna" else "LinearPartition"
+    with answering(program, energy_module(energy), name):
+        i, j, values = _ensemble(sequence.replace("T", "U"), energy)
+        p = np.zeros((len(sequence), len(sequence)), dtype=np.float32)
+        p[i, j] = p[j, i] = values
+        return p
+
+
+@lru_cache(maxsize=128)
+def _ensemble(
+    sequence: str, energy: Energy
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Return the pairs of an ensemble with their probabilities; kept for sequences that are folded again."""
+    package = energy_module(energy)
+    letters = "".join(letter if letter in "ACGU" else "N" for letter in sequence)
+    if energy == "viennarna":
+        ensemble = package.fold_compound(letters)
+        ensemble.exp_params_rescale(ensemble.mfe()[1])  # else long sequences overflow
+        ensemble.pf()
+        rows = [(pair.i - 1, pair.j - 1, pair.p) for pair in ensemble.plist_from_probs(LEAST)]
+    else:
+        rows = [tuple(row) for row in package.partition(letters)["bpp"]]
+    found = np.array(rows, dtype=np.float64).reshape(-1, 3)
+    i, j = np.sort(found[:, :2].astype(np.int64), axis=1).T
+    return i, j, np.clip(found[:, 2], 0, 1).astype(np.float32)
