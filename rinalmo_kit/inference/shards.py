@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -15,6 +15,7 @@ from .._utils import files
 from .._utils.files import check_output, whole_file
 from ..model import tasks
 from ..model.rinalmo import Encoder
+from ..rna.alphabet import CleanSequence
 from ..rna.pairs import to_dot_bracket
 from . import batching, embedding, folding, prediction
 
@@ -262,7 +263,7 @@ def table_of(
     """Compute one chunk; a record that cannot be computed has the reason in the column ``error``."""
     import pyarrow as pa
 
-    texts, lengths = [""] * len(chunk), [len(sequence) for _, sequence in chunk]
+    texts, lengths = [CleanSequence("")] * len(chunk), [len(sequence) for _, sequence in chunk]
     errors: list[str | None] = [None] * len(chunk)
     good = []
     for i, (name, sequence) in enumerate(chunk):
@@ -274,33 +275,48 @@ def table_of(
             good.append(i)
             lengths[i] = len(texts[i])
             _notice_once(name, texts[i], told, gaps=task == "fold")
-    compute = {"embed": embedding.embeddings, "fold": folding.structures, "predict": prediction.predictions}
     found: list[Any] = [None] * len(chunk)
-    for batch, results in compute[task](model, [texts[i] for i in good], **options):
-        advance([lengths[good[place]] for place in batch])
-        if results is None:
-            i = good[batch[0]]
-            errors[i] = batching.too_large(chunk[i][0], texts[i], model)
-            continue
-        for place, one in zip(batch, results, strict=True):
-            if task == "embed":
-                one = one.reshape(-1)
-            elif task == "fold":  # without the probabilities, L × L
-                brackets = to_dot_bracket(one.pairs, len(one), drop=True)  # 30 levels hold all but oddities
-                one = (one.sequence, brackets, one.confidence, len(one.pairs))
-            found[good[place]] = one
+    for place, one in _results_of(task, model, [(chunk[i][0], texts[i]) for i in good], options):
+        i = good[place]
+        advance([lengths[i]])
+        if isinstance(one, MemoryError):
+            errors[i] = str(one)
+        elif isinstance(one, ValueError):  # the model's fault
+            raise one
+        elif task == "embed":
+            found[i] = one.reshape(-1)
+        elif task == "fold":  # without the probabilities, L × L
+            brackets = to_dot_bracket(one.pairs, len(one), drop=True)  # 30 levels hold all but oddities
+            found[i] = (one.sequence, brackets, one.confidence, len(one.pairs))
+        else:
+            found[i] = one
     columns = {
         "index": pa.array(range(first, first + len(chunk)), pa.int64()),
         "name": pa.array([name for name, _ in chunk], pa.string()),
         "length": pa.array(lengths, pa.int64()),
-        **_results(task, model, found, options),
+        **_columns(task, model, found, options),
         "error": pa.array(errors, pa.string()),
     }
     refused = sum(error is not None for error in errors)
     return pa.table(columns).replace_schema_metadata({"refused": str(refused)})
 
 
-def _results(task: Task, model: Encoder, found: list[Any], options: dict[str, Any]) -> dict[str, pa.Array]:
+def _results_of(
+    task: Task, model: Encoder, records: list[tuple[str, CleanSequence]], options: dict[str, Any]
+) -> Iterator[tuple[int, Any]]:
+    """Yield numbers of records and their results, or a MemoryError that names one that does not fit by itself."""
+    if task == "fold":
+        yield from folding.structures(model, records, **options)
+        return
+    compute = {"embed": embedding.embeddings, "predict": prediction.predictions}[task]
+    for batch, results in compute(model, [text for _, text in records], **options):
+        if isinstance(results, Exception):
+            yield batch[0], MemoryError(batching.too_large(*records[batch[0]], model, error=results))
+        else:
+            yield from zip(batch, results, strict=True)
+
+
+def _columns(task: Task, model: Encoder, found: list[Any], options: dict[str, Any]) -> dict[str, pa.Array]:
     """Columns of the results, null where there is none; of the same types in every shard."""
     import pyarrow as pa
 

@@ -34,6 +34,7 @@ from ..recipes.named import RECIPES, recipe_named
 from ..recipes.recipe import Recipe, Schedule, changed
 from ..recipes.splits import Example, Splits, splits_of
 from ..recipes.user_data import fingerprint, own_recipe, own_table
+from ..rna.alphabet import CleanSequence
 from ..rna.decoding import greedy_pairs
 from .augmentation import Mutated
 from .batch_plan import BatchPlan, shuffled_batches
@@ -118,7 +119,7 @@ class FineTuning(Run):
     def outputs(self, batch: list[Example]) -> list[Tensor] | Tensor:
         if batch[0].rows is not None:
             return head_outputs(self.model, [example.rows.to(self.device) for example in batch])
-        return head_outputs(self.model, represent(self.model, [example.sequence for example in batch]))
+        return head_outputs(self.model, represent(self.model, [CleanSequence(example.sequence) for example in batch]))
 
     def targets(self, batch: list[Example]) -> list[Any]:
         """Targets in the scale of the outputs."""
@@ -416,7 +417,7 @@ def represent_once(model: Encoder, examples: list[Example]) -> None:
     only_cls = isinstance(model.head, ClassificationHead)
     with progress_bar(len(examples), "represent", shown=len(examples) > 2000) as bar:
         for batch in batches_by_length([len(example) for example in examples]):
-            found = represent(model, [examples[i].sequence for i in batch])
+            found = represent(model, [CleanSequence(examples[i].sequence) for i in batch])
             for i, rows in zip(batch, found, strict=True):
                 examples[i].rows = (rows[:1] if only_cls else rows).cpu().clone()
             bar.update(len(batch))

@@ -263,7 +263,7 @@ def test_other_errors_are_not_taken_for_lack_of_memory(fasta, tiny, monkeypatch)
 def test_lack_of_memory_of_the_cpu_is_known():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60, dtype=torch.uint8)
-    assert batching._is_memory_error(caught.value)
+    assert batching.is_memory_error(caught.value)
 
 
 def test_packed_input(fasta, records, tmp_path):
