@@ -1,13 +1,14 @@
 """Maximum-expected-accuracy decoding: the nested structure with the most expected right, and helices that cross it.
 
-Of all nested structures, the one with the highest 2γ Σ p(i, j) over its pairs plus Σ q(i) over its unpaired nucleotides,
-where q(i) = 1 − Σ_j p(i, j) (Do et al., Bioinformatics 2006, eq. 6; γ as in ViennaRNA's ``MEA_from_plist``). Only pairs that
-gain something by themselves, or that support one that does, can be part of the best structure: the dynamic programme visits
-these few, so that thousands of nucleotides take seconds.
+Of all nested structures, the one with the highest 2γ Σ p(i, j) over its pairs plus Σ q(i) over its unpaired
+nucleotides, where q(i) = 1 − Σ_j p(i, j) (Do et al., Bioinformatics 2006; γ as in ViennaRNA's ``MEA_from_plist``). Only
+pairs that gain something by themselves, or that support one that does, can be part of the best structure: the dynamic
+programme visits these few, so that thousands of nucleotides take seconds.
 """
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -22,7 +23,7 @@ __all__ = ["Pseudoknots", "mea_pairs"]
 
 Pseudoknots = Literal["strong", "all", "none"]
 
-CROSSING = {"strong": (3, 0.3), "all": (2, 0.2)}
+CROSSING = {"strong": (3, 0.22), "all": (2, 0.15)}
 """Which helices may cross the nested structure: fewest pairs, and least probability of each."""
 
 FORCED = 1e6
@@ -64,8 +65,8 @@ def mea_pairs(
     gamma : float
         Weight of pairs against unpaired nucleotides, above 0: higher predicts more pairs.
     pseudoknots : {"strong", "all", "none"}
-        Helices added across the nested structure, between nucleotides that it leaves free: of 3 pairs or more, each with
-        a probability above 0.3; of 2 pairs or more, each above 0.2; or none.
+        Helices added across the nested structure, between nucleotides that it leaves free: of 3 pairs or more, each
+        with a probability above 0.22; of 2 pairs or more, each above 0.15; or none.
     canonical_only : bool
         Allow A-U, G-C and G-U only.
     min_loop : int
@@ -95,7 +96,7 @@ def mea_pairs(
     >>> mea_pairs(p, "GGGAAAACCC").tolist()
     [[0, 9], [1, 8]]
     """
-    if isinstance(gamma, bool) or not np.isscalar(gamma) or not 0 < gamma < np.inf:
+    if isinstance(gamma, bool) or not isinstance(gamma, Real) or not 0 < gamma < np.inf:
         raise ValueError(f"gamma={gamma!r}: expected a number above 0")
     if pseudoknots not in ("strong", "all", "none"):
         raise ValueError(f"pseudoknots={pseudoknots!r}: expected 'strong', 'all' or 'none'")
@@ -149,7 +150,9 @@ def constrained(
         raise ValueError("unpaired: expected whole numbers, the 0-based positions that stay unpaired")
     free = free.astype(np.int64)
     if outside := [k for k in free.tolist() if not 0 <= k < length]:
-        raise ValueError(f"unpaired: position {outside[0] + 1} lies outside the sequence of {length} nucleotides")
+        raise ValueError(
+            f"unpaired: position {outside[0] + 1} lies outside the sequence of {length} nucleotides"
+        )
     if clash := sorted({*free.tolist()} & {*forced.ravel().tolist()}):
         raise ValueError(f"position {clash[0] + 1} is both forced to pair and to stay unpaired")
     p[forbidden[:, 0], forbidden[:, 1]] = p[forbidden[:, 1], forbidden[:, 0]] = 0
@@ -185,7 +188,10 @@ def candidates(
             a, b = i + step, j - step
             inside = (a >= 0) & (b < len(p)) & (a < b)
             beside.append((a[inside], b[inside]))
-        i, j = (np.concatenate((own, *others)) for own, others in zip((i, j), zip(*beside, strict=True), strict=True))
+        i, j = (
+            np.concatenate((own, *others))
+            for own, others in zip((i, j), zip(*beside, strict=True), strict=True)
+        )
         i, j = i[p[i, j] > 0], j[p[i, j] > 0]
     keys = np.unique(np.concatenate((i * len(p) + j, forced @ [len(p), 1])).astype(np.int64))
     i, j = np.divmod(keys, max(1, len(p)))
@@ -197,9 +203,9 @@ def candidates(
 def best_nested(found: Candidates, length: int, *, lonely_pairs: bool) -> NDArray[np.int64]:
     """Return the nested subset of the candidates with the highest sum of gains, by dynamic programming.
 
-    ``rows[i][c]`` is the best gain from position i on, of pairs that end at one of the first c right ends; a row that is
-    the one below it is not stored again. A stack's value is the best for a pair under another pair; `start` the best for
-    the outermost pair of a helix, which has to have a second pair unless lonely ones are allowed.
+    ``rows[i][c]`` is the best gain from position i on, of pairs that end at one of the first c right ends; a row that
+    equals the one below it is not stored again. A stack's value is the best for a pair under another pair; `start` the
+    best for the outermost pair of a helix, which has to have a second pair unless lonely ones are allowed.
     """
     rights = np.unique(found.j)
     column = np.searchsorted(rights, np.arange(length + 2))  # how many right ends lie below a position
@@ -276,7 +282,11 @@ def crossing_helices(
     crosses = ((pairs[:, 0] < i[:, None]) & (i[:, None] < pairs[:, 1])) != (
         (pairs[:, 0] < j[:, None]) & (j[:, None] < pairs[:, 1])
     )
-    left = {pair for pair, found in zip(zip(i.tolist(), j.tolist(), strict=True), crosses.any(axis=1), strict=True) if found}
+    left = {
+        pair
+        for pair, found in zip(zip(i.tolist(), j.tolist(), strict=True), crosses.any(axis=1), strict=True)
+        if found
+    }
     while left:
         helices = []
         for a, b in left:
