@@ -358,7 +358,7 @@ def test_a_folder_that_is_being_written_is_left_alone(kind, tmp_path):
 )
 def test_the_second_start_says_who_holds_the_folder(kind, tmp_path):
     script, out, go = tmp_path / "hold.py", tmp_path / "out", tmp_path / "go"
-    script.write_text(HOLDER.format(tests=str(Path(__file__).parent), start=START[kind]))
+    script.write_text(HOLDER.format(tests=str(Path(__file__).parents[2]), start=START[kind]))
     first = subprocess.Popen([sys.executable, str(script), str(out), str(go)], stderr=subprocess.PIPE)
     start = starter(kind, out)
     try:
