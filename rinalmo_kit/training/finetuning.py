@@ -454,7 +454,7 @@ def about(
     recipe: Recipe, *, fold: int, limit: int | None, start: str, earlier: dict[str, Any]
 ) -> dict[str, Any]:
     """Say what a model was trained on, for the file it is saved in and for :mod:`rinalmo_kit.evaluation.leakage`."""
-    from ..datasets.loading import TABLES, standin
+    from ..datasets.loading import TABLES, data_note
 
     return {
         "recipe": recipe.name,
@@ -462,7 +462,7 @@ def about(
         "dataset": recipe.dataset,
         "rows": f"({recipe.train}) or ({recipe.validation})",
         "limit": limit,
-        "standin": standin(recipe.dataset) if recipe.dataset in TABLES else None,
+        "standin": data_note(recipe.dataset) if recipe.dataset in TABLES else None,
         "start": start,
         "earlier": earlier,
     }
