@@ -260,11 +260,12 @@ def task_scores(
     """Scores of a task that is not structure, by name; of two labels the second is the positive one."""
     if task == "regression":
         return regression_scores(targets, predicted)
-    targets, predicted = np.asarray(targets, dtype=object), np.asarray(predicted, dtype=object)
+    true, found = np.asarray(targets, dtype=object), np.asarray(predicted, dtype=object)
     if task == "binary":
-        positive = labels[1]
-        return binary_scores(targets == positive, predicted == positive)
-    return multiclass_scores(targets.astype(str), predicted.astype(str))
+        if labels is None:
+            raise ValueError("binary scores need labels: (negative, positive)")
+        return binary_scores(true == labels[1], found == labels[1])
+    return multiclass_scores(true.astype(str), found.astype(str))
 
 
 def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:

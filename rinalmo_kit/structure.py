@@ -167,7 +167,8 @@ def _read_folder(path: Path) -> list[Structure]:
     files = sorted(p for p in shown if split_name(p)[1] in FORMATS and p.is_file())
     if not files:
         raise ValueError(f"{path}: no file with one of the endings {', '.join(FORMATS)}")
-    structures, wrong = [], []
+    structures: list[Structure] = []
+    wrong: list[Exception] = []
     for file in files:
         try:
             structures += read_structures(file)
@@ -177,8 +178,8 @@ def _read_folder(path: Path) -> list[Structure]:
         raise ValueError(f"{path}: none of {len(files)} files can be read; the first: {wrong[0]}") from wrong[
             0
         ]
-    for error in wrong:
-        warnings.warn(f"left out: {error}", stacklevel=3)
+    for problem in wrong:
+        warnings.warn(f"left out: {problem}", stacklevel=3)
     return structures
 
 

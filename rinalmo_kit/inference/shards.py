@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from .._utils import files
-from .._utils.files import check_output, whole_file
+from .._utils.files import whole_file
+from .._utils.run_folders import read_facts, write_facts
 from ..model import tasks
 from ..model.rinalmo import Encoder
 from ..rna.alphabet import CleanSequence
@@ -26,7 +26,6 @@ __all__ = [
     "Report",
     "Task",
     "check_folder",
-    "claim",
     "end_of",
     "is_finished",
     "name_of",
@@ -128,54 +127,19 @@ def check_folder(output: Path, source: Path) -> None:
         )
 
 
-def claim(output: Path, job: dict[str, Any]) -> None:
-    """Write what the folder is for, or compare."""
-    file = output / "_job.json"
-    if not file.exists():
-        check_output(file)
-        _write_json(file, job)
-        return
-    before = _read_json(file)
-    if before is None or not {"task", "model", "input"} <= before.keys():
-        raise ValueError(
-            f"{file} is damaged or of no job: it should say what the tables of this folder are of, and without it "
-            "the job cannot go on. Put it back from a copy, or choose another folder"
-        )
-    differ = [key for key in dict.fromkeys([*before, *job]) if before.get(key) != job.get(key)]
-    if differ:
-        listed = "; ".join(f"{key}: {before.get(key)} then, {job.get(key)} now" for key in differ)
-        changed = ". The input is not the file it was, and its tables need a folder of their own"
-        raise ValueError(
-            f"{output} holds another job ({listed}): choose another folder, or call as before"
-            + (changed if "input" in differ else "")
-        )
-
-
 def end_of(output: Path) -> End | None:
     """Read the end of a job; None before a process has come to it, or if the file is damaged."""
-    file = output / "_end.json"
-    found = (_read_json(file) or {}) if file.exists() else {}
-    numbers = found.get("shards"), found.get("records")
-    return End(*numbers) if all(type(number) is int for number in numbers) else None
+    try:
+        found = read_facts(output / "_end.json", remedy="")
+    except (FileNotFoundError, ValueError):
+        return None
+    numbers = [found.get(name) for name in End._fields if type(found.get(name)) is int]
+    return End(*numbers) if len(numbers) == len(End._fields) else None
 
 
 def write_end(output: Path, end: End) -> None:
     """Write the end of a job."""
-    _write_json(output / "_end.json", end._asdict())
-
-
-def _write_json(file: Path, content: dict[str, Any]) -> None:
-    with whole_file(file) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
-def _read_json(file: Path) -> dict[str, Any] | None:
-    """Read an object from a file; None if there is none in it."""
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
+    write_facts(output / "_end.json", end._asdict())
 
 
 # --- shards ----------------------------------------------------------------------------------------------

@@ -14,11 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from .._utils.claim import claim
 from .._utils.files import user_path
 from .._utils.numbers_given import whole_number
 from .._utils.progress import progress_bar
-from .._utils.run_folders import check_folder, leads, run_lock
+from .._utils.run_folders import check_folder, claim_folder, leads, run_lock
 from ..datasets.user_tables import names_table
 from ..inference.batching import batches_by_length, represent
 from ..inference.prediction import middle
@@ -119,7 +118,9 @@ class FineTuning(Run):
     def outputs(self, batch: list[Example]) -> list[Tensor] | Tensor:
         if batch[0].rows is not None:
             return head_outputs(self.model, [example.rows.to(self.device) for example in batch])
-        return head_outputs(self.model, represent(self.model, [CleanSequence(example.sequence) for example in batch]))
+        return head_outputs(
+            self.model, represent(self.model, [CleanSequence(example.sequence) for example in batch])
+        )
 
     def targets(self, batch: list[Example]) -> list[Any]:
         """Targets in the scale of the outputs."""
@@ -284,7 +285,7 @@ def finetune(
     rows = [f"{e.name} {e.sequence} {e.target}" for e in (*splits.train, *splits.validation, *unlabelled)]
     facts["data"] = zlib.crc32("\n".join(rows).encode())
     with run_lock(output):
-        claim(output, facts)
+        claim_folder(output / "run.json", facts, what="run")
         if (finished := output / "model.safetensors").exists():
             return pretrained.load(finished, device="cpu")
         options = {"output": output, "seed": seed, "mode": mode, **every, **trainer_options}
@@ -453,7 +454,7 @@ def about(
     recipe: Recipe, *, fold: int, limit: int | None, start: str, earlier: dict[str, Any]
 ) -> dict[str, Any]:
     """Say what a model was trained on, for the file it is saved in and for :mod:`rinalmo_kit.evaluation.leakage`."""
-    from ..datasets.loading import TABLES, standin
+    from ..datasets.loading import TABLES, data_note
 
     return {
         "recipe": recipe.name,
@@ -461,7 +462,7 @@ def about(
         "dataset": recipe.dataset,
         "rows": f"({recipe.train}) or ({recipe.validation})",
         "limit": limit,
-        "standin": standin(recipe.dataset) if recipe.dataset in TABLES else None,
+        "standin": data_note(recipe.dataset) if recipe.dataset in TABLES else None,
         "start": start,
         "earlier": earlier,
     }

@@ -18,11 +18,10 @@ from lightning.pytorch.strategies import FSDPStrategy
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from .._utils.claim import claim
 from .._utils.files import user_path
 from .._utils.hardware import peak_flops
 from .._utils.numbers_given import positive_number, whole_number
-from .._utils.run_folders import check_folder, leads, run_lock
+from .._utils.run_folders import check_folder, claim_folder, leads, run_lock
 from ..datasets.corpus.store import Corpus, as_corpus
 from ..model import checkpoint as model_checkpoint
 from ..model import pretrained
@@ -288,7 +287,7 @@ def pretrain(
         "accumulate_grad_batches": trainer_options.get("accumulate_grad_batches", 1),
     }
     with run_lock(output):
-        claim(output, {"kind": "pretraining", **facts})
+        claim_folder(output / "run.json", {"kind": "pretraining", **facts}, what="run")
         if (finished := output / "model.safetensors").exists():
             return with_weights(model, finished)
         model.gradient_checkpointing = gradient_checkpointing

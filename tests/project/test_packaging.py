@@ -226,12 +226,14 @@ def test_wheel_holds_the_package_and_nothing_else(wheel):
         "rinalmo_kit": "rinalmo_kit",
         **WHEEL.get("force-include", {}),
     }  # in the repository: in the wheel
-    assert inside == {
+    files = {target for source, target in folders.items() if (ROOT / source).is_file()}
+    assert inside == files | {
         f"{target}/{path.relative_to(ROOT / folder).as_posix()}"
         for folder, target in folders.items()
         for path in (ROOT / folder).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
+    assert {name for name in inside if "/measured/" in name} == {"rinalmo_kit/data/measured/model_scores.csv"}
     assert "rinalmo_kit/py.typed" in inside
     assert any(re.fullmatch(r"rinalmo_kit/weights/[^/]+\.safetensors", name) for name in inside)
     assert any(name.endswith("LICENSE") for name in held - inside)
