@@ -7,12 +7,14 @@ import ast
 import math
 from collections.abc import Callable
 
+from ..model.tasks import user_tasks
+
 __all__ = ["parser", "settings"]
 
 LARGEST = 2**62
 
 
-TASKS = ("classification", "regression", "structure")
+TASKS = tuple(sorted(user_tasks()))
 
 
 SIZES = ("pico", "nano", "micro", "mega", "giga")

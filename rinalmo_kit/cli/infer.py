@@ -135,12 +135,10 @@ def _predict(options: argparse.Namespace) -> int:
 
 def _predict_some(records: list[tuple[str, str]], model: Any, source: Any, writer: Any, bar: Any) -> None:
     """Predict and write some records; if it is interrupted, those that are finished."""
-    import numpy as np
     import pandas as pd
 
     from ..inference.batching import notice, ready_sequence, too_large
-    from ..inference.prediction import predictions
-    from ..model.tasks import as_columns
+    from ..inference.prediction import columns_of, predictions
 
     names, texts = [], []
     for name, text in records:
@@ -163,5 +161,5 @@ def _predict_some(records: list[tuple[str, str]], model: Any, source: Any, write
     finally:
         if found:
             done = sorted(found)
-            columns = as_columns(model, np.array([found[i] for i in done], dtype=np.float64))
+            columns = columns_of(model, [found[i] for i in done])
             writer.write(pd.DataFrame({"name": [names[i] for i in done], **columns}), len(done))

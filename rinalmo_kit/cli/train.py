@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from contextlib import ExitStack
 
+from .._utils.cells import arrays_as_text
 from .._utils.files import (
     check_output,
     is_same,
@@ -101,7 +102,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         if samples:
             remove_left_over(samples)
             with whole_file(samples) as temporary:
-                result.samples.to_csv(temporary, index=False)
+                arrays_as_text(result.samples).to_csv(temporary, index=False)
     columns = ["group", "fold", "metric", "value", "low", "high", "n"]
     print(result.scores[columns].to_string(index=False, float_format="%.4f"))
     note = result.scores["data"].iloc[0]

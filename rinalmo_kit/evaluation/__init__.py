@@ -21,13 +21,16 @@ from .leakage import (
     warn,
     warn_if_trained_on,
 )
+from .predictors import Baseline, FoldingFunction
 from .scoring import Evaluation, evaluate
 
 __all__ = [
     "BASELINES",
     "OFFICIAL",
     "PROGRAMS",
+    "Baseline",
     "Evaluation",
+    "FoldingFunction",
     "LeakWarning",
     "Map",
     "Program",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._utils.extras import importing, usable
+from ..model.tasks import TASKS
 from ..rna.pairs import CANONICAL
 from ..structure import Structure
 from .folding_programs import HOMOLOGS, PACKAGES, PROGRAMS, fold_by, linearpartition, on_path, viennarna
@@ -37,9 +37,10 @@ def most_pairs(sequence: str, *, min_loop: int = 4, name: str = "sequence") -> S
     )
     for i in range(length - 1, -1, -1):
         best[i] = best[i + 1]
-        for k in np.flatnonzero(can[i, i + min_loop :]) + i + min_loop:  # i pairs with k
+        for k in (np.flatnonzero(can[i, i + min_loop :]) + i + min_loop).tolist():  # i pairs with k
             best[i, k + 1 :] = np.maximum(best[i, k + 1 :], best[i + 1, k] + 1 + best[k + 1, k + 1 :])
-    pairs, stack = [], [(0, length)]
+    pairs: list[tuple[int, int]] = []
+    stack = [(0, length)]
     while stack:
         i, j = stack.pop()
         while i < j and best[i, j] == best[i + 1, j]:
@@ -47,10 +48,10 @@ def most_pairs(sequence: str, *, min_loop: int = 4, name: str = "sequence") -> S
         if i >= j:
             continue
         ks = np.flatnonzero(can[i, i + min_loop : j]) + i + min_loop
-        k = next(int(k) for k in ks if best[i + 1, k] + 1 + best[k + 1, j] == best[i, j])
+        k = next(k for k in ks.tolist() if best[i + 1, k] + 1 + best[k + 1, j] == best[i, j])
         pairs.append((i, k))
         stack += [(i + 1, k), (k + 1, j)]
-    return Structure(sequence, pairs, name)
+    return Structure(sequence, np.array(pairs, dtype=np.int64).reshape(-1, 2), name)
 
 
 BASELINES: dict[str, Callable[..., Structure]] = {
@@ -85,9 +86,7 @@ def trivial(task: str, targets: Sequence[Any]) -> Any:
     >>> trivial("multiclass", ["tRNA", "5S", "tRNA"]), trivial("regression", [1.0, 3.0])
     ('tRNA', 2.0)
     """
-    if task == "regression":
-        return float(np.mean(targets))
-    return Counter(targets).most_common(1)[0][0]
+    return TASKS[task].constant(targets)
 
 
 def letter_codes(sequence: str) -> NDArray[np.int64]:
@@ -160,7 +159,7 @@ def simple(task: str, sequences: Sequence[str], targets: Sequence[Any], test: Se
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
-    if task == "regression":
+    if not TASKS[task].classifies:
         rows, test_rows = (np.hstack([kmer_counts(s), _upstream_starts(s)]) for s in (sequences, test))
         learner = HistGradientBoostingRegressor(max_iter=300, learning_rate=0.05, random_state=0)
         return learner.fit(rows, np.asarray(targets, dtype=np.float64)).predict(test_rows)

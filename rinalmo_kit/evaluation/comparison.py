@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._utils.rows import select
 from ..recipes.named import RECIPES
-from .scoring import Evaluation, evaluate
+from .scoring import Evaluation, evaluate, model_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 __all__ = ["average_scores", "beside_published", "compare"]
 
 
-def compare(models: Mapping[str, Any] | Sequence[str], on: Any = "ss-bprna", **options: Any) -> Evaluation:
+def compare(models: Mapping[str, Any] | Sequence[Any], on: Any = "ss-bprna", **options: Any) -> Evaluation:
     """Evaluate several models, or baselines, on the same test rows.
 
     Parameters
     ----------
-    models : {name: model} or list of names
+    models : {name: model} or list of models
         Each as for :func:`evaluate`.
     on, **options
         As for :func:`evaluate`.
@@ -39,7 +39,7 @@ def compare(models: Mapping[str, Any] | Sequence[str], on: Any = "ss-bprna", **o
     """
     import pandas as pd
 
-    models = models if isinstance(models, Mapping) else {name: name for name in models}
+    models = models if isinstance(models, Mapping) else {model_name(model): model for model in models}
     found = {name: evaluate(model, on, **options) for name, model in models.items()}
     parts = [[one[k].assign(method=name) for name, one in found.items()] for k in (0, 1)]
     samples, scores = (pd.concat(part, ignore_index=True) for part in parts)

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO, Literal, NamedTuple
 
+import numpy as np
+
 from .._utils.extras import optional, usable
 from .._utils.files import user_path
 from ..rna.pairs import pairs_from_dot_bracket
@@ -144,8 +146,8 @@ def fold_by(
             if program in HOMOLOGS[1:]:
                 results = Path(files["folder"], "results", "result.aln")
                 return _onto_target(printed, results.read_text(encoding="utf-8"), sequence, name)
-            found = _structure_in(printed, len(sequence), program)
-            return Structure(sequence, pairs_from_dot_bracket(found), name)
+            brackets = _structure_in(printed, len(sequence), program)
+            return Structure(sequence, pairs_from_dot_bracket(brackets), name)
 
 
 @contextmanager
@@ -235,7 +237,7 @@ def _onto_target(printed: str, alignment: str, sequence: str, name: str) -> Stru
     column = [k for k, letter in enumerate(row) if letter != "-"]
     place = {k: i for i, k in enumerate(column)}
     pairs = [(place[i], place[j]) for i, j in pairs_from_dot_bracket(consensus) if i in place and j in place]
-    return Structure(sequence, pairs, name)
+    return Structure(sequence, np.array(pairs, dtype=np.int64).reshape(-1, 2), name)
 
 
 def families_by_cmscan(sequence: str, models: str | os.PathLike) -> list[tuple[str, str, float]]:

@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from .._utils.progress import progress_bar
-from ..model.heads import StructureHead
 from ..model.pretrained import ready_model
 from ..model.rinalmo import Encoder
-from ..model.tasks import head_outputs
+from ..model.tasks import TASKS, task_of
 from ..model.tiled_structure_head import check_memory
 from ..model.unwrap import unwrapped
 from ..rna.decoding import as_min_loop, as_threshold, greedy_pairs
@@ -42,7 +41,8 @@ __all__ = ["fold", "fold_each", "pair_probabilities", "refold"]
 def folding_model(model: Encoder | str | os.PathLike) -> Encoder:
     """Return a ready model that has a structure head."""
     model = ready_model(model)
-    if not isinstance(model.head, StructureHead):
+    task = task_of(model.head)
+    if task is None or not task.folds:
         kind = "no task head" if model.head is None else f"a {type(model.head).__name__}"
         raise ValueError(
             f"{model.name} cannot fold: it has {kind}; use one with a structure head, such as 'pico-ss'"
@@ -270,7 +270,7 @@ def structures(
             p = (
                 np.zeros((1, 1), np.float32)
                 if lone
-                else _as_probabilities(head_outputs(model, [rows])[0], model)
+                else _as_probabilities(TASKS["structure"].apply_head(model, [rows])[0], model)
             )
             found.append(refold(with_probabilities(Structure(texts[i], [], ""), p), model=model, **options))
         return found
@@ -283,4 +283,4 @@ def structures(
 
 def pair_logits(model: Encoder, sequences: list[str]) -> list[Tensor]:
     """(L, L) pairing logits of each sequence; the encoder sees all of them as one packed batch."""
-    return head_outputs(model, represent(model, sequences))
+    return list(TASKS["structure"].apply_head(model, represent(model, sequences)))

@@ -13,7 +13,6 @@ import numpy as np
 
 from .._utils import files
 from .._utils.files import check_output, whole_file
-from ..model import tasks
 from ..model.rinalmo import Encoder
 from ..rna.pairs import to_dot_bracket
 from . import batching, embedding, folding, prediction
@@ -320,9 +319,10 @@ def _results(task: Task, model: Encoder, found: list[Any], options: dict[str, An
             ends = np.cumsum([0, *map(len, good)])
             return {"embedding": pa.LargeListArray.from_arrays(ends, values).take(rows)}
         return {"embedding": pa.FixedSizeListArray.from_arrays(values, model.config.dim).take(rows)}
-    columns = tasks.as_columns(model, np.array(good, dtype=np.float64))
+    columns = prediction.columns_of(model, good)
+    kinds = {"text": pa.string(), "number": pa.float64(), "numbers": pa.list_(pa.float64())}
     return {
-        name: pa.array(column, pa.string() if name == "label" else pa.float64()).take(rows)
+        name: pa.array(column, kinds[prediction.column_kind(model, name)]).take(rows)
         for name, column in columns.items()
     }
 

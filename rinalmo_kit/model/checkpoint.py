@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import save_file
@@ -15,16 +15,13 @@ from torch import Tensor, nn
 
 from .._utils.files import user_path, whole_file
 from .config import Config
-from .heads import ClassificationHead, RibosomeLoadHead, StructureHead
-from .metadata import check_heads, check_scaler, check_threshold, read_facts, read_json
+from .metadata import ModelInfo, check_heads, read_json
 from .rinalmo import Encoder, RiNALMo
+from .tasks import TASKS, task_of
 from .tensors import check_tensors, misfits, not_finite, shortened, some
 from .unwrap import unwrapped
 
 __all__ = ["save"]
-
-FACTS = ("labels", "pad_to", "window", "calibration", "about")
-"""What a file says of a model beside its weights."""
 
 
 def save(model: Encoder, path: str | os.PathLike, *, dtype: torch.dtype | None = None) -> Path:
@@ -81,39 +78,20 @@ def file_content(
             )
         name = f"pred_head.{key.removeprefix('head.')}" if key.startswith("head.") else prefix + key
         state[name] = value.detach().to(device="cpu", dtype=dtype).contiguous()
-    if (threshold := check_threshold(model.threshold, source)) is not None:
-        state["threshold"] = torch.tensor(threshold, dtype=torch.float64)
-    if scaler := check_scaler(*(model.scaler or (None, None)), source):
-        for key, value in zip(("_mean", "_std"), scaler, strict=True):
-            state[f"scaler.{key}"] = torch.tensor([value], dtype=torch.float64)
-    facts = {name: getattr(model, name) for name in FACTS}
-    metadata = {"format": "pt", "rinalmo_kit": written_facts(facts, source)}
+    tensors, text = model.info.to_file(source)
+    state |= tensors
+    metadata = {"format": "pt", "rinalmo_kit": text}
     if isinstance(model, RiNALMo):
         metadata["heads"] = str(model.config.heads)
     else:
-        from .multimolecule import describe
+        from .multimolecule import AdaptedEncoder, describe
 
-        metadata["encoder"] = json.dumps(describe(model))
+        metadata["encoder"] = json.dumps(describe(cast(AdaptedEncoder, model)))
     if type(model) is RiNALMo:  # an ablation is written too, though nobody else can load it
         model_from_state(dict(state), metadata, source=source)
     elif bad := not_finite(state):
         raise ValueError(f"{source}: weights that are no finite numbers ({len(bad)}): {some(bad)}")
     return state, metadata
-
-
-def written_facts(facts: Mapping[str, Any], source: str) -> str:
-    """Return what is known of a model as JSON that can be read again."""
-    texts = []
-    for key, value in facts.items():
-        if value is None or (isinstance(value, tuple | list | dict) and not value):
-            continue
-        try:
-            texts.append(f"{json.dumps(key)}: {json.dumps(value)}")
-        except (TypeError, ValueError, RecursionError) as error:
-            raise ValueError(f"{source}: {key} cannot be written as JSON: {error}") from error
-    text = "{" + ", ".join(texts) + "}"
-    read_facts(text, source)
-    return text
 
 
 # --- from tensors to a model -----------------------------------------------------------------------------
@@ -135,9 +113,7 @@ def model_from_state(
     ValueError
         Names the source, the key, and what is wrong with it.
     """
-    threshold = check_threshold(state.pop("threshold", beside.get("threshold")), source)
-    scaler = check_scaler(*(state.pop(f"scaler.{key}", None) for key in ("_mean", "_std")), source)
-    facts = read_facts(beside["rinalmo_kit"], source) if "rinalmo_kit" in beside else {}
+    info = ModelInfo.from_file(state, beside, source)
     check_tensors(state, source)
     if "encoder" in beside:
         state = renamed(state, peer_key, source)
@@ -155,20 +131,17 @@ def model_from_state(
         with torch.device("meta"):
             model.head = head_of(head, model.config.dim, source)
     fill(model, state, source)
-    model.threshold, model.scaler = threshold, scaler
-    for fact, value in facts.items():
-        setattr(model, fact, value)
+    model.info = info
     check_labels(model, source)
     return model
 
 
 def check_labels(model: Encoder, source: str) -> None:
     """Raise ValueError unless a classifier has as many labels as classes, if it has any."""
-    if model.labels is None or not isinstance(model.head, ClassificationHead):
+    if model.labels is None or model.head is None or (task := task_of(model.head)) is None:
         return
-    outputs = model.head.classifier[2].out_features
-    classes = max(2, outputs)  # one logit for yes or no
-    if len(model.labels) != classes:
+    classes = task.count_classes(model.head)
+    if classes is not None and len(model.labels) != classes:
         raise ValueError(
             f"{source}: labels: expected {classes} names, one for each class of its head, found {len(model.labels)}"
         )
@@ -218,7 +191,9 @@ def released_layout(state: Mapping[str, Tensor], source: str) -> tuple[dict[str,
     heads : int or None
         Number of attention heads, where the layout tells it.
     """
-    found, split, heads = {}, {}, None
+    found: dict[str, Tensor] = {}
+    split: dict[str, dict[str, tuple[str, Tensor]]] = {}
+    heads = None
     for key, value in renamed(state, released_key, source).items():
         if key.endswith("rotary_emb.inv_freq"):  # computed, not learned; tells the width of a head
             embedding = next((v for k, v in state.items() if k.endswith("embedding.weight")), None)
@@ -269,13 +244,9 @@ def config_of(lm: Mapping[str, Tensor], *, heads: int | None, config: Config | N
 
 def head_of(state: Mapping[str, Tensor], dim: int, source: str) -> nn.Module:
     """Make the task head that a state dict describes."""
-    if "conv_out.weight" in state:
-        return StructureHead(dim)
-    if "linear_out.weight" in state:
-        return RibosomeLoadHead(dim)
-    layers = [state.get(f"classifier.{i}.weight") for i in (0, 2)]
-    if all(layer is not None and layer.dim() == 2 for layer in layers):
-        return ClassificationHead(dim, *(len(layer) for layer in layers))
+    for task in TASKS.values():
+        if (head := task.head_from_state(state, dim)) is not None:
+            return head
     raise ValueError(f"{source} has an unknown task head with the keys {some(sorted(state))}")
 
 

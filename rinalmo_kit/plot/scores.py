@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.patches import Patch
 
 from .._utils.extras import importing
-from ..metrics import task_scores
+from ..metrics import regression_scores
 from .style import (
     DOUBLE,
     GREY,
@@ -375,7 +375,7 @@ def regression(targets: ArrayLike, predictions: ArrayLike, *, ax: Axes | None = 
     ends = [low - room, high + room]
     ax.plot(ends, ends, color=GREY, ls="--", lw=0.8, zorder=0)
     ax.set(xlim=ends, ylim=ends, aspect="equal")
-    scores = task_scores("regression", x, y)
+    scores = regression_scores(x, y)
     text = f"$R^2$ = {scores['r2']:.2f}\n$\\rho$ = {scores['spearman']:.2f}\nn = {len(x):,}"
     ax.text(0.04, 0.97, text, transform=ax.transAxes, va="top", fontsize=7)
     ax.set_xlabel("measured", fontsize=8)

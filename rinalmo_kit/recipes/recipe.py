@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from .._utils.rows import parse
 from ..model.config import Config
 from ..model.metadata import LARGEST_SIZE
+from ..model.tasks import TASKS
 
 __all__ = ["PAPER", "Pretraining", "Recipe", "Schedule", "changed"]
 
@@ -62,7 +63,8 @@ class Recipe:
     Parameters
     ----------
     name : str
-    task : {"structure", "binary", "multiclass", "regression"}
+    task : str
+        Name in :data:`rinalmo_kit.model.tasks.TASKS`.
     dataset : str
         Name for :func:`rinalmo_kit.datasets.load_table`.
     target : str
@@ -70,8 +72,10 @@ class Recipe:
     train, validation, test : str
         Which rows, as conditions on the table's columns (:func:`rinalmo_kit._utils.rows.parse`). ``@fold`` is the fold;
         ``length`` is the sequence's length and ``part`` a number 0–9 that depends on the sequence alone.
-    loss : {"pairs", "pairs-by-length", "binary", "classes", "mse", "huber"}
-        See :func:`rinalmo_kit.training.losses.loss_of`.
+    loss : str
+        One of the task's: for structures the mean cross-entropy over pairs of nucleotides (``"pairs"``), or their sum
+        divided by the length (``"pairs-by-length"``); for classes ``"binary"`` (cross-entropy of one logit) or
+        ``"classes"``; for numbers ``"mse"`` or ``"huber"`` (delta 1).
     metric : str
         The paper's headline score.
     epochs, batch_size : int
@@ -124,13 +128,13 @@ class Recipe:
     """
 
     name: str
-    task: Literal["structure", "binary", "multiclass", "regression"]
+    task: str
     dataset: str
     target: str
     train: str
     validation: str
     test: str
-    loss: Literal["pairs", "pairs-by-length", "binary", "classes", "mse", "huber"]
+    loss: str
     metric: str
     epochs: int
     batch_size: int
@@ -199,15 +203,6 @@ LEAST = {
 }
 
 
-SCORES = {
-    "structure": ("precision", "recall", "f1"),
-    "binary": ("accuracy", "precision", "recall", "specificity", "f1"),
-    "multiclass": ("accuracy", "f1"),
-    "regression": ("r2", "spearman", "pearson"),
-}
-"""Scores by which the best epoch of a task can be chosen."""
-
-
 def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     """Return the recipe with other values in some of its fields.
 
@@ -231,8 +226,12 @@ def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
         if name not in kinds:
             raise ValueError(f"the recipe has no field {name!r}; it has {', '.join(sorted(kinds))}")
         wanted = _expected(name, kinds[name], value)
-        if name == "best" and value is not None and value not in SCORES[recipe.task]:
-            wanted = f"None or one of {', '.join(SCORES[recipe.task])}"
+        if name == "best" and value is not None and value not in (known := TASKS[recipe.task].monitors):
+            wanted = f"None or one of {', '.join(known)}"
+        if name in ("task", "loss"):
+            losses = dict.fromkeys(loss for task in TASKS.values() for loss in task.losses)
+            known = tuple(TASKS if name == "task" else losses)
+            wanted = "" if value in known else f"one of {', '.join(known)}"
         if wanted:
             raise ValueError(f"{name}={value!r}: expected {wanted}")
     return replace(recipe, **changes)

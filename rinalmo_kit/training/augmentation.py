@@ -8,7 +8,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from ..recipes.splits import Example
-from ..structure import Structure
+from ..rna.folded import FoldedRNA
 
 __all__ = ["Mutated"]
 
@@ -37,7 +37,7 @@ class Mutated(Dataset):
     def __getitem__(self, item: tuple[int, int]) -> Example:
         epoch, i = item
         example = self.examples[i]
-        if not self.rate or not isinstance(example.target, Structure):
+        if not self.rate or not isinstance(example.target, FoldedRNA):
             return example
         rng = np.random.default_rng((self.seed, epoch, i))
         if rng.random() < 0.5:

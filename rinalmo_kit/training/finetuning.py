@@ -7,40 +7,34 @@ import os
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from .._utils.claim import claim
 from .._utils.files import user_path
 from .._utils.numbers_given import whole_number
 from .._utils.progress import progress_bar
 from .._utils.run_folders import check_folder, leads, run_lock
-from ..datasets.user_tables import names_table
 from ..inference.batching import batches_by_length, represent
 from ..inference.prediction import middle
-from ..metrics import THRESHOLDS, task_scores, threshold_scores, tune_threshold
 from ..model import checkpoint as model_checkpoint
 from ..model import pretrained
 from ..model.config import Config
-from ..model.heads import ClassificationHead
 from ..model.rinalmo import Encoder, RiNALMo
-from ..model.tasks import as_columns, head_outputs
+from ..model.task_base import Task
+from ..model.tasks import TASKS, task_of
 from ..model.unwrap import unwrapped
-from ..recipes.named import RECIPES, recipe_named
-from ..recipes.recipe import Recipe, Schedule, changed
-from ..recipes.splits import Example, Splits, splits_of
-from ..recipes.user_data import fingerprint, own_recipe, own_table
-from ..rna.decoding import greedy_pairs
+from ..recipes.recipe import Recipe, Schedule
+from ..recipes.resolve import resolve
+from ..recipes.splits import Example, Splits
 from .augmentation import Mutated
 from .batch_plan import BatchPlan, shuffled_batches
 from .checkpoints import read_checkpoint
-from .losses import loss_of
 from .run_options import check_recipe, check_trainer_options
-from .task_losses import new_head
 from .trainer import Run, fit
 
 __all__ = ["finetune"]
@@ -80,22 +74,27 @@ class FineTuning(Run):
     ) -> None:
         super().__init__(model, plan, seed=seed)
         self.recipe = recipe
-        self.index = {label: i for i, label in enumerate(model.labels or ())}
-        self.found: list[tuple[Any, Any]] = []  # targets and predictions of the validation under way
+        self.task = TASKS[recipe.task]
+        self.found: list[Any] = []  # what the task keeps of the validation under way
         self.validated_at = -1
         self.stages = stages(model, recipe) if mode == "full" else []
         if mode == "lora":
             from ..model.lora import add_lora
 
             add_lora(model)
-            head = {id(p) for p in model.head.parameters()}
+            head = {id(p) for p in self.head.parameters()}
             lora = [p for p in model.parameters() if p.requires_grad and id(p) not in head]
             self.stages = [(0, lora)]
         self.thawed = -1
 
+    @property
+    def head(self) -> nn.Module:
+        """The head of the model, which every model in training has."""
+        return cast(nn.Module, self.model.head)
+
     def groups(self) -> tuple[list[dict[str, Any]], str, Schedule]:
         recipe = self.recipe
-        rates = [(list(self.model.head.parameters()), recipe.lr)]
+        rates = [(list(self.head.parameters()), recipe.lr)]
         rates += [(parameters, recipe.lr * recipe.encoder_lr) for _, parameters in self.stages]
         groups = [{"params": p, "lr": lr, "weight_decay": recipe.weight_decay} for p, lr in rates if p]
         return groups, recipe.optimizer, recipe.schedule
@@ -106,7 +105,7 @@ class FineTuning(Run):
             return
         self.thawed = epoch
         self.model.requires_grad_(False)
-        self.model.head.requires_grad_(True)
+        self.head.requires_grad_(True)
         for start, parameters in self.stages:
             for parameter in parameters if epoch >= start else ():
                 parameter.requires_grad_(True)
@@ -116,46 +115,24 @@ class FineTuning(Run):
         self.thaw(self.plan.epoch_at(self.position))
 
     def outputs(self, batch: list[Example]) -> list[Tensor] | Tensor:
-        if batch[0].rows is not None:
-            return head_outputs(self.model, [example.rows.to(self.device) for example in batch])
-        return head_outputs(self.model, represent(self.model, [example.sequence for example in batch]))
-
-    def targets(self, batch: list[Example]) -> list[Any]:
-        """Targets in the scale of the outputs."""
-        if self.index:
-            return [self.index[example.target] for example in batch]
-        if self.recipe.task == "regression":
-            mean, std = self.model.scaler or (0.0, 1.0)
-            return [(example.target - mean) / std for example in batch]
-        return [example.target for example in batch]
+        rows = [example.rows for example in batch if example.rows is not None]
+        if rows:
+            return self.task.apply_head(self.model, [one.to(self.device) for one in rows])
+        return self.task.apply_head(self.model, represent(self.model, [e.sequence for e in batch]))
 
     def training_step(self, batch: list[Example], _: int) -> Tensor:
-        loss = loss_of(self.recipe.loss, self.outputs(batch), self.targets(batch))
+        targets = self.task.encode_targets(self.model, [example.target for example in batch])
+        loss = self.task.compute_loss(self.recipe.loss, self.outputs(batch), targets)
         return self.checked(loss, lambda: [example.name for example in batch])
 
     def validation_step(self, batch: list[Example], _: int) -> None:
-        outputs = self.outputs(batch)
-        if self.recipe.task == "structure":
-            for example, logits in zip(batch, outputs, strict=True):
-                probabilities = logits.float().sigmoid().cpu().numpy()
-                pairs = greedy_pairs(probabilities, example.sequence, threshold=THRESHOLDS[0])
-                self.found.append((example.target, threshold_scores(example.target, *pairs)))
-        else:
-            columns = as_columns(self.model, outputs.double().cpu().numpy())
-            predicted = columns.get("label", columns.get("prediction"))
-            self.found += zip((example.target for example in batch), predicted, strict=True)
+        sequences, targets = [e.sequence for e in batch], [e.target for e in batch]
+        self.found += self.task.validate(self.model, self.outputs(batch), sequences, targets)
 
     def on_validation_epoch_end(self) -> None:
-        targets, predicted = zip(*self.found, strict=True)
-        self.found.clear()
+        found, self.found = self.found, []
         self.validated_at = self.position
-        if self.recipe.task == "structure":
-            self.model.threshold, means = tune_threshold(predicted)
-            best = means[THRESHOLDS.index(self.model.threshold)]
-            scores = dict(zip(("precision", "recall", "f1"), best.tolist(), strict=False))
-            scores["threshold"] = self.model.threshold
-        else:
-            scores = task_scores(self.recipe.task, targets, predicted, labels=self.model.labels)
+        scores = self.task.validation_scores(self.model, found)
         self.log_dict({f"val_{name}": value for name, value in scores.items()}, prog_bar=True)
 
 
@@ -164,7 +141,7 @@ def finetune(
     *,
     output: str | os.PathLike,
     model: Encoder | str | os.PathLike | Config | None = None,
-    task: Literal["classification", "regression", "structure"] | None = None,
+    task: str | None = None,
     target: str | None = None,
     mode: Mode = "full",
     fold: int = 0,
@@ -261,26 +238,33 @@ def finetune(
     if leads():
         check_folder(output)
     given = splits is not None
-    options = {"task": task, "target": target, "fold": fold, "limit": limit, "changes": changes}
-    recipe, splits, own = prepare(recipe, splits, **options)
-    if recipe.mutate and (mode == "frozen" or recipe.task != "structure"):
+    experiment = resolve(recipe, task=task, target=target, changes=changes)
+    kind, recipe, table, own = experiment
+    check_recipe(recipe, None if table is None else list(table))
+    if splits is None:
+        splits = experiment.splits(fold=fold, limit=limit, wanted=("train", "validation"))
+    if recipe.mutate and (mode == "frozen" or not kind.folds):
         raise ValueError(
             f"mutate={recipe.mutate}: only structures are mutated, and not where a frozen encoder computes each once"
         )
     if recipe.window:
-        if recipe.task == "structure":
+        if kind.whole:
             raise ValueError(
-                f"window={recipe.window}: structures are learned whole; max_lengths leaves long ones out"
+                f"window={recipe.window}: {kind.answers} are learned whole; max_lengths leaves long ones out"
             )
         splits = dataclasses.replace(
             splits, train=in_window(splits.train, recipe), validation=in_window(splits.validation, recipe)
         )
-    check_examples([*splits.train, *splits.validation, *unlabelled], recipe.task)
+    for example in (*splits.train, *splits.validation, *unlabelled):
+        kind.check_sequence(example.name, example.sequence)
     torch.manual_seed(seed)
     model = starting_model(recipe.start if model is None else model)
     start = model.name
     facts = {"recipe": dataclasses.asdict(recipe), "fold": fold, "seed": seed, "mode": mode, "start": start}
-    rows = [f"{e.name} {e.sequence} {e.target}" for e in (*splits.train, *splits.validation, *unlabelled)]
+    rows = [
+        f"{e.name} {e.sequence} {kind.target_text(e.target)}"
+        for e in (*splits.train, *splits.validation, *unlabelled)
+    ]
     facts["data"] = zlib.crc32("\n".join(rows).encode())
     with run_lock(output):
         claim(output, facts)
@@ -319,7 +303,8 @@ def train(
     examples = Mutated([*splits.train, *unlabelled], recipe.mutate, seed)
     run = FineTuning(model.train(), recipe, plan, seed=seed, mode=mode)
     epoch = plan.first[1]
-    validation = DataLoader(sorted(splits.validation, key=len), batch_size=16, collate_fn=list)
+    watched = cast(Dataset, sorted(splits.validation, key=len))  # a list serves as one
+    validation: DataLoader = DataLoader(watched, batch_size=16, collate_fn=list)
     trainer = fit(
         run,
         DataLoader(examples, batch_sampler=plan, collate_fn=list),
@@ -342,43 +327,6 @@ def train(
     return trainer.is_global_zero
 
 
-def prepare(
-    recipe: Any,
-    splits: Splits | None,
-    *,
-    task: str | None,
-    target: str | None,
-    fold: int,
-    limit: int | None,
-    changes: Any,
-) -> tuple[Recipe, Splits, int | None]:
-    """Find the recipe and its examples, from a name or from a user's own data, and the latter's fingerprint."""
-    table = None
-    if isinstance(recipe, str) and not names_table(recipe, known=RECIPES, task=task):
-        recipe = recipe_named(recipe)
-    elif not isinstance(recipe, Recipe):
-        if task is None:
-            raise ValueError("task: say what is to be learned: 'classification', 'regression' or 'structure'")
-        table = own_table(recipe, task=task, target=target)
-        recipe = own_recipe(table, task=task)
-    recipe = changed(recipe, changes or {})
-    check_recipe(recipe, None if table is None else list(table))
-    own = None if table is None else fingerprint(table)
-    if splits is None:
-        wanted = ("train", "validation")
-        splits = splits_of(recipe, table, fold=fold, limit=limit, wanted=wanted)
-    return recipe, splits, own
-
-
-def check_examples(examples: Sequence[Example], task: str) -> None:
-    """Reject examples that nothing can be learned from, by name."""
-    for example in examples:
-        if not example.sequence:
-            raise ValueError(f"{example.name!r} is empty: expected a sequence")
-        if task == "structure" and len(example) < 2:
-            raise ValueError(f"{example.name!r}: one nucleotide has no structure to learn; leave it out")
-
-
 def in_window(examples: list[Example], recipe: Recipe) -> list[Example]:
     """Examples with the middle of their sequences alone."""
     return [dataclasses.replace(e, sequence=middle(e.sequence, recipe.window)) for e in examples]
@@ -393,32 +341,28 @@ def starting_model(model: Encoder | str | os.PathLike | Config) -> Encoder:
 
 def ready(model: Encoder, recipe: Recipe, splits: Splits) -> None:
     """Give a model the head, labels and scaler of a task; a head that fits is kept."""
-    told = {"labels": splits.labels, "pad_to": recipe.pad_to, "window": recipe.window}
-    model_checkpoint.written_facts(
-        told, recipe.name
-    )  # what could not be saved is rejected before the training
-    head = new_head(recipe, model.config.dim, splits.labels)
+    task = TASKS[recipe.task]
+    info = model.info.for_new_task(labels=splits.labels, pad_to=recipe.pad_to, window=recipe.window)
+    info.to_file(recipe.name)  # what could not be saved is rejected before the training
+    head = task.new_head(model.config.dim, splits.labels, loss=recipe.loss)
     shapes = {key: value.shape for key, value in head.state_dict().items()}
     old = {key: value.shape for key, value in model.head.state_dict().items()} if model.head else None
     if old != shapes or model.labels != splits.labels:
         model.head = head.to(model.device)
-    model.labels, model.pad_to, model.window = splits.labels, recipe.pad_to, recipe.window
-    model.threshold = model.scaler = None
-    if recipe.loss == "mse":
-        targets = np.array([example.target for example in splits.train])
-        model.scaler = (float(targets.mean()), float(targets.std()) or 1.0)
+    info.scaler = task.scaler([example.target for example in splits.train], recipe.loss)
+    model.info = info
 
 
 @torch.no_grad()
 def represent_once(model: Encoder, examples: list[Example]) -> None:
     """Compute the representations that a frozen encoder would give in every epoch; for a classifier <cls> alone."""
     model.eval()
-    only_cls = isinstance(model.head, ClassificationHead)
+    task = cast(Task, task_of(model.head))
     with progress_bar(len(examples), "represent", shown=len(examples) > 2000) as bar:
         for batch in batches_by_length([len(example) for example in examples]):
             found = represent(model, [examples[i].sequence for i in batch])
             for i, rows in zip(batch, found, strict=True):
-                examples[i].rows = (rows[:1] if only_cls else rows).cpu().clone()
+                examples[i].rows = task.read_rows(rows).cpu().clone()
             bar.update(len(batch))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from .._utils.numbers_given import _is_number, positive_number, whole_number
+from ..model.tasks import TASKS
 from ..recipes.recipe import Recipe, changed
 
 __all__ = ["check_recipe", "check_trainer_options"]
@@ -22,14 +23,6 @@ PARTIAL: dict[str, tuple[Any, ...]] = {
     "barebones": (None, 0),
 }
 """Options that train on a part, or not at all, and end as if all was done; with the values that do not."""
-
-
-LOSSES = {
-    "structure": ("pairs", "pairs-by-length"),
-    "binary": ("binary",),
-    "multiclass": ("classes",),
-    "regression": ("mse", "huber"),
-}
 
 
 FIELDS = ("epochs", "steps", "batch_size", "lr", "encoder_lr", "folds", "pad_to", "window", "unlabelled")
@@ -120,10 +113,8 @@ def check_recipe(recipe: Recipe, columns: Collection[str] | None = None) -> None
     from ..datasets.schemas import SCHEMAS
 
     changed(recipe, {name: getattr(recipe, name) for name in FIELDS})
-    if recipe.loss not in LOSSES[recipe.task]:
-        raise ValueError(
-            f"loss={recipe.loss!r}: expected {' or '.join(LOSSES[recipe.task])}, for the task {recipe.task}"
-        )
+    if recipe.loss not in (losses := TASKS[recipe.task].losses):
+        raise ValueError(f"loss={recipe.loss!r}: expected {' or '.join(losses)}, for the task {recipe.task}")
     columns = SCHEMAS.get(recipe.dataset) if columns is None else columns
     for name in ("target", "group"):
         column = getattr(recipe, name)

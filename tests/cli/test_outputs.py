@@ -44,7 +44,7 @@ def unused(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(folding, "folding_model", loaded)
     monkeypatch.setattr(prediction, "predicting_model", loaded)
-    monkeypatch.setattr("rinalmo_kit.evaluation.scoring._models", loaded)
+    monkeypatch.setattr("rinalmo_kit.evaluation.scoring.predictors_of", loaded)
 
 
 def written(path: Path, rnas: dict[str, str]) -> Path:

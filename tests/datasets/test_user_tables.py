@@ -418,7 +418,7 @@ def test_scores_are_not_added_to_another_file(content, tmp_path, monkeypatch):
     path = tmp_path / "mine.csv"
     path.write_text(content)
     monkeypatch.setattr(
-        "rinalmo_kit.evaluation.scoring._models", lambda model: pytest.fail("work before the check")
+        "rinalmo_kit.evaluation.scoring.predictors_of", lambda model: pytest.fail("work before the check")
     )
     with pytest.raises(ValueError, match=r"mine\.csv is no CSV of scores"):
         evaluate("trivial", hairpins(3, seed=0), output=path)
@@ -430,7 +430,7 @@ def test_scores_that_cannot_be_written_are_noticed_first(where, tmp_path, monkey
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
     monkeypatch.setattr(
-        "rinalmo_kit.evaluation.scoring._models", lambda model: pytest.fail("work before the check")
+        "rinalmo_kit.evaluation.scoring.predictors_of", lambda model: pytest.fail("work before the check")
     )
     with pytest.raises(OSError, match=where.split("/")[-1]):
         evaluate("trivial", hairpins(3, seed=0), output=tmp_path / where)

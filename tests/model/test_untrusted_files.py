@@ -106,7 +106,7 @@ UNSAVED = {
     "scaler._std: expected": lambda m: setattr(m, "scaler", (0.0, 0.0)),
     "labels: expected a list": lambda m: setattr(m, "labels", ("a",)),
     "labels cannot be written as JSON": lambda m: setattr(m, "labels", ("a", object())),
-    "labels: expected 3 names": lambda m: vars(m).update(vars(small("classes")), labels=("a", "b")),
+    "labels: expected 3 names": lambda m: (vars(m).update(vars(small("classes"))), setattr(m, "labels", ("a", "b"))),
     "pad_to: expected": lambda m: setattr(m, "pad_to", 10**9),
     "window: expected": lambda m: setattr(m, "window", "wide"),
     "calibration: expected": lambda m: setattr(m, "calibration", ((0.5, 0.1), (0.4, 0.2))),

@@ -14,12 +14,12 @@ import torch.nn.functional as F
 
 import rinalmo_kit as rk
 from rinalmo_kit.model.config import Config
+from rinalmo_kit.model.losses import structure_loss
 from rinalmo_kit.model.multimolecule import adapt
 from rinalmo_kit.model.rinalmo import RiNALMo
+from rinalmo_kit.model.tasks import TASKS
 from rinalmo_kit.recipes import RECIPES, Schedule
 from rinalmo_kit.training.finetuning import FineTuning, finetune, plan_of, stages
-from rinalmo_kit.training.losses import loss_of, structure_loss
-from rinalmo_kit.training.task_losses import new_head
 from tests.helpers.examples import QUIET, classes, hairpins, tiny
 
 FAST = {"epochs": 6, "lr": 5e-3, "encoder_lr": 1.0, "train_embedding": True, "batch_size": 16}
@@ -40,19 +40,24 @@ def test_structure_loss_is_cross_entropy_over_the_upper_triangle():
     assert torch.isclose(structure_loss(logits, pairs, by_length=True), each.sum() / 9)
     assert structure_loss(logits, np.zeros((0, 2), dtype=np.int64)).isfinite()
     structures = [rk.Structure("ACGUACGUA", pairs), rk.Structure("ACGUACGUA", [])]
-    both = loss_of("pairs", [logits, logits], structures)
+    both = TASKS["structure"].compute_loss("pairs", [logits, logits], structures)
     assert torch.isclose(both, (structure_loss(logits, pairs) + structure_loss(logits, pairs[:0])) / 2)
 
 
 def test_losses_of_the_other_tasks():
     logits = torch.tensor([[0.3, -1.0], [2.0, 0.1]])
-    assert torch.isclose(loss_of("classes", logits, [1, 0]), F.cross_entropy(logits, torch.tensor([1, 0])))
+    assert torch.isclose(
+        TASKS["multiclass"].compute_loss("classes", logits, [1, 0]),
+        F.cross_entropy(logits, torch.tensor([1, 0])),
+    )
     one = logits[:, :1]
     expected = F.binary_cross_entropy_with_logits(one[:, 0], torch.tensor([1.0, 0.0]))
-    assert torch.isclose(loss_of("binary", one, [1, 0]), expected)
+    assert torch.isclose(TASKS["binary"].compute_loss("binary", one, [1, 0]), expected)
     numbers = torch.tensor([1.0, 5.0])
-    assert loss_of("mse", numbers, [1.0, 2.0]).item() == pytest.approx(4.5)
-    assert loss_of("huber", numbers, [1.0, 2.0]).item() == pytest.approx((0 + 2.5) / 2)  # delta 1
+    assert TASKS["regression"].compute_loss("mse", numbers, [1.0, 2.0]).item() == pytest.approx(4.5)
+    assert TASKS["regression"].compute_loss("huber", numbers, [1.0, 2.0]).item() == pytest.approx(
+        (0 + 2.5) / 2
+    )  # delta 1
 
 
 # --- what is trained -------------------------------------------------------------------------------------
@@ -108,7 +113,7 @@ def test_depths_scale_with_the_number_of_blocks():
 def test_rates_of_head_and_encoder():
     recipe = RECIPES["ss-bprna"]
     model = tiny(blocks=11)
-    model.head = new_head(recipe, 32, None)
+    model.head = TASKS["structure"].new_head(32, loss=recipe.loss)
     run = FineTuning(model, recipe, plan_of(recipe, [10, 20], seed=0), seed=0)
     groups, optimizer, schedule = run.groups()
     assert [group["lr"] for group in groups] == pytest.approx([1e-4] + [1e-5] * 4) and optimizer == "adam"
