@@ -1,4 +1,4 @@
-"""What a prediction is compared with: trivial answers, simple learners, ViennaRNA, and n-grams for masked letters."""
+"""Baselines: constant answers, classical learners, folding programs, and n-grams for masked letters."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ BASELINES: dict[str, Callable[..., Structure]] = {
 
 
 def installed() -> list[str]:
-    """Names of the structure baselines that can be used here; a warning says what is installed but does not work.
+    """Return the names of the structure baselines that can be used here; warn of those that are installed but broken.
 
     Examples
     --------
@@ -90,14 +90,14 @@ def trivial(task: str, targets: Sequence[Any]) -> Any:
 
 
 def letter_codes(sequence: str) -> NDArray[np.int64]:
-    """0–3 for A, C, G, U, and 4 for every other letter."""
+    """Return 0–3 for A, C, G, U, and 4 for every other letter."""
     codes = np.full(128, 4)
     codes[[ord(letter) for letter in "ACGU"]] = range(4)
     return codes[np.frombuffer(sequence.encode("ascii"), dtype=np.uint8)]
 
 
 def kmer_counts(sequences: Sequence[str], *, longest: int = 4) -> NDArray[np.float32]:
-    """Share of each k-mer of A, C, G, U among those of its length, for k from 1 to `longest`.
+    """Return the share of each k-mer of A, C, G, U among those of its length, for k from 1 to `longest`.
 
     Returns
     -------
@@ -123,7 +123,7 @@ def kmer_counts(sequences: Sequence[str], *, longest: int = 4) -> NDArray[np.flo
 
 
 def _upstream_starts(sequences: Sequence[str]) -> NDArray[np.float32]:
-    """AUGs of each 5′ UTR by their frame to its end, and its length: (n, 4)."""
+    """Count the AUGs of each 5′ UTR by their frame to its end, and its length: (n, 4)."""
     rows = []
     for sequence in sequences:
         frames = [(len(sequence) - i) % 3 for i in range(len(sequence) - 2) if sequence[i : i + 3] == "AUG"]
@@ -132,7 +132,7 @@ def _upstream_starts(sequences: Sequence[str]) -> NDArray[np.float32]:
 
 
 def simple(task: str, sequences: Sequence[str], targets: Sequence[Any], test: Sequence[str]) -> NDArray[Any]:
-    """Predict by a classical learner: what a language model has to beat.
+    """Predict by a classical learner, which a language model has to beat.
 
     Windows of one length, as around splice sites: logistic regression on the letter at each position. Other classes:
     logistic regression on 1- to 4-mers. Numbers: gradient-boosted trees on 1- to 4-mers, upstream AUGs and length.
@@ -176,7 +176,7 @@ def simple(task: str, sequences: Sequence[str], targets: Sequence[Any], test: Se
 
 
 def ngram_perplexity(train: Sequence[str], test: Sequence[str]) -> dict[str, float]:
-    """Perplexity of A, C, G, U under letter frequencies and under trigrams; others are left out.
+    """Compute the perplexity of A, C, G, U under letter frequencies and under trigrams; others are left out.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from .scoring import Evaluation, evaluate, model_name
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["average_scores", "beside_published", "compare"]
+__all__ = ["average_scores", "compare", "join_published"]
 
 
 def compare(models: Mapping[str, Any] | Sequence[Any], on: Any = "ss-bprna", **options: Any) -> Evaluation:
@@ -48,7 +48,7 @@ def compare(models: Mapping[str, Any] | Sequence[Any], on: Any = "ss-bprna", **o
     return Evaluation(samples, scores)
 
 
-def beside_published(
+def join_published(
     compared: Evaluation, published: pd.DataFrame, metrics: Sequence[str] = ("precision", "recall", "f1")
 ) -> pd.DataFrame:
     """Put the scores of :func:`compare` beside published ones, the best of the last metric first.
@@ -73,7 +73,7 @@ def beside_published(
     >>> from rinalmo_kit.datasets import load_structures
     >>> found = compare(["most-pairs"], load_structures("examples", family="tRNA"), draws=0)
     >>> published = pd.DataFrame({"method": ["other"], "f1": [0.1], "kind": ["second-hand"]})
-    >>> beside_published(found, published, ["f1"])["where"].to_dict()
+    >>> join_published(found, published, ["f1"])["where"].to_dict()
     {'most-pairs': 'measured here, n = 7', 'other': 'second-hand'}
     """
     import pandas as pd
@@ -105,7 +105,7 @@ def average_scores(scores: pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        If the scores of a recipe are there twice, as of two models.
+        If the scores of a recipe appear twice, as of two models.
 
     Examples
     --------
@@ -121,7 +121,7 @@ def average_scores(scores: pd.DataFrame) -> pd.DataFrame:
     table = table[table["experiment"] != ""]
     if (twice := table.duplicated(["recipe", "group", "metric"])).any():
         raise ValueError(
-            f"{table.loc[twice, 'recipe'].iloc[0]} is there twice: give the scores of one model a recipe"
+            f"{table.loc[twice, 'recipe'].iloc[0]} appears twice: give the scores of one model a recipe"
         )
     if "data" not in table:
         table = table.assign(data="")

@@ -83,7 +83,7 @@ HOMOLOGS = ("centroid-homfold", "centroid-alifold", "locarna")
 
 
 def on_path() -> list[str]:
-    """Names of the programs that can be called here."""
+    """Return the names of the programs that can be called here."""
     return [name for name, one in PROGRAMS.items() if shutil.which(one.command[0])]
 
 
@@ -219,7 +219,7 @@ def _structure_in(printed: str, length: int, program: str) -> str:
 
 
 def _onto_target(printed: str, alignment: str, sequence: str, name: str) -> Structure:
-    """Consensus structure of an alignment, on the columns of the target."""
+    """Return the consensus structure of an alignment, on the columns of the target."""
     rows = [line.split() for line in alignment.splitlines()]
     row = "".join(words[1] for words in rows if len(words) > 1 and words[0] == "target")
     if row.replace("-", "").replace("T", "U") != sequence:
@@ -319,7 +319,7 @@ def viennarna_module() -> ModuleType:
 
 @contextmanager
 def _answering(program: str, package: ModuleType, name: str) -> Iterator[None]:
-    """Name the package, and the RNA, where it raises anything or what it gives is no structure of that RNA."""
+    """Name the package, and the RNA, where it raises anything or what it gives is not a structure of that RNA."""
     try:
         yield
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Scores on test sets, one call a recipe, averaged as in the paper and with confidence intervals."""
+"""Evaluation on test sets: scores averaged as in the paper, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def evaluate(
     limit : int, optional
         Score at most this many test rows, the same ones every time; the scores say so.
     output : path, optional
-        Add the scores to this CSV, with command, commit and date; older lines for the same give way.
+        Add the scores to this CSV, with command, commit and date; older lines for the same are replaced.
     draws : int
         Bootstrap samples for the intervals; 0 for none.
     progress : bool
@@ -182,7 +182,7 @@ def _experiment(on: Any, task: str | None, target: str | None, trained_on: set[i
 
 
 def _folds(recipe: Recipe, fold: int | None) -> list[int]:
-    """Folds to evaluate: all, if each has its own test rows, else one, since all have the same."""
+    """Return the folds to evaluate: all, if each has its own test rows, else one, since all have the same."""
     if fold is not None:
         return [fold]
     return list(range(recipe.folds)) if "@fold" in recipe.test else [0]

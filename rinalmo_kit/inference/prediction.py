@@ -1,4 +1,4 @@
-"""Predict classes and numbers of RNAs."""
+"""Prediction of classes and numbers of RNAs."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def save(model: Encoder, path: str | os.PathLike, *, dtype: torch.dtype | None =
     Raises
     ------
     ValueError
-        For another ending, and for a model that :func:`load` would reject: weights that are no numbers or become
+        For another ending, and for a model that :func:`load` would reject: weights that are not numbers or become
         infinite in `dtype`, a head of another kind, unmerged low-rank matrices, or nonsense in ``labels``,
         ``threshold``, …
 
@@ -90,7 +90,7 @@ def file_content(
     if type(model) is RiNALMo:  # an ablation is written too, though nobody else can load it
         model_from_state(dict(state), metadata, source=source)
     elif bad := not_finite(state):
-        raise ValueError(f"{source}: weights that are no finite numbers ({len(bad)}): {some(bad)}")
+        raise ValueError(f"{source}: weights that are not finite numbers ({len(bad)}): {some(bad)}")
     return state, metadata
 
 
@@ -99,7 +99,7 @@ def file_content(
 
 def model_from_state(
     state: dict[str, Any],
-    beside: Mapping[str, Any],
+    metadata: Mapping[str, Any],
     *,
     config: Config | None = None,
     source: str = "checkpoint",
@@ -113,24 +113,24 @@ def model_from_state(
     ValueError
         Names the source, the key, and what is wrong with it.
     """
-    info = ModelInfo.from_file(state, beside, source)
+    info = ModelInfo.from_file(state, metadata, source)
     check_tensors(state, source)
-    if "encoder" in beside:
-        state = renamed(state, peer_key, source)
-        model = peer_of(read_json(beside["encoder"], source, "encoder"), state, source)
+    if "encoder" in metadata:
+        state = rename_keys(state, external_key, source)
+        model = external_encoder(read_json(metadata["encoder"], source, "encoder"), state, source)
     else:
-        state, heads = released_layout(state, source)
-        if "heads" in beside:
-            heads = check_heads(beside["heads"], source)
+        state, heads = to_released_layout(state, source)
+        if "heads" in metadata:
+            heads = check_heads(metadata["heads"], source)
         lm = {key: value for key, value in state.items() if not key.startswith("head.")}
-        config = config_of(lm, heads=heads, config=config, source=source)
+        config = config_from_state(lm, heads=heads, config=config, source=source)
         with torch.device("meta"):
             model = RiNALMo(config)
     head = {key.removeprefix("head."): value for key, value in state.items() if key.startswith("head.")}
     if head:
         with torch.device("meta"):
-            model.head = head_of(head, model.config.dim, source)
-    fill(model, state, source)
+            model.head = head_from_state(head, model.config.dim, source)
+    load_strict(model, state, source)
     model.info = info
     check_labels(model, source)
     return model
@@ -147,30 +147,30 @@ def check_labels(model: Encoder, source: str) -> None:
         )
 
 
-def peer_of(description: Mapping[str, Any], state: Mapping[str, Tensor], source: str) -> Encoder:
+def external_encoder(description: Mapping[str, Any], state: Mapping[str, Tensor], source: str) -> Encoder:
     """Make an encoder of another package, once the file's tensors are known to be those that it needs."""
     from .multimolecule import outline, rebuild
 
     lm = {key: value for key, value in state.items() if not key.startswith("head.")}
     try:
-        fitting(misfits(outline(description, most=len(lm)).state_dict(), lm), source)
+        check_fit(misfits(outline(description, most=len(lm)).state_dict(), lm), source)
         return rebuild(description)
     except ValueError as error:
         raise error if str(error).startswith(source) else ValueError(f"{source}: encoder: {error}") from error
 
 
-def peer_key(key: str) -> str:
+def external_key(key: str) -> str:
     """Return the name of a parameter in an adapted encoder."""
     return re.sub(r"^pred_head\.", "head.", key.removeprefix("lm."))
 
 
-def released_key(key: str) -> str:
+def to_released_key(key: str) -> str:
     """Return the name that a parameter of any layout has in the released files, task heads under ``head.``."""
     key = re.sub(r"^(lm|rinalmo|model)\.", "", key)
     return re.sub(r"^pred_head\.", "head.", key).replace("mh_attn.mh_attn.", "mh_attn.")
 
 
-def renamed(state: Mapping[str, Tensor], name: Callable[[str], str], source: str) -> dict[str, Tensor]:
+def rename_keys(state: Mapping[str, Tensor], name: Callable[[str], str], source: str) -> dict[str, Tensor]:
     """Rename the keys of a state dict, or raise ValueError if two get the same name."""
     found: dict[str, Tensor] = {}
     for key, value in state.items():
@@ -182,7 +182,7 @@ def renamed(state: Mapping[str, Tensor], name: Callable[[str], str], source: str
     return found
 
 
-def released_layout(state: Mapping[str, Tensor], source: str) -> tuple[dict[str, Tensor], int | None]:
+def to_released_layout(state: Mapping[str, Tensor], source: str) -> tuple[dict[str, Tensor], int | None]:
     """Rename keys of any known layout to those of the released files, task heads under ``head.``.
 
     Returns
@@ -194,7 +194,7 @@ def released_layout(state: Mapping[str, Tensor], source: str) -> tuple[dict[str,
     found: dict[str, Tensor] = {}
     split: dict[str, dict[str, tuple[str, Tensor]]] = {}
     heads = None
-    for key, value in renamed(state, released_key, source).items():
+    for key, value in rename_keys(state, to_released_key, source).items():
         if key.endswith("rotary_emb.inv_freq"):  # computed, not learned; tells the width of a head
             embedding = next((v for k, v in state.items() if k.endswith("embedding.weight")), None)
             heads = None if embedding is None else embedding.shape[-1] // (2 * value.numel())
@@ -211,7 +211,9 @@ def released_layout(state: Mapping[str, Tensor], source: str) -> tuple[dict[str,
     return found, heads
 
 
-def config_of(lm: Mapping[str, Tensor], *, heads: int | None, config: Config | None, source: str) -> Config:
+def config_from_state(
+    lm: Mapping[str, Tensor], *, heads: int | None, config: Config | None, source: str
+) -> Config:
     """Read width and depth off a state dict; check them against `config` if there is one."""
     embedding = lm.get("embedding.weight")
     if not isinstance(embedding, Tensor) or embedding.dim() != 2:
@@ -242,7 +244,7 @@ def config_of(lm: Mapping[str, Tensor], *, heads: int | None, config: Config | N
     return Config(dim, blocks, heads)
 
 
-def head_of(state: Mapping[str, Tensor], dim: int, source: str) -> nn.Module:
+def head_from_state(state: Mapping[str, Tensor], dim: int, source: str) -> nn.Module:
     """Make the task head that a state dict describes."""
     for task in TASKS.values():
         if (head := task.head_from_state(state, dim)) is not None:
@@ -250,15 +252,15 @@ def head_of(state: Mapping[str, Tensor], dim: int, source: str) -> nn.Module:
     raise ValueError(f"{source} has an unknown task head with the keys {some(sorted(state))}")
 
 
-def fill(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+def load_strict(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
     """Put a state dict into a model on the meta device, or list every key that does not fit."""
-    fitting(misfits(model.state_dict(), state), source)
+    check_fit(misfits(model.state_dict(), state), source)
     if bad := not_finite(state):
-        raise ValueError(f"{source} has weights that are no finite numbers ({len(bad)}): {some(bad)}")
+        raise ValueError(f"{source} has weights that are not finite numbers ({len(bad)}): {some(bad)}")
     model.load_state_dict({key: value.contiguous() for key, value in state.items()}, assign=True)
 
 
-def fitting(problems: Mapping[str, list[str]], source: str) -> None:
+def check_fit(problems: Mapping[str, list[str]], source: str) -> None:
     """Raise ValueError if there are problems, listing them."""
     if problems:
         lists = "\n".join(f"  {what} ({len(keys)}): {some(keys)}" for what, keys in problems.items())

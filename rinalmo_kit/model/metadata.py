@@ -22,12 +22,12 @@ from .._utils.rows import parse
 
 __all__ = [
     "ModelInfo",
-    "check_facts",
     "check_heads",
+    "check_metadata",
     "check_scaler",
     "check_threshold",
-    "read_facts",
     "read_json",
+    "read_metadata",
 ]
 
 LONGEST = 4_000_000
@@ -61,7 +61,7 @@ class ModelInfo:
     scaler : (float, float) or None
         Mean and standard deviation of the training targets, for a regression head.
     calibration : tuple of (float, float) or None
-        How the F1 that a structure head expects is to be read (:mod:`rinalmo_kit.inference.confidence`).
+        From the F1 that a structure head expects to the one that is seen (:mod:`rinalmo_kit.inference.confidence`).
     labels : tuple of str or None
         Names of the classes, for a classification head.
     pad_to : int or None
@@ -99,7 +99,7 @@ class ModelInfo:
         threshold = check_threshold(state.pop("threshold", metadata.get("threshold")), source)
         mean, std = (state.pop(f"scaler.{key}", None) for key in ("_mean", "_std"))
         scaler = check_scaler(mean, std, source)
-        known = read_facts(metadata["rinalmo_kit"], source) if "rinalmo_kit" in metadata else {}
+        known = read_metadata(metadata["rinalmo_kit"], source) if "rinalmo_kit" in metadata else {}
         return cls(threshold=threshold, scaler=scaler, **known)
 
     def to_file(self, source: str) -> tuple[dict[str, Tensor], str]:
@@ -127,7 +127,7 @@ class ModelInfo:
             except (TypeError, ValueError, RecursionError) as error:
                 raise ValueError(f"{source}: {key} cannot be written as JSON: {error}") from error
         text = "{" + ", ".join(texts) + "}"
-        read_facts(text, source)
+        read_metadata(text, source)
         return tensors, text
 
     def identity(self) -> tuple[Any, ...]:
@@ -145,7 +145,7 @@ class ModelInfo:
         return ModelInfo(labels=labels, pad_to=pad_to, window=window, about=self.about)
 
 
-def read_facts(text: Any, source: str) -> dict[str, Any]:
+def read_metadata(text: Any, source: str) -> dict[str, Any]:
     """Return what a file says of its model, checked.
 
     Parameters
@@ -168,18 +168,18 @@ def read_facts(text: Any, source: str) -> dict[str, Any]:
 
     Examples
     --------
-    >>> read_facts('{"labels": ["no", "yes"], "window": 80}', "my.safetensors")
+    >>> read_metadata('{"labels": ["no", "yes"], "window": 80}', "my.safetensors")
     {'labels': ('no', 'yes'), 'window': 80}
-    >>> read_facts('{"window": "wide"}', "my.safetensors")
+    >>> read_metadata('{"window": "wide"}', "my.safetensors")
     Traceback (most recent call last):
     ...
     ValueError: my.safetensors: window: expected a whole number from 1 to 100,000, found 'wide'
     """
-    return check_facts(read_json(text, source, "rinalmo_kit"), source)
+    return check_metadata(read_json(text, source, "rinalmo_kit"), source)
 
 
-def check_facts(facts: dict[str, Any], source: str) -> dict[str, Any]:
-    """Return the facts of :func:`read_facts` as a model has them, or raise ValueError."""
+def check_metadata(facts: dict[str, Any], source: str) -> dict[str, Any]:
+    """Return the facts of :func:`read_metadata` as a model has them, or raise ValueError."""
     if unknown := [key for key in facts if key not in METADATA_FIELDS]:
         raise ValueError(
             f"{source}: unknown entry {_shown(unknown[0])}; expected {', '.join(METADATA_FIELDS)}. "
@@ -196,7 +196,7 @@ def read_json(text: Any, source: str, key: str) -> dict[str, Any]:
     >>> read_json('{"a": 1, "a": 2}', "my.safetensors", "encoder")
     Traceback (most recent call last):
     ...
-    ValueError: my.safetensors: encoder: the key 'a' is there twice
+    ValueError: my.safetensors: encoder: the key 'a' appears twice
     """
     if not isinstance(text, str):
         raise _wrong(source, key, "JSON text", text)
@@ -264,7 +264,7 @@ def _labels(value: Any, source: str, key: str) -> tuple[str, ...]:
             raise _wrong(source, key, f"names of 1 to {LONGEST_LABEL:,} characters", label)
     if len(set(value)) < len(value):
         twice = next(label for label in value if value.count(label) > 1)
-        raise ValueError(f"{source}: {key}: {_shown(twice)} is there twice")
+        raise ValueError(f"{source}: {key}: {_shown(twice)} appears twice")
     return tuple(value)
 
 
@@ -350,7 +350,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise ValueError(f"the key {_shown(key)} is there twice")
+            raise ValueError(f"the key {_shown(key)} appears twice")
         found[key] = value
     return found
 

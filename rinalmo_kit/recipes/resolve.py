@@ -1,4 +1,4 @@
-"""From what a user asks for to an experiment: the one place where names, recipes and tables are told apart."""
+"""Find the experiment that a user asks for: by the name of a recipe, a recipe, or a table of their own."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from ..datasets.user_tables import as_table, names_table
 from ..model.task_base import Task
 from ..model.tasks import TASKS, user_tasks
 from .named import RECIPES, recipe_named
-from .recipe import Recipe, changed
+from .recipe import Recipe, with_changes
 from .splits import Splits, splits_of
-from .user_data import fingerprint, own_recipe, own_table
+from .user_data import default_recipe, fingerprint, validate_user_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +20,7 @@ __all__ = ["Experiment", "resolve"]
 
 
 class Experiment(NamedTuple):
-    """What a user asks for, found.
+    """A task, a recipe, and the table that they are for.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ def resolve(
     Parameters
     ----------
     on : str, Recipe, or data
-        Name of a recipe, a recipe, or data as for :func:`rinalmo_kit.recipes.user_data.own_table`.
+        Name of a recipe, a recipe, or data as for :func:`rinalmo_kit.recipes.user_data.validate_user_table`.
     task, target : str, optional
         For data: what is learned, and its column.
     changes : mapping, optional
@@ -94,8 +94,8 @@ def resolve(
         *others, last = map(repr, user_tasks())
         raise ValueError(f"task: say what is to be learned: {', '.join(others)} or {last}")
     data = as_table(on, task=task)
-    table = own_table(data, task=task, target=target)
-    recipe = own_recipe(table, task=task, least=2 if trained_on is None else 1)
+    table = validate_user_table(data, task=task, target=target)
+    recipe = default_recipe(table, task=task, least=2 if trained_on is None else 1)
     own = fingerprint(table)
     if trained_on is not None and "split" not in data and own not in trained_on:
         table["split"] = "test"
@@ -103,7 +103,7 @@ def resolve(
 
 
 def _of_recipe(recipe: Recipe, changes: Mapping[str, Any] | None) -> Experiment:
-    recipe = changed(recipe, changes or {})
+    recipe = with_changes(recipe, changes or {})
     if recipe.task not in TASKS:
         raise ValueError(f"{recipe.name}: unknown task {recipe.task!r}; known: {', '.join(TASKS)}")
     return Experiment(TASKS[recipe.task], recipe)

@@ -1,4 +1,4 @@
-"""From a recipe to its examples: training, validation and test."""
+"""The training, validation and test examples of a recipe."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Example", "Splits", "splits_of"]
 
 @dataclass
 class Example:
-    """One sequence with what is to be predicted of it.
+    """One sequence with its target.
 
     Attributes
     ----------
@@ -128,7 +128,7 @@ def _some(table: pd.DataFrame, limit: int, label: str | None) -> pd.DataFrame:
 
 
 def labels_of(recipe: Recipe, tables: Mapping[str, pd.DataFrame]) -> tuple[str, ...]:
-    """Names of the classes: for yes or no the negative first, else the most frequent first (spec §5, ncRNA).
+    """Return the names of the classes: of two the negative one first, else the most frequent first (spec §5, ncRNA).
 
     Raises
     ------
@@ -140,9 +140,7 @@ def labels_of(recipe: Recipe, tables: Mapping[str, pd.DataFrame]) -> tuple[str, 
     for which, chosen in tables.items():
         for name, label in zip(chosen["id"], chosen[recipe.target].astype(str), strict=True):
             if label not in counts.index:
-                raise ValueError(
-                    f"{name!r} is of the class {label!r}, of which there is no training row ({which})"
-                )
+                raise ValueError(f"{name!r} is of the class {label!r}, which has no training row ({which})")
     return TASKS[recipe.task].order_labels(counts.to_dict(), recipe.class_names)
 
 

@@ -1,4 +1,4 @@
-"""A user's table as a recipe with its examples."""
+"""Tables of users: checked, and with a default recipe."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from .recipe import Recipe, Schedule
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["own_recipe", "own_table"]
+__all__ = ["default_recipe", "validate_user_table"]
 
 
-def own_table(data: Any, *, task: str, target: str | None = None) -> pd.DataFrame:
+def validate_user_table(data: Any, *, task: str, target: str | None = None) -> pd.DataFrame:
     """Return a user's table, checked and in shape: columns id, sequence, target and split.
 
     Parameters
@@ -44,7 +44,8 @@ def own_table(data: Any, *, task: str, target: str | None = None) -> pd.DataFram
     Examples
     --------
     >>> import pandas as pd
-    >>> table = own_table(pd.DataFrame({"sequence": ["ACGT", "GGGU"], "label": ["a", "b"]}), task="classification")
+    >>> rows = pd.DataFrame({"sequence": ["ACGT", "GGGU"], "label": ["a", "b"]})
+    >>> table = validate_user_table(rows, task="classification")
     >>> table["sequence"].tolist(), list(table.columns)
     (['ACGU', 'GGGU'], ['id', 'sequence', 'target', 'split'])
     """
@@ -139,10 +140,11 @@ def _own_split(name: str, value: Any) -> str:
     return split
 
 
-def own_recipe(table: pd.DataFrame, *, task: str, least: int = 2) -> Recipe:
-    """Make a recipe for a table of :func:`own_table`: all of the encoder is trained, the best epoch is kept.
+def default_recipe(table: pd.DataFrame, *, task: str, least: int = 2) -> Recipe:
+    """Return a recipe for a user's table: all of the encoder is trained, and the best epoch is kept.
 
-    `least` is the number of classes that there have to be; to test a model, one is enough.
+    The table comes from :func:`validate_user_table`. `least` is the least number of classes; to test a model, one is
+    enough.
     """
     classes = table["target"].nunique() if user_task(task).classifies else 0
     if user_task(task).classifies and classes < least:

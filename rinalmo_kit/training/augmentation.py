@@ -1,4 +1,4 @@
-"""Mutated examples of structures."""
+"""Augmentation of structures: homologues with mutated pairs."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ PAIR_RATES = np.array([0.28, 0.28, 0.17, 0.17, 0.05, 0.05])
 
 
 class Mutated(Dataset):
-    """Examples asked for as (epoch, number); of half of the structures, another homologue in every epoch.
+    """Dataset indexed by (epoch, number); half of the structures are replaced by a made-up homologue in every epoch.
 
     Parameters
     ----------
     examples : list of Example
-        Those whose target is no structure stay as they are.
+        Those whose target is not a structure stay as they are.
     rate : float
         Share of the base pairs, and of the unpaired nucleotides, that are drawn anew; pairs stay pairs. 0: the
         examples as they are.

@@ -1,4 +1,4 @@
-"""Fine-tuning: carry out a recipe, or train on a table of one's own."""
+"""Fine-tuning: by a recipe of the paper, or on a table of your own."""
 
 from __future__ import annotations
 
@@ -42,20 +42,20 @@ __all__ = ["finetune"]
 Mode = Literal["full", "lora", "frozen"]
 
 
-def stages(model: Encoder, recipe: Recipe) -> list[tuple[int, list[nn.Parameter]]]:
-    """Parameters of the encoder that a recipe trains, with the epoch from which on it does.
+def unfreezing_schedule(model: Encoder, recipe: Recipe) -> list[tuple[int, list[nn.Parameter]]]:
+    """Return the parameters of the encoder that a recipe trains, with the epoch from which on it does.
 
     Shares of blocks are rounded to whole blocks, one at least, counted from the top.
     """
     embedding, blocks, norm = model.layers()
-    found, thawed = [], 0
+    found, unfrozen = [], 0
     for epoch, share in recipe.unfreeze:
         wanted = max(1, round(share * len(blocks)))
-        modules = blocks[len(blocks) - wanted : len(blocks) - thawed]
-        if not thawed:
+        modules = blocks[len(blocks) - wanted : len(blocks) - unfrozen]
+        if not unfrozen:
             modules = [*modules, *([norm] if norm is not None else [])]
             modules += [embedding] if recipe.train_embedding else []
-        thawed = max(thawed, wanted)
+        unfrozen = max(unfrozen, wanted)
         parameters = [
             parameter
             for module in modules
@@ -67,7 +67,7 @@ def stages(model: Encoder, recipe: Recipe) -> list[tuple[int, list[nn.Parameter]
 
 
 class FineTuning(Run):
-    """Trains the head, and the encoder as the recipe thaws it; tunes what is tuned on the validation set."""
+    """Trains the head, and the encoder as the recipe unfreezes it; tunes what is tuned on the validation set."""
 
     def __init__(
         self, model: Encoder, recipe: Recipe, plan: BatchPlan, *, seed: int, mode: Mode = "full"
@@ -77,7 +77,7 @@ class FineTuning(Run):
         self.task = TASKS[recipe.task]
         self.found: list[Any] = []  # what the task keeps of the validation under way
         self.validated_at = -1
-        self.stages = stages(model, recipe) if mode == "full" else []
+        self.stages = unfreezing_schedule(model, recipe) if mode == "full" else []
         if mode == "lora":
             from ..model.lora import add_lora
 
@@ -85,7 +85,7 @@ class FineTuning(Run):
             head = {id(p) for p in self.head.parameters()}
             lora = [p for p in model.parameters() if p.requires_grad and id(p) not in head]
             self.stages = [(0, lora)]
-        self.thawed = -1
+        self.unfrozen_at = -1
 
     @property
     def head(self) -> nn.Module:
@@ -99,11 +99,11 @@ class FineTuning(Run):
         groups = [{"params": p, "lr": lr, "weight_decay": recipe.weight_decay} for p, lr in rates if p]
         return groups, recipe.optimizer, recipe.schedule
 
-    def thaw(self, epoch: int) -> None:
+    def unfreeze_for_epoch(self, epoch: int) -> None:
         """Let gradients reach the parameters that are trained in this epoch, and no others."""
-        if epoch == self.thawed:
+        if epoch == self.unfrozen_at:
             return
-        self.thawed = epoch
+        self.unfrozen_at = epoch
         self.model.requires_grad_(False)
         self.head.requires_grad_(True)
         for start, parameters in self.stages:
@@ -112,7 +112,7 @@ class FineTuning(Run):
 
     def on_train_batch_start(self, batch: list[Example], _: int) -> None:
         super().on_train_batch_start(batch, _)
-        self.thaw(self.plan.epoch_at(self.position))
+        self.unfreeze_for_epoch(self.plan.epoch_at(self.position))
 
     def outputs(self, batch: list[Example]) -> list[Tensor] | Tensor:
         rows = [example.rows for example in batch if example.rows is not None]
@@ -154,19 +154,19 @@ def finetune(
     checkpoint_every: int | None = None,
     **trainer_options: Any,
 ) -> Encoder:
-    """Fine-tune an encoder by a recipe of the paper, or on data of your own; a stopped run goes on where it was.
+    """Fine-tune an encoder by a recipe of the paper, or on data of your own; a stopped run is resumed.
 
     Parameters
     ----------
     recipe : str, Recipe, or data
         Name in :data:`rinalmo_kit.recipes.RECIPES`, a recipe, or your own data with the columns of
-        :func:`rinalmo_kit.recipes.user_data.own_table`: a DataFrame, a dict of columns, a list of dicts, a
+        :func:`rinalmo_kit.recipes.user_data.validate_user_table`: a DataFrame, a dict of columns, a list of dicts, a
         Dataset, Structures, or
         the path of a table.
     output : path
         Folder for checkpoints, logs and, at the end, ``model.safetensors``, which :func:`rinalmo_kit.fold` and
-        :func:`rinalmo_kit.predict` take by its path. If it holds this run, unfinished, that goes on; if finished, its
-        model is returned.
+        :func:`rinalmo_kit.predict` take by its path. If it holds this run, unfinished, that is resumed; if
+        finished, its model is returned.
     model : Encoder, name, path or Config, optional
         Start from this; a Config means random weights, and an encoder of another kind comes from
         :func:`rinalmo_kit.model.multimolecule.adapt`. Default: the recipe's ``start``, the embedded
@@ -209,7 +209,7 @@ def finetune(
     BlockingIOError
         If another process is training in that folder.
     FloatingPointError
-        If the loss is no number; names the batch.
+        If the loss is not a number; names the batch.
 
     Examples
     --------
@@ -253,7 +253,9 @@ def finetune(
                 f"window={recipe.window}: {kind.answers} are learned whole; max_lengths leaves long ones out"
             )
         splits = dataclasses.replace(
-            splits, train=in_window(splits.train, recipe), validation=in_window(splits.validation, recipe)
+            splits,
+            train=crop_examples(splits.train, recipe),
+            validation=crop_examples(splits.validation, recipe),
         )
     for example in (*splits.train, *splits.validation, *unlabelled):
         kind.check_sequence(example.name, example.sequence)
@@ -274,7 +276,7 @@ def finetune(
         first = train(model, recipe, splits, unlabelled, **options)
         if given:  # which rows these are, nobody has said
             recipe = dataclasses.replace(recipe, dataset="own data")
-        model.about = about(recipe, fold=fold, limit=limit, start=start, earlier=model.about)
+        model.about = training_metadata(recipe, fold=fold, limit=limit, start=start, earlier=model.about)
         if own is not None:
             model.about["own data"] = own
         if first:
@@ -294,12 +296,12 @@ def train(
     validate_every: int | None,
     **options: Any,
 ) -> bool:
-    """Train a model in place; tell whether this process is the first of those that trained together."""
-    ready(model, recipe, splits)
+    """Train a model in place; return whether this process is the first of those that trained together."""
+    attach_head(model, recipe, splits)
     if mode == "frozen":
-        represent_once(model, [*splits.train, *splits.validation, *unlabelled])
+        precompute_representations(model, [*splits.train, *splits.validation, *unlabelled])
     lengths = [len(example) for example in splits.train]
-    plan = plan_of(recipe, lengths, seed=seed, others=len(unlabelled))
+    plan = make_batch_plan(recipe, lengths, seed=seed, others=len(unlabelled))
     examples = Mutated([*splits.train, *unlabelled], recipe.mutate, seed)
     run = FineTuning(model.train(), recipe, plan, seed=seed, mode=mode)
     epoch = plan.first[1]
@@ -316,7 +318,7 @@ def train(
         **options,
     )
     if recipe.best is not None and (output / "best.ckpt").exists():
-        restore(run, output / "best.ckpt")
+        load_checkpoint(run, output / "best.ckpt")
     elif run.validated_at != run.position:  # the threshold has to belong to the last weights
         trainer.validate(run, validation, verbose=False)
     if mode == "lora":
@@ -327,8 +329,8 @@ def train(
     return trainer.is_global_zero
 
 
-def in_window(examples: list[Example], recipe: Recipe) -> list[Example]:
-    """Examples with the middle of their sequences alone."""
+def crop_examples(examples: list[Example], recipe: Recipe) -> list[Example]:
+    """Return the examples with the middle of their sequences alone."""
     return [dataclasses.replace(e, sequence=middle(e.sequence, recipe.window)) for e in examples]
 
 
@@ -339,8 +341,8 @@ def starting_model(model: Encoder | str | os.PathLike | Config) -> Encoder:
     return pretrained.load(model, device="cpu") if isinstance(model, str | os.PathLike) else unwrapped(model)
 
 
-def ready(model: Encoder, recipe: Recipe, splits: Splits) -> None:
-    """Give a model the head, labels and scaler of a task; a head that fits is kept."""
+def attach_head(model: Encoder, recipe: Recipe, splits: Splits) -> None:
+    """Attach the head of a recipe's task to a model, with its labels and scaler; a head that fits is kept."""
     task = TASKS[recipe.task]
     info = model.info.for_new_task(labels=splits.labels, pad_to=recipe.pad_to, window=recipe.window)
     info.to_file(recipe.name)  # what could not be saved is rejected before the training
@@ -354,7 +356,7 @@ def ready(model: Encoder, recipe: Recipe, splits: Splits) -> None:
 
 
 @torch.no_grad()
-def represent_once(model: Encoder, examples: list[Example]) -> None:
+def precompute_representations(model: Encoder, examples: list[Example]) -> None:
     """Compute the representations that a frozen encoder would give in every epoch; for a classifier <cls> alone."""
     model.eval()
     task = cast(Task, task_of(model.head))
@@ -366,8 +368,8 @@ def represent_once(model: Encoder, examples: list[Example]) -> None:
             bar.update(len(batch))
 
 
-def plan_of(recipe: Recipe, lengths: list[int], *, seed: int, others: int = 0) -> BatchPlan:
-    """Batches of a recipe's run; what stands in them is (epoch, number of the example).
+def make_batch_plan(recipe: Recipe, lengths: list[int], *, seed: int, others: int = 0) -> BatchPlan:
+    """Return the batches of a recipe's run, as (epoch, number of the example).
 
     Of as many `others`, numbered after those whose lengths are given, each epoch takes ``recipe.unlabelled`` in turn.
     """
@@ -385,17 +387,17 @@ def plan_of(recipe: Recipe, lengths: list[int], *, seed: int, others: int = 0) -
     return BatchPlan(epoch, epochs=recipe.epochs, steps=recipe.steps)
 
 
-def restore(run: FineTuning, path: Path) -> None:
-    """Put the weights and the threshold of a checkpoint into a run's model."""
+def load_checkpoint(run: FineTuning, path: Path) -> None:
+    """Load the weights and the threshold of a checkpoint into a run's model."""
     checkpoint = read_checkpoint(path, run.model.device)
     run.load_state_dict(checkpoint["state_dict"])
     run.model.threshold = checkpoint["threshold"]
 
 
-def about(
+def training_metadata(
     recipe: Recipe, *, fold: int, limit: int | None, start: str, earlier: dict[str, Any]
 ) -> dict[str, Any]:
-    """Say what a model was trained on, for the file it is saved in and for :mod:`rinalmo_kit.evaluation.leakage`."""
+    """Return what a model was trained on, for its file and for :mod:`rinalmo_kit.evaluation.leakage`."""
     from ..datasets.loading import TABLES, standin
 
     return {

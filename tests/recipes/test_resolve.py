@@ -2,7 +2,7 @@
 
 import pytest
 
-from rinalmo_kit.recipes import RECIPES, changed
+from rinalmo_kit.recipes import RECIPES, with_changes
 from rinalmo_kit.recipes.resolve import resolve
 from tests.helpers.examples import classes, hairpins
 
@@ -10,7 +10,7 @@ from tests.helpers.examples import classes, hairpins
 def test_names_and_recipes():
     for on in ("mrl", RECIPES["mrl"]):
         found = resolve(on, changes={"epochs": 3})
-        assert found.recipe == changed(RECIPES["mrl"], {"epochs": 3}) and found.task.name == "regression"
+        assert found.recipe == with_changes(RECIPES["mrl"], {"epochs": 3}) and found.task.name == "regression"
         assert found.table is None and found.fingerprint is None
     with pytest.raises(ValueError, match="unknown recipe 'mlr'"):
         resolve("mlr")

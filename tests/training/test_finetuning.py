@@ -19,7 +19,7 @@ from rinalmo_kit.model.multimolecule import adapt
 from rinalmo_kit.model.rinalmo import RiNALMo
 from rinalmo_kit.model.tasks import TASKS
 from rinalmo_kit.recipes import RECIPES, Schedule
-from rinalmo_kit.training.finetuning import FineTuning, finetune, plan_of, stages
+from rinalmo_kit.training.finetuning import FineTuning, finetune, make_batch_plan, unfreezing_schedule
 from tests.helpers.examples import QUIET, classes, hairpins, tiny
 
 FAST = {"epochs": 6, "lr": 5e-3, "encoder_lr": 1.0, "train_embedding": True, "batch_size": 16}
@@ -67,7 +67,9 @@ def thawed(recipe, blocks=33):
     """Epoch → names of the parameters that are trained from then on, for a model of giga's depth."""
     model = RiNALMo(Config(8, blocks, heads=2))
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    return {epoch: {names[id(p)] for p in found} for epoch, found in stages(model, RECIPES[recipe])}
+    return {
+        epoch: {names[id(p)] for p in found} for epoch, found in unfreezing_schedule(model, RECIPES[recipe])
+    }
 
 
 def blocks_of(names):
@@ -114,7 +116,7 @@ def test_rates_of_head_and_encoder():
     recipe = RECIPES["ss-bprna"]
     model = tiny(blocks=11)
     model.head = TASKS["structure"].new_head(32, loss=recipe.loss)
-    run = FineTuning(model, recipe, plan_of(recipe, [10, 20], seed=0), seed=0)
+    run = FineTuning(model, recipe, make_batch_plan(recipe, [10, 20], seed=0), seed=0)
     groups, optimizer, schedule = run.groups()
     assert [group["lr"] for group in groups] == pytest.approx([1e-4] + [1e-5] * 4) and optimizer == "adam"
     assert schedule.factor(7000, total=10**5) == pytest.approx(0.1)
