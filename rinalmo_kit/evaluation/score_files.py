@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._utils.cells import is_missing
 from .._utils.files import remove_left_over, whole_file
 from .._utils.run_folders import patient_lock
-from ..datasets.user_tables import is_missing
 
 if TYPE_CHECKING:
     import pandas as pd

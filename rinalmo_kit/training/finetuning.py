@@ -172,8 +172,10 @@ def finetune(
         :func:`rinalmo_kit.model.multimolecule.adapt`. Default: the recipe's ``start``, the embedded
         ``"pico"`` (the paper's model
         is ``"giga"``). It is changed in place. A head that fits the task is kept, else a new one is made.
-    task, target : str, optional
-        For your own data: what is learned, and the column it stands in.
+    task : {"structure", "classification", "regression", "nucleotide-regression"}, optional
+        For your own data: what is learned.
+    target : str, optional
+        For your own data: the column of the targets.
     mode : {"full", "lora", "frozen"}
         Train the encoder as the recipe says; or low-rank additions to its weights, which are merged at the end; or
         the head alone on representations that are computed once (fast, and small in memory).

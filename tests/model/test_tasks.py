@@ -14,7 +14,7 @@ from rinalmo_kit.inference.bulk import run
 from rinalmo_kit.model.heads import NucleotideHead
 from rinalmo_kit.model.losses import observed_loss
 from rinalmo_kit.model.metadata import METADATA_FIELDS, ModelInfo
-from rinalmo_kit.model.tasks import TASKS, task_of, user_task, user_tasks
+from rinalmo_kit.model.tasks import TASKS, RegressionTask, task_of, user_task, user_tasks
 from tests.helpers.examples import QUIET, tiny
 from tests.helpers.model_files import content, rejected, small, written
 
@@ -229,3 +229,50 @@ def test_the_info_of_a_model_is_that_of_its_file(tmp_path):
 
 def test_a_head_of_a_task_is_rejected_in_a_file_that_changes_it(tmp_path):
     rejected(written(tmp_path, "classes", facts={"labels": ["a", "b"]}), "labels: expected 3 names")
+
+
+class CountHead(torch.nn.Module):
+    def __init__(self, dim):
+        super().__init__()
+        self.rate = torch.nn.Linear(dim, 1)
+
+    def forward(self, mean):
+        return self.rate(mean).squeeze(-1)
+
+
+class CountTask(RegressionTask):
+    """Counts, by a head and a loss that the package does not have."""
+
+    name = user_name = "counts"
+    answers = "counts"
+    head = CountHead
+    losses, loss, metric, padded = ("poisson",), "poisson", "spearman", False
+
+    def head_from_state(self, state, dim):
+        return CountHead(dim) if "rate.weight" in state else None
+
+    def apply_head(self, model, representations):
+        return model.head(torch.stack([one[1:-1].mean(0) for one in representations]))
+
+    def columns(self, model, outputs):
+        return {"prediction": np.exp(np.array(outputs, dtype=np.float64))}
+
+    def compute_loss(self, kind, outputs, targets):
+        return torch.nn.functional.poisson_nll_loss(outputs.float(), torch.tensor(targets).to(outputs))
+
+
+def test_a_task_from_elsewhere_takes_its_place_everywhere(monkeypatch, tmp_path):
+    monkeypatch.setitem(TASKS, "counts", CountTask())
+    table = reactivities(40, seed=0)[["id", "sequence"]]
+    table["target"] = [sequence.count("A") for sequence in table["sequence"]]
+    model = rk.finetune(table, task="counts", model=tiny(), output=tmp_path, changes=FAST, **QUIET)
+    assert isinstance(model.head, CountHead) and model.scaler is None
+    loaded = rk.load(tmp_path / "model.safetensors", device="cpu")
+    sequences = table["sequence"].tolist()
+    found, again = (rk.predict(sequences, model=one)["prediction"] for one in (model, loaded))
+    assert (found > 0).all() and np.allclose(found, again)
+    result = rk.evaluate(tmp_path, table, task="counts", draws=0)
+    assert {"spearman", "mae"} <= set(result.scores["metric"])
+    with pytest.raises(ValueError, match="loss='mse': expected poisson, for the task counts"):
+        options = {"output": tmp_path / "b", "changes": {"loss": "mse"}}
+        rk.finetune(table, task="counts", model=tiny(), **options, **QUIET)
