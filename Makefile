@@ -8,7 +8,7 @@ PORT ?= 8888
 ARGS ?=
 LAB_ARGS ?=
 
-.PHONY: help lab test lint docs clean
+.PHONY: help lab test coverage lint docs clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -34,9 +34,15 @@ test: $(VENV)/.installed-dev ## run all tests; what is skipped is named at the e
 	@.ci/tools
 	$(VENV)/bin/python -m pytest -rs -n 2 --dist loadgroup $(ARGS)
 
-lint: $(VENV)/.installed-dev ## check style
+coverage: $(VENV)/.installed-dev ## run the tests and report which lines they reach; fails below the floor in pyproject.toml
+	@.ci/tools
+	$(VENV)/bin/python -m pytest -q -n 2 --dist loadgroup --cov --cov-report=term:skip-covered $(ARGS)
+
+lint: $(VENV)/.installed-dev ## check style, direction of imports, and types
 	$(VENV)/bin/python -m ruff check .
 	$(VENV)/bin/python -m ruff format --check .
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/python -m mypy
 
 docs: $(VENV)/.installed-$(EXTRAS) ## run all notebooks and write them as HTML pages to build/docs
 	@.ci/docs build/docs

@@ -1,4 +1,4 @@
-"""What ``rk.estimate`` says beside what is measured; see README.md.
+"""What the estimate says beside what is measured; see README.md.
 
     python benchmarks/estimates.py
 

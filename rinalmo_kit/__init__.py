@@ -12,12 +12,12 @@ from typing import Any
 from . import datasets, metrics
 from .checks import check
 from .inference.embedding import embed
-from .inference.folding import fold
+from .inference.folding import fold, refold
 from .inference.prediction import predict
 from .model.checkpoint import save
-from .model.pretrained import load
+from .model.pretrained import load, models
 from .model.tokenizer import tokenize
-from .structure import Structure, read_structures
+from .structure import Structure, read_structures, write_structures
 
 __version__ = "0.1.0"
 
@@ -32,14 +32,17 @@ __all__ = [
     "fold",
     "load",
     "metrics",
+    "models",
     "plot",
     "predict",
     "pretrain",
     "read_structures",
     "recipes",
+    "refold",
     "save",
     "tokenize",
     "widgets",
+    "write_structures",
 ]
 
 _LAZY = {  # what needs an extra, or is slow to import
@@ -63,13 +66,10 @@ _MOVED = {  # names that left the front: "module:name", or the modules that a na
     "jobs": ".inference.bulk .inference.job_input .inference.shards",
     "leaks": ".evaluation.leakage",
     "maps": ".evaluation.embedding_maps",
-    "models": ".model.pretrained:models",
     "plan": ".training.plan:plan",
     "programs": ".evaluation.folding_programs",
-    "refold": ".inference.folding:refold",
     "splits": ".recipes.splits .recipes.user_data .datasets.user_tables",
     "tokens": ".rna.alphabet .rna.sequences ._utils.text_files .model.tokenizer",
-    "write_structures": ".structure:write_structures",
 }
 
 
@@ -77,7 +77,7 @@ def __getattr__(name: str) -> Any:
     if name in _LAZY:
         module, _, attribute = _LAZY[name].partition(":")
         return getattr(importlib.import_module(module, __name__), attribute)
-    if name in ["evaluation", "plot", "recipes", "widgets"]:
+    if name in ["cli", "evaluation", "inference", "model", "plot", "recipes", "training", "widgets"]:
         return importlib.import_module(f".{name}", __name__)
     if name not in _MOVED:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

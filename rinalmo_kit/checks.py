@@ -14,7 +14,7 @@ import torch
 from ._utils.files import whole_file
 from .datasets.loading import load_structures
 from .inference.embedding import embed
-from .inference.folding import fold
+from .inference.folding import fold_each
 from .model.attention import attention_backends
 from .model.pretrained import load
 
@@ -79,10 +79,11 @@ def check() -> Report:
         f"{', '.join(attention_backends(model.device, torch.float32))}; half precision: {half}"
     )
     reference = json.loads(REFERENCE.read_text())
+    known = [("reference", reference["sequence"])]
     ok = True
     for backend in attention_backends(model.device, torch.float32):
         model.attention = backend
-        found = fold(reference["sequence"], model=model).dot_bracket
+        found = next(fold_each(known, model=model)).dot_bracket
         difference = np.abs(
             embed(reference["sequence"], model=model)[0][:: reference["every"]] - reference["embedding"]
         ).max()
@@ -101,7 +102,7 @@ def write_reference(every: int = 25) -> None:
     content = {
         "about": f"yeast tRNA-Phe folded by pico-ss, and every {every}th row of its embedding; float32, CPU",
         "sequence": sequence,
-        "dot_bracket": fold(sequence, model=model).dot_bracket,
+        "dot_bracket": next(fold_each([("reference", sequence)], model=model)).dot_bracket,
         "every": every,
         "embedding": embed(sequence, model=model)[0][::every].astype(float).round(5).tolist(),
     }

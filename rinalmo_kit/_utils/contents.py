@@ -12,7 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 
 __all__ = ["CHECKSUMMED", "check_content"]
 
@@ -76,8 +76,10 @@ class _Damaged(Exception):
     pass
 
 
-_DAMAGE = (_Damaged, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError)
-_DAMAGE += (RuntimeError, ValueError, KeyError)
+_DAMAGE = (
+    *(_Damaged, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError),
+    *(RuntimeError, ValueError, KeyError),
+)
 
 
 def _zip(path: Path, start: bytes) -> list[str]:
@@ -117,7 +119,11 @@ def _parquet(path: Path, start: bytes) -> None:
             raise _Damaged("Parquet begins and ends with PAR1")
 
 
-def _packed(opened: Callable[[Path], IO[bytes]]) -> Callable[[Path, bytes], None]:
+Opener = Callable[[Path], BinaryIO | gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile]
+"""Opens a file to read its unpacked bytes."""
+
+
+def _packed(opened: Opener) -> Callable[[Path, bytes], None]:
     def check(path: Path, start: bytes) -> None:
         with opened(path) as file:
             while file.read(1 << 20):
@@ -127,8 +133,8 @@ def _packed(opened: Callable[[Path], IO[bytes]]) -> Callable[[Path, bytes], None
 
 
 def _rda(path: Path, start: bytes) -> None:
-    opened = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}.get(start[:2], Path.open)
-    with opened(path, "rb") as file:
+    openers: dict[bytes, Opener] = {b"\x1f\x8b": gzip.GzipFile, b"BZ": bz2.BZ2File, b"\xfd7": lzma.LZMAFile}
+    with openers.get(start[:2], lambda path: path.open("rb"))(path) as file:
         if file.read(5) not in (b"RDX2\n", b"RDX3\n"):
             raise _Damaged("not a file of R's save()")
         while file.read(1 << 20):
@@ -141,10 +147,10 @@ _CHECKS: dict[str, Callable[[Path, bytes], object]] = {
     ".safetensors": _safetensors,
     ".zip": _zip,
     ".xlsx": _zip,
-    ".gz": _packed(gzip.open),
-    ".tgz": _packed(gzip.open),
-    ".bz2": _packed(bz2.open),
-    ".xz": _packed(lzma.open),
+    ".gz": _packed(gzip.GzipFile),
+    ".tgz": _packed(gzip.GzipFile),
+    ".bz2": _packed(bz2.BZ2File),
+    ".xz": _packed(lzma.LZMAFile),
     ".rda": _rda,
     ".rdata": _rda,
     ".parquet": _parquet,

@@ -109,6 +109,8 @@ def _place(module: str) -> str:
     """Find where a module lies, without importing it."""
     try:
         spec = importlib.util.find_spec(module)
-        return spec.origin or str(next(iter(spec.submodule_search_locations)))
+        if spec is None:
+            return module
+        return spec.origin or str(next(iter(spec.submodule_search_locations or ()), module))
     except Exception:  # of a broken one, nothing is certain
         return module

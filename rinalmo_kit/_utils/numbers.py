@@ -14,6 +14,14 @@ __all__ = ["data_folders", "read_numbers"]
 def read_numbers(name: str) -> pd.DataFrame:
     """Read one of the project's files of published or measured numbers, ``data/<name>.csv``.
 
+    An installed package has the published numbers and ``measured/model_scores``; the other measured numbers are in
+    a checkout of the repository.
+
+    Raises
+    ------
+    ValueError
+        If there is no such file; lists those that there are.
+
     Examples
     --------
     >>> published = read_numbers("published/fig3c_ts0")
@@ -26,7 +34,12 @@ def read_numbers(name: str) -> pd.DataFrame:
     path = next((f / f"{name}.csv" for f in folders if (f / f"{name}.csv").exists()), None)
     if path is None:
         known = sorted(f"{p.parent.name}/{p.stem}" for f in folders for p in f.glob("*/*.csv"))
-        raise ValueError(f"no file of numbers {name!r}; there are {', '.join(known)}")
+        message = f"no file of numbers {name!r}; there are {', '.join(known)}"
+        if name.startswith("measured/"):
+            message += (
+                "; other measured numbers are in the repository's data/measured: run this in a checkout"
+            )
+        raise ValueError(message)
     return pd.read_csv(path)
 
 

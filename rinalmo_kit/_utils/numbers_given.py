@@ -45,4 +45,4 @@ def positive_number(name: str, value: Any) -> float:
 def _is_number(value: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, Real):
         return False
-    return -LARGEST <= value <= LARGEST  # neither infinite nor NaN
+    return -LARGEST <= float(value) <= LARGEST  # neither infinite nor NaN

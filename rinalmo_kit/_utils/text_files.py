@@ -158,7 +158,7 @@ def _what_instead(head: bytes) -> str | None:
 class _Stream(io.RawIOBase):
     """Bytes of a binary stream, of which some were read already to look at them."""
 
-    def __init__(self, stream: BinaryIO, name: str, *, owned: bool = True) -> None:
+    def __init__(self, stream: BinaryIO | io.RawIOBase, name: str, *, owned: bool = True) -> None:
         self.inner, self.name, self._owned = stream, name, owned
         self._head = b""
 
@@ -291,7 +291,8 @@ def open_text(source: str | os.PathLike | BinaryIO) -> TextIO:
             raise IsADirectoryError(f"{path} is a folder: expected a file")
         if not path.exists():
             raise FileNotFoundError(f"no such file: {path}")
-        stream, name = path.open("rb"), str(path)
+        stream: BinaryIO = path.open("rb")
+        name = str(path)
     else:
         stream, name = source, _name_of(source)
     raw = _Stream(stream, name, owned=stream is not source)

@@ -20,7 +20,7 @@ def _data_list(options: argparse.Namespace) -> int:
         counts = [f"{count:,}" if count else "–" for count in (row.rows, row.paper_rows)]
         print(line.format(row.name, row.task, *counts, row.data, row.licence))
     for row in table[table["table"] != ""].itertuples():
-        print(f"\n{row.name}: {row.table}" + (f"\n  {row.standin}" if row.standin else ""))
+        print(f"\n{row.name}: {row.table}" + (f"\n  {row.note}" if row.note else ""))
     return 0
 
 

@@ -134,7 +134,7 @@ class Output(NamedTuple):
         """Make sure, before the work, that all can be written, and nothing that is read."""
         inputs = ["/dev/stdin" if one == "-" else one for one in inputs]
         if self.content == "parquet" and importlib.util.find_spec("pyarrow") is None:
-            raise ImportError("tables in Parquet need pyarrow: pip install 'rinalmo-kit[notebooks]'")
+            raise ImportError("tables in Parquet need pyarrow: pip install 'rinalmo-kit[tables]'")
         if self.path is None and sys.stdout is None:
             raise ValueError("standard output is closed: name an --output")
         if self.path is None:

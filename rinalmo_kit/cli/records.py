@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from .._utils.files import user_path
 from .._utils.text_files import open_text
@@ -21,7 +21,9 @@ def source_of(given: str) -> Path | BinaryIO:
     """Return the path that a user named, or standard input for ``-``."""
     if given == "-" and sys.stdin is None:
         raise ValueError("standard input is closed: give a file, or pipe something in")
-    return getattr(sys.stdin, "buffer", sys.stdin) if given == "-" else user_path(given)
+    if given != "-":
+        return user_path(given)
+    return cast("BinaryIO", getattr(sys.stdin, "buffer", sys.stdin))  # a notebook's has no buffer
 
 
 class Source:
@@ -50,7 +52,8 @@ class Source:
     """
 
     def __init__(self, given: str, *, quiet: bool = False, one: bool = False) -> None:
-        self.given, self.quiet, self.refused, self.fault = given, quiet, 0, None
+        self.given, self.quiet, self.refused = given, quiet, 0
+        self.fault: Exception | None = None
         records = self._records()
         first = list(islice(records, 2 if one else 1))
         if not first:

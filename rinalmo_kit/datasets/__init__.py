@@ -8,10 +8,10 @@ from .loading import (
     available,
     cache_dir,
     data_dir,
+    data_note,
     find_table,
     load_structures,
     load_table,
-    standin,
 )
 
 __all__ = [
@@ -21,9 +21,9 @@ __all__ = [
     "available",
     "cache_dir",
     "data_dir",
+    "data_note",
     "find_table",
     "load_structures",
     "load_table",
     "read_numbers",
-    "standin",
 ]

@@ -59,10 +59,6 @@ class Dataset:
         Columns whose values, joined by a blank, are the keys of the counts.
     counts : mapping of str to int
         Rows that the paper states, with `counts_source`.
-    ready_counts : mapping of str to int
-        Rows of the ready table where it is known to be something else, which `standin` says in words.
-    partial : bool
-        The ready table holds rows of the paper's set and no others; a complete one would be the paper's.
     resampled : bool
         The counts are those after :func:`rinalmo_kit.datasets.resampling.resample`.
     """
@@ -79,10 +75,7 @@ class Dataset:
     count_by: tuple[str, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     counts_source: str = ""
-    ready_counts: Mapping[str, int] = field(default_factory=dict)
-    standin: str = ""
     note: str = ""
-    partial: bool = False
     resampled: bool = False
 
 

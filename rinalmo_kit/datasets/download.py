@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from .._utils.download import fetch
 from .._utils.files import sha256_of, user_path, whole_file
 from .catalogue import CATALOGUE, Dataset, Original, count_rows
-from .loading import cache_dir, find_table, is_made, load_table, standin
+from .loading import cache_dir, data_note, find_table, is_built, load_table
 from .parsers import PARSERS
+from .sidecar import read_sidecar, sidecar_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,7 +118,7 @@ def verify(name: str) -> Report:
     """Check the table of a dataset and the originals it was made from, and compare its rows with the paper.
 
     Every difference of the counts is a line of the report. The result is not ok if a row cannot be right,
-    a checksum differs, or counts differ from the paper's without being those of the documented stand-in.
+    a checksum differs, or counts differ from the paper's without being those of the table's sidecar.
 
     Raises
     ------
@@ -126,7 +127,7 @@ def verify(name: str) -> Report:
     """
     entry, report, path = _entry(name), Report(name), find_table(name)
     report.lines.append(f"table: {path}")
-    if is_made(path):
+    if is_built(path):
         _verify_originals(entry, path, report)
     try:
         table = load_table(name)
@@ -142,12 +143,15 @@ def verify(name: str) -> Report:
         same = "" if stated in (None, here) else f", {here - stated:+,}"
         report.lines.append(f"{key}: {here:,}, {of}{same}")
     equal = all(found.get(key) == n for key, n in entry.counts.items())
-    documented = not is_made(path) and all(found.get(key) == n for key, n in entry.ready_counts.items())
+    sidecar = None if is_built(path) else read_sidecar(path)
+    documented = sidecar is not None and all(found.get(key) == n for key, n in sidecar.rows.items())
     if not (equal or documented):
         report.ok = False
-        report.lines.append("these counts are neither the paper's nor those of the documented stand-in")
-    if sentence := standin(name):
-        report.lines.append(f"stand-in: {sentence}")
+        described = sidecar_path(path)
+        hint = f"those of {described.name}" if sidecar else f"described in {described.name}, which is missing"
+        report.lines.append(f"these counts are neither the paper's nor {hint}")
+    if sentence := data_note(name):
+        report.lines.append(f"not the paper's data: {sentence}")
     return report
 
 
@@ -183,7 +187,7 @@ def overview(names: Sequence[str] = tuple(CATALOGUE)) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns name, task, rows, paper_rows (missing where unknown), data, licence, table, standin. `data` is
+        Columns name, task, rows, paper_rows (missing where unknown), data, licence, table, note. `data` is
         ``paper``, ``stand-in``, ``extra``, ``damaged`` or ``not here``.
     """
     import pandas as pd
@@ -197,17 +201,17 @@ def overview(names: Sequence[str] = tuple(CATALOGUE)) -> pd.DataFrame:
             "rows": None,
             "paper_rows": sum(entry.counts.values()) or None,
         }
-        line |= {"data": "not here", "licence": entry.licence, "table": "", "standin": ""}
+        line |= {"data": "not here", "licence": entry.licence, "table": "", "note": ""}
         try:
             if entry.table:
                 line["table"] = str(find_table(name))
                 line["rows"] = len(load_table(name))
-                line["standin"] = standin(name) or ""
-                line["data"] = "extra" if not entry.paper else "stand-in" if line["standin"] else "paper"
+                line["note"] = data_note(name) or ""
+                line["data"] = "extra" if not entry.paper else "stand-in" if line["note"] else "paper"
         except FileNotFoundError:
             pass
         except ValueError as error:
-            line |= {"data": "damaged", "standin": str(error)}
+            line |= {"data": "damaged", "note": str(error)}
         lines.append(line)
     return pd.DataFrame(lines).astype({"rows": "Int64", "paper_rows": "Int64"})
 

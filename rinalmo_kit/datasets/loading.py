@@ -14,6 +14,7 @@ from .._utils.files import cache_folder
 from ..structure import Structure, read_structures
 from .catalogue import CATALOGUE, count_rows
 from .schemas import SCHEMAS, check_table
+from .sidecar import read_sidecar
 from .user_tables import read_table
 
 if TYPE_CHECKING:
@@ -25,10 +26,11 @@ __all__ = [
     "available",
     "cache_dir",
     "data_dir",
+    "data_note",
     "find_table",
+    "is_subset",
     "load_structures",
     "load_table",
-    "standin",
 ]
 
 EXAMPLES = Path(__file__).parent / "examples.dbn"
@@ -131,21 +133,27 @@ def load_table(name: str) -> pd.DataFrame:
 
 @lru_cache(maxsize=16)
 def _load_table(name: str, path: Path, _changed: int) -> pd.DataFrame:
-    table = read_table(path)
-    if not is_made(path):
-        table = _TIDY.get(name, lambda table: table)(table)
+    return (
+        check_table(read_table(path), name, source=str(path)) if is_built(path) else tidied_table(name, path)
+    )
+
+
+def tidied_table(name: str, path: Path) -> pd.DataFrame:
+    """Read the table of a dataset from a file and return its rows in the columns of the schema, every row checked."""
+    table = _TIDY.get(name, lambda table: table)(read_table(path))
     return check_table(table, name, source=str(path))
 
 
-def is_made(path: Path) -> bool:
-    """Tell a table made from the original files from a ready one."""
+def is_built(path: Path) -> bool:
+    """Return whether a table was built from the source files, by ``rinalmo-kit data get``."""
     return path.parent == cache_dir()
 
 
-def standin(name: str) -> str | None:
-    """Say what the table at hand is instead of the paper's data; None if it is the paper's.
+def data_note(name: str) -> str | None:
+    """Return what the available table holds instead of the paper's data; None if it is the paper's.
 
-    Results are to carry this sentence wherever they are written.
+    Scores carry this sentence wherever they are written. It is the note of the table's sidecar
+    (:mod:`rinalmo_kit.datasets.sidecar`) with the numbers of rows; without a sidecar, the numbers alone.
 
     Parameters
     ----------
@@ -164,18 +172,33 @@ def standin(name: str) -> str | None:
     missing = [
         f"{key} {found.get(key, 0):,} of {n:,}" for key, n in entry.counts.items() if found.get(key) != n
     ]
-    if is_made(path):
+    if is_built(path):
         return f"made from the original files, but rows differ: {', '.join(missing)}" if missing else None
-    if entry.partial and not missing:
-        return None
-    if len(missing) > 4:
-        here = sum(found.get(key, 0) for key in entry.ready_counts or entry.counts)
-        missing = [f"{here:,} of {sum(entry.counts.values()):,}"]
-    return f"{entry.standin} ({', '.join(missing)} rows)"
+    sidecar = read_sidecar(path)
+    counted = entry.counts if found.keys() & entry.counts else found
+    described = sidecar.rows if sidecar is not None and sidecar.rows else counted
+    here, stated = sum(found.get(key, 0) for key in described), sum(entry.counts.values())
+    shown = ", ".join(missing) if len(missing) <= 4 else f"{here:,} of {stated:,}"
+    if sidecar is not None and sidecar.note:
+        return f"{sidecar.note} ({shown} rows)" if missing else sidecar.note
+    details = f" ({shown})" if len(missing) <= 4 else ""
+    return f"{here:,} rows; the paper has {stated:,}{details}" if missing else None
+
+
+def is_subset(name: str) -> bool:
+    """Return whether every row of the available table can be taken for one of the published dataset.
+
+    The table's sidecar says so; without one, no group may have more rows than the paper states.
+    """
+    path, entry = find_table(name), CATALOGUE[name]
+    if not is_built(path) and (sidecar := read_sidecar(path)) is not None:
+        return sidecar.subset
+    found = count_rows(load_table(name), entry)
+    return not entry.resampled and all(n <= entry.counts.get(key, 0) for key, n in found.items())
 
 
 def _tidy_archive(table: pd.DataFrame) -> pd.DataFrame:
-    return table[table["in_paper_lengthcut"]]
+    return table[table["in_paper_lengthcut"]] if "in_paper_lengthcut" in table else table
 
 
 def _tidy_rivas(table: pd.DataFrame) -> pd.DataFrame:
@@ -187,19 +210,23 @@ def _tidy_splice(table: pd.DataFrame) -> pd.DataFrame:
     """Train on human; test on human and on Arabidopsis, whose training rows are left out."""
     from .parsers.splice import splice_folds
 
+    if "fold" in table:
+        return table
     table = table[(table["species"] == "human") | (table["split"] == "test")]
     return table.assign(fold=splice_folds(table))
 
 
 def _tidy_mrl(table: pd.DataFrame) -> pd.DataFrame:
     """Keep the two test sets and, as training rows, the library whose chemistry is closest to the paper's."""
+    if "source" not in table:
+        return table
     splits = {"egfp_unmod1_n50_top20k": "train", "random7600": "random7600", "human7600": "human7600"}
     table = table[table["source"].isin(list(splits))]
     return table.assign(split=table["source"].map(splits), target=table["mrl"])
 
 
 def _tidy_te_el(table: pd.DataFrame) -> pd.DataFrame:
-    return table[~table["sequence_doubtful"]]
+    return table[~table["sequence_doubtful"]] if "sequence_doubtful" in table else table
 
 
 _TIDY = {

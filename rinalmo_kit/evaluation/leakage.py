@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .._utils.rows import select
-from ..datasets.catalogue import CATALOGUE
-from ..datasets.loading import TABLES, load_table, standin
+from ..datasets.loading import TABLES, data_note, is_subset, load_table
 from ..rna.families import FAMILIES
 
 if TYPE_CHECKING:
@@ -178,7 +177,7 @@ def find(trained_on: Sequence[TrainedOn], table: pd.DataFrame, *, dataset: str |
             continue
         for row in exact_duplicates(rows["sequence"], table["sequence"]):
             reasons.setdefault(int(row), (str(what), "same sequence"))
-        if what.rows is None and not CATALOGUE[what.dataset].partial and (note := standin(what.dataset)):
+        if what.rows is None and not is_subset(what.dataset) and (note := data_note(what.dataset)):
             unchecked.append(f"{what}: the available rows are not those it was trained on: {note}")
     found = table.loc[sorted(reasons)].copy()
     found["trained_on"] = [reasons[row][0] for row in found.index]

@@ -207,9 +207,9 @@ def model_name(model: Any) -> str:
 
 
 def _data_note(recipe: Recipe, limit: int | None) -> str:
-    from ..datasets.loading import TABLES, standin
+    from ..datasets.loading import TABLES, data_note
 
-    note = (standin(recipe.dataset) or "") if recipe.dataset in TABLES else recipe.dataset
+    note = (data_note(recipe.dataset) or "") if recipe.dataset in TABLES else recipe.dataset
     return note if limit is None else f"a sample of {limit} test rows. {note}".strip()
 
 

@@ -22,8 +22,10 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
+from .._utils import files
 from .._utils.extras import optional
 from .._utils.files import check_output, output_lock, user_path
+from .._utils.run_folders import claim_folder
 from ..model import pretrained
 from ..model.pretrained import load
 from ..model.rinalmo import Encoder
@@ -145,7 +147,7 @@ def run(
     if processes > 1 and not isinstance(model, str | os.PathLike | None):
         name = unwrapped(model).name
         raise ValueError(f"several processes each load the model: give its name or path, not {name!r}")
-    optional("pyarrow.parquet", "tables in shards need pyarrow: pip install 'rinalmo-kit[notebooks]'")
+    optional("pyarrow.parquet", "tables in shards need pyarrow: pip install 'rinalmo-kit[tables]'")
     check_input(path)
     shards.check_folder(output, path)
     _check_record(path)
@@ -162,7 +164,10 @@ def run(
         }
         content = fingerprint(path)
         about = {"model": _identity(encoder), **options, **limits}
-        shards.claim(output, {"task": task, **about, "input": f"{path.name} {content.sha256[:16]}"})
+        facts = {"task": task, **about, "input": f"{path.name} {content.sha256[:16]}"}
+        if not (note := output / "_job.json").exists():
+            files.check_output(note)
+        claim_folder(note, facts, what="job", required=("task", "model", "input"))
         shards.remove_left_over(output, rank, world, alone=_place()[1] == 1)
         whole, damaged = shards.whole_shards(output)
         if shards.is_finished(output, whole):

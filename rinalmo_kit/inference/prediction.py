@@ -14,9 +14,10 @@ from ..model.pretrained import ready_model
 from ..model.rinalmo import Encoder
 from ..model.task_base import Task, to_arrays
 from ..model.tasks import task_of
+from ..rna.alphabet import CleanSequence
 from ..rna.sequences import Sequences
-from .batching import batches_for, notice, represent, too_large, within_memory
-from .folding import _finite, ready_records
+from .batching import batches_for, finite, notice, represent, too_large, within_memory
+from .folding import ready_records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,8 +108,8 @@ def predict(
     found: list[Any] = [None] * len(records)
     with progress_bar(len(records), "predict", shown=progress) as bar:
         for batch, outputs in predictions(model, [text for _, text in records]):
-            if outputs is None:
-                raise MemoryError(too_large(*records[batch[0]], model))
+            if isinstance(outputs, Exception):
+                raise MemoryError(too_large(*records[batch[0]], model, error=outputs))
             for i, output in zip(batch, outputs, strict=True):
                 found[i] = output
             bar.update(len(batch))
@@ -118,16 +119,16 @@ def predict(
 
 @torch.inference_mode()
 def predictions(
-    model: Encoder, texts: list[str]
-) -> Iterator[tuple[list[int], Sequence[NDArray[np.floating]] | None]]:
+    model: Encoder, texts: list[CleanSequence]
+) -> Iterator[tuple[list[int], Sequence[NDArray[np.floating]] | Exception]]:
     """Yield indices of clean sequences and what the head gives for them, batch by batch; see :func:`within_memory`."""
-    texts = [middle(text, model.window) for text in texts]
+    texts = [CleanSequence(middle(text, model.window)) for text in texts]
 
     task = _task_of(model)
 
     def compute(batch: list[int]) -> Sequence[NDArray[np.floating]]:
         found = to_arrays(task.apply_head(model, represent(model, [texts[i] for i in batch])))
-        return [_finite(one, model) for one in found]
+        return [finite(one, model) for one in found]
 
     lengths = [len(text) for text in texts]
     yield from within_memory(batches_for(model, lengths), lengths, compute)

@@ -1,1 +1,7 @@
 """The model: tokenizer, encoder, heads, files, names."""
+
+from ..rna.alphabet import VOCABULARY
+from .config import Config
+from .rinalmo import Encoder, ModelOutput, RiNALMo
+
+__all__ = ["VOCABULARY", "Config", "Encoder", "ModelOutput", "RiNALMo"]

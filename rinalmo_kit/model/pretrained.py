@@ -14,7 +14,6 @@ from .._utils.contents import check_content
 from .._utils.download import fetch, note_of
 from .._utils.files import cache_folder, sha256_of, user_path
 from .._utils.numbers import read_numbers
-from .._utils.rows import select
 from ..rna.families import FAMILIES
 from ..rna.sequences import is_path
 from .checkpoint import model_from_state
@@ -51,7 +50,7 @@ def models() -> pd.DataFrame:
         One row a model: ``name``; ``task``; ``size``; ``parameters`` of the encoder; ``file_mb``, of those in the
         package; ``source`` (embedded or official); ``licence``; and of the measured scores, where there are any,
         ``test_set``, ``metric``, ``score`` with ``low`` and ``high`` (95 % interval), and ``n`` test sequences
-        (``data/measured/scores.csv``; of the encoders, see ``pretraining.csv`` and ``embeddings.csv`` there).
+        (``data/measured/model_scores.csv``; of the encoders, see ``pretraining.csv`` and ``embeddings.csv`` there).
 
     Examples
     --------
@@ -60,23 +59,34 @@ def models() -> pd.DataFrame:
     """
     import pandas as pd
 
-    scores = select(read_numbers("measured/scores"), "group == 'all' and fold == 'all'")
+    scores = read_numbers("measured/model_scores")
     rows = []
     for name in (*EMBEDDED, *OFFICIAL):
-        size, _, rest = name.partition("-")
-        task, metric = EXPERIMENTS.get(rest.split("-")[0], ("encoder", ""))
+        size = name.partition("-")[0]
+        task, metric = task_and_metric(name)
         source = "embedded" if name in EMBEDDED else "official"
         row: dict[str, Any] = {"name": name, "task": task, "size": size, "parameters": _parameters(size)}
         row["file_mb"] = (
             round((WEIGHTS / EMBEDDED[name]).stat().st_size / 1e6, 1) if name in EMBEDDED else None
         )
         row |= {"source": source, "licence": LICENCES[source], "test_set": "", "metric": metric}
-        for score in scores[(scores["model"] == name) & (scores["metric"] == metric)].head(1).itertuples():
+        for score in scores[scores["model"] == name].itertuples():
             row |= {"test_set": score.recipe, "score": score.value, "low": score.low, "high": score.high}
             row["n"] = score.n
         rows.append(row)
     table = pd.DataFrame(rows)
     return table.astype({"n": "Int64"}) if "n" in table else table
+
+
+def task_and_metric(name: str) -> tuple[str, str]:
+    """Return the task of a named model and the metric that :func:`models` shows, which is empty for an encoder.
+
+    Examples
+    --------
+    >>> task_and_metric("pico-ss")[1], task_and_metric("giga")
+    ('f1', ('encoder', ''))
+    """
+    return EXPERIMENTS.get(name.partition("-")[2].split("-")[0], ("encoder", ""))
 
 
 @cache

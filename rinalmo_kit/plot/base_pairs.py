@@ -62,7 +62,7 @@ def arcs(s: FoldedRNA, *, other: FoldedRNA | None = None, ax: Axes | None = None
     base = 1.1 * font / _points(ax)[1] * height * (1 if other is None else 2) if letters else 0.0
     nested = set(map(tuple, s.pairs[in_layout(s.pairs, length)].tolist()))
     turn, width = np.exp(1j * np.linspace(math.pi, 0, 41)), float(np.clip(0.3 * unit, 0.4, 1.2))
-    lines = []
+    lines: list[tuple[Any, ...]] = []
     for i, j in sorted(above) + sorted(below):
         side = -1 if len(lines) >= len(above) else 1
         if other is None:

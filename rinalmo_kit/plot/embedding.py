@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
@@ -62,17 +62,35 @@ def embedding_map(coordinates: ArrayLike, labels: ArrayLike | None = None, *, ax
     for k, name in enumerate(names):
         members = points[groups == name]
         color, marker = palette()[k % len(PALETTE)], MARKERS[k // len(PALETTE) % len(MARKERS)]
-        style = {"s": size, "linewidths": 0, "alpha": 0.8, "marker": marker, "rasterized": len(points) > 5000}
-        dots[name] = ax.scatter(*members.T, color=color, label=name or "_points", **style)
+        dots[name] = ax.scatter(
+            members[:, 0],
+            members[:, 1],
+            s=size,
+            linewidths=0,
+            alpha=0.8,
+            color=color,
+            marker=marker,
+            rasterized=len(points) > 5000,
+            label=name or "_points",
+        )
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set(linewidth=0.6, color=GREY)
     ax.set_aspect("equal", adjustable="datalim")
     if labels is not None:
         left = _label_groups(ax, points, groups, names)
         if left:
-            style = {"fontsize": 5, "ncols": 5, "frameon": False, "markerscale": 1.5, "columnspacing": 0.8}
-            place = {"loc": "upper center", "bbox_to_anchor": (0.5, 0)}
-            named_legend(ax, [dots[name] for name in left], left, **place, **style)
+            named_legend(
+                ax,
+                [dots[name] for name in left],
+                left,
+                loc="upper center",
+                bbox_to_anchor=(0.5, 0),
+                fontsize=5,
+                ncols=5,
+                frameon=False,
+                markerscale=1.5,
+                columnspacing=0.8,
+            )
     return ax
 
 
@@ -107,7 +125,8 @@ def _label_groups(ax: Axes, points: NDArray, groups: NDArray, names: NDArray) ->
         x, y = ax.transData.inverted().transform(spot / scale)
         if np.hypot(*move) > 1.5 * size:
             ax.plot([middle[0], x], [middle[1], y], color=color, lw=0.4, zorder=4, label="_leader")
-        style = {"fontsize": size, "weight": "bold", "ha": "center", "va": "center", "parse_math": False}
+        style: dict[str, Any] = {"fontsize": size, "weight": "bold", "ha": "center", "va": "center"}
+        style["parse_math"] = False
         text = ax.text(x, y, plain(name), color=color, zorder=5, **style)
         text.set_path_effects([withStroke(linewidth=1.8, foreground=mpl.rcParams["axes.facecolor"])])
     return left

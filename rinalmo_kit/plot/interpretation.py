@@ -70,8 +70,8 @@ def attention_map(
     length = len(matrix)
     ax = new_axes(WIDTH, 0.86 * WIDTH) if ax is None else ax
     top = float(np.percentile(matrix, 99.5)) or 1.0
-    style = {"cmap": PROBABILITIES, "vmin": 0, "vmax": top, "interpolation": "nearest"}
-    image = ax.imshow(matrix, extent=(0.5, length + 0.5, length + 0.5, 0.5), **style)
+    edges = (0.5, length + 0.5, length + 0.5, 0.5)
+    image = ax.imshow(matrix, extent=edges, cmap=PROBABILITIES, vmin=0, vmax=top, interpolation="nearest")
     if target is not None:
         pairs = np.asarray(getattr(target, "pairs", target)).reshape(-1, 2) + 1
         both = np.concatenate([pairs, pairs[:, ::-1]])
@@ -81,8 +81,10 @@ def attention_map(
         )
     if sequence is not None and length <= 60:
         for axis in (ax.xaxis, ax.yaxis):
-            style = {"fontsize": min(6, 180 / length), "parse_math": False}
-            axis.set_ticks(range(1, length + 1), [plain(c) for c in sequence], **style)
+            size = min(6, 180 / length)
+            axis.set_ticks(
+                range(1, length + 1), [plain(c) for c in sequence], fontsize=size, parse_math=False
+            )
         ax.tick_params(length=0)
     else:
         ax.tick_params(labelsize=7, length=2, width=0.6)

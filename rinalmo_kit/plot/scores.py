@@ -25,6 +25,7 @@ from .style import (
     new_axes,
     palette,
     plain,
+    size_inches,
     small_bar,
 )
 
@@ -82,7 +83,8 @@ def score_boxes(
     groups = list(dict.fromkeys(samples[group])) if group else [None]
     wide = len(groups) * len(methods) > 14
     ax = chart_axes(ax, DOUBLE if wide else WIDTH, 0.7 * WIDTH)
-    width, boxes = 0.8 / len(methods) if group else 0.6, []
+    width = 0.8 / len(methods) if group else 0.6
+    boxes: list[Any] = []
     for m, method in enumerate(methods):
         color = palette()[m % len(PALETTE)]
         parts, places = [], []
@@ -123,13 +125,19 @@ def score_boxes(
         ax.set_xticks(range(len(groups)), names, parse_math=False)
         for edge in range(1, len(groups)):
             ax.axvline(edge - 0.5, color=GREY, lw=0.3)
-        style = {"fontsize": 7, "frameon": False, "handlelength": 1, "columnspacing": 1, "borderaxespad": 0}
-        style |= {
-            "loc": "lower left",
-            "bbox_to_anchor": (0, 1.02),
-            "ncols": min(len(methods), 6 if wide else 3),
-        }
-        named_legend(ax, boxes, methods, **style)
+        named_legend(
+            ax,
+            boxes,
+            methods,
+            loc="lower left",
+            bbox_to_anchor=(0, 1.02),
+            ncols=min(len(methods), 6 if wide else 3),
+            fontsize=7,
+            frameon=False,
+            handlelength=1,
+            columnspacing=1,
+            borderaxespad=0,
+        )
     _upright_or_slanted(ax)
     label = plain(value).replace("f1", "F1").replace("inf", "INF")
     ax.set_ylabel(label, fontsize=8, parse_math=False)
@@ -142,10 +150,11 @@ def _upright_or_slanted(ax: Axes) -> None:
     """Slant the labels of the x axis if side by side they would touch."""
     labels = [text.get_text() for text in ax.get_xticklabels()]
     longest = max((len(line) for text in labels for line in text.split("\n")), default=0)
-    points = 72 * ax.figure.get_size_inches()[0] * ax.get_position().width
+    points = 72 * size_inches(ax)[0] * ax.get_position().width
     if longest * 3.9 > points / max(1, len(labels)):
-        style = {"rotation": 40, "ha": "right", "rotation_mode": "anchor", "parse_math": False}
-        ax.set_xticks(ax.get_xticks(), labels, **style)
+        ax.set_xticks(
+            ax.get_xticks(), labels, rotation=40, ha="right", rotation_mode="anchor", parse_math=False
+        )
 
 
 def score_table(
@@ -194,7 +203,7 @@ def score_table(
     ax.axis("off")
     for y in (0, 1, rows):
         ax.plot([0, 1], [y, y], color=ink(), lw=0.8 if y != 1 else 0.5, clip_on=False)
-    style = {"fontsize": 7, "va": "center", "parse_math": False}
+    style: dict[str, Any] = {"fontsize": 7, "va": "center", "parse_math": False}
     for k, name in enumerate(table.columns):
         number = name in bold
         x, ha = (ends[k + 1] - 0.01, "right") if number else (starts[k + 1] + 0.01, "left")
@@ -243,16 +252,16 @@ def confusion(
     ax = new_axes(WIDTH if few else DOUBLE, 0.9 * WIDTH if few else DOUBLE) if ax is None else ax
     image = ax.imshow(shares, cmap=PROBABILITIES, vmin=0, vmax=1, interpolation="nearest")
     size = 7 if few else max(2.5, 300 / len(names) * 0.9)
-    style = {"labels": [plain(name, 32) for name in names], "fontsize": size, "parse_math": False}
-    ax.set_xticks(range(len(names)), rotation=90, **style)
-    ax.set_yticks(range(len(names)), **style)
+    shown = [plain(name, 32) for name in names]
+    ax.set_xticks(range(len(names)), shown, rotation=90, fontsize=size, parse_math=False)
+    ax.set_yticks(range(len(names)), shown, fontsize=size, parse_math=False)
     ax.tick_params(length=0)
     ax.spines[:].set_linewidth(0.6)
     if few:
         for row, column in np.argwhere(shares >= 0.005):
             share = shares[row, column]
-            style = {"ha": "center", "va": "center", "fontsize": min(6.5, 40 / len(names) + 2)}
-            ax.text(column, row, f"{share:.2f}", color="white" if share > 0.5 else INK, **style)
+            color, size = "white" if share > 0.5 else INK, min(6.5, 40 / len(names) + 2)
+            ax.text(column, row, f"{share:.2f}", color=color, fontsize=size, ha="center", va="center")
     ax.set_xlabel("predicted", fontsize=8)
     ax.set_ylabel("true", fontsize=8)
     small_bar(ax, image, "share of the true class")
@@ -365,14 +374,14 @@ def regression(targets: ArrayLike, predictions: ArrayLike, *, ax: Axes | None = 
     bins = int(np.clip(np.sqrt(len(x)) / 2, 5, 60))
     edges = np.linspace(low - room, high + room, bins + 1)
     counts, *_ = np.histogram2d(x, y, bins=[edges, edges])
-    smooth = np.pad(counts, 1)
-    smooth = sum(smooth[i : i + bins, j : j + bins] for i in range(3) for j in range(3))
+    padded = np.pad(counts, 1)
+    smooth = np.sum([padded[i : i + bins, j : j + bins] for i in range(3) for j in range(3)], axis=0)
     cells = [np.clip(np.digitize(v, edges) - 1, 0, bins - 1) for v in (x, y)]
     density = smooth[cells[0], cells[1]]
     order = np.argsort(density, kind="stable")  # the densest on top
-    style = {"s": float(np.clip(3000 / len(x), 1.5, 10)), "lw": 0, "rasterized": len(x) > 3000}
-    ax.scatter(x[order], y[order], c=np.sqrt(density[order]), cmap="viridis", **style)
-    ends = [low - room, high + room]
+    size, many = float(np.clip(3000 / len(x), 1.5, 10)), len(x) > 3000
+    ax.scatter(x[order], y[order], c=np.sqrt(density[order]), cmap="viridis", s=size, lw=0, rasterized=many)
+    ends = low - room, high + room
     ax.plot(ends, ends, color=GREY, ls="--", lw=0.8, zorder=0)
     ax.set(xlim=ends, ylim=ends, aspect="equal")
     scores = regression_scores(x, y)

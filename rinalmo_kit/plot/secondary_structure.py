@@ -28,6 +28,7 @@ from .style import (
     legend,
     new_axes,
     plain,
+    size_inches,
 )
 
 if TYPE_CHECKING:
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["structure", "structures"]
+
+LineStyle = str | tuple[float, tuple[float, ...]]
+"""A line style of Matplotlib: a name, or the offset and the lengths of dashes and gaps."""
+
 
 RADIUS = 0.42  # of a nucleotide's circle
 
@@ -101,8 +106,17 @@ def structure(
     foot = FOOT if values is not None or reference is not None else 0
     if ax is None:
         ax = new_axes(*_size(view, foot=foot))
-    options = {"numbering": numbering, "letters": letters, "label_ends": label_ends}
-    _draw(ax, s, view, colors, reference, foot=foot, **options)
+    _draw(
+        ax,
+        s,
+        view,
+        colors,
+        reference,
+        numbering=numbering,
+        letters=letters,
+        label_ends=label_ends,
+        foot=foot,
+    )
     if reference is not None:
         kinds = {"both": GREEN, "predicted": ORANGE, "reference": BLUE}
         legend(ax, kinds, dashed="reference", loc="lower left")
@@ -228,7 +242,12 @@ def _draw(
         circles.set(zorder=3, label="_bases")
         ax.add_collection(circles, autolim=False)
     if letters:
-        style = {"fontsize": 0.62 * unit, "ha": "center", "va": "center_baseline", "zorder": 4}
+        style: dict[str, Any] = {
+            "fontsize": 0.62 * unit,
+            "ha": "center",
+            "va": "center_baseline",
+            "zorder": 4,
+        }
         dark = faces[:, :3] @ (0.3, 0.59, 0.11) < 0.45
         for place, letter, on_dark in zip(view, s.sequence, dark, strict=True):
             ax.text(place.real, place.imag, letter, color="white" if on_dark else INK, **style)
@@ -266,8 +285,9 @@ def _base_colors(s: FoldedRNA, color_by: Any) -> tuple[NDArray | None, mpl.cm.Sc
 
 def _points(ax: Axes) -> NDArray[np.floating]:
     """Width and height in points; of the figure where a layout engine is yet to place its only Axes."""
-    alone = ax.figure.get_layout_engine() is not None and len(ax.figure.axes) == 1
-    return 72 * ax.figure.get_size_inches() * (1.0 if alone else ax.get_position().bounds[2:])
+    figure = ax.get_figure(root=True)
+    alone = figure is not None and figure.get_layout_engine() is not None and len(figure.axes) == 1
+    return 72 * size_inches(ax) * (1.0 if alone else np.array(ax.get_position().bounds[2:]))
 
 
 def _set_limits(ax: Axes, view: NDArray, *, margin: float, foot: float) -> float:
@@ -293,7 +313,8 @@ def _draw_pairs(
     straight = set(map(tuple, s.pairs[in_layout(s.pairs, len(s))].tolist()))
     lines, bows, dots = [], [], []
     for i, j in sorted(own | known):
-        color, style, thick = ink(), "-", width
+        color, thick = ink(), width
+        style: LineStyle = "-"
         if reference is not None:
             color = (GREEN if (i, j) in known else ORANGE) if (i, j) in own else BLUE
             style, thick = "-" if (i, j) in own else (0, (2, 1.2)), 1.5 * width
@@ -307,8 +328,16 @@ def _draw_pairs(
             dots.append(ends.mean())
             continue
         lines.append((ends, color, style, thick))
-    style = {"color": ink(), "mew": 0, "ms": 0.3 * unit, "zorder": 2}
-    ax.plot(np.real(dots), np.imag(dots), "o", label="_wobble_pairs", **style)
+    ax.plot(
+        np.real(dots),
+        np.imag(dots),
+        "o",
+        color=ink(),
+        mew=0,
+        ms=0.3 * unit,
+        zorder=2,
+        label="_wobble_pairs",
+    )
     _add_lines(ax, lines, "_pairs", zorder=2)
     curves = _bows(view, [(i, j) for i, j, *_ in bows])
     bent = [(curve, *bow[2:]) for curve, bow in zip(curves, bows, strict=True)]
@@ -346,11 +375,12 @@ def _draw_labels(
 ) -> None:
     """Write numbers and ends where nothing else is, each as near to its nucleotide as can be."""
     length = len(view)
-    if numbering == "auto":
+    if isinstance(numbering, str):
         numbering = next((step for most, step in ((150, 10), (300, 20), (1000, 50)) if length <= most), 200)
     ends = [(0, "5′"), (length - 1, "3′")] if label_ends else []
     numbers = [(k, str(k + 1)) for k in range(numbering - 1, length, numbering)] if numbering else []
-    boxes, leaders = [], []
+    boxes: list[tuple[complex, complex]] = []
+    leaders = []
     for k, text in ends + numbers:
         is_end = text.endswith("′")
         size = float(np.clip(unit, 6, 8) if is_end else np.clip(0.7 * unit, 4.5, 6.5))
@@ -362,7 +392,7 @@ def _draw_labels(
         if not (free or is_end):
             continue
         boxes.append((center, half))
-        style = {"fontsize": size, "ha": "center", "va": "center", "zorder": 5}
+        style: dict[str, Any] = {"fontsize": size, "ha": "center", "va": "center", "zorder": 5}
         ax.text(center.real, center.imag, text, color=ink() if is_end or ink() != INK else "#555555", **style)
         if not is_end:
             start = view[k] + RADIUS * (tip - view[k]) / abs(tip - view[k])

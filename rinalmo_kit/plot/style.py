@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from matplotlib.lines import Line2D
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 __all__ = ["paper_style"]
 
@@ -26,8 +28,10 @@ INK, GREY = "#222222", "#8C8C8C"
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"  # Okabe and Ito, as the others
 
 
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
-PALETTE += ("#999999", "#882255", "#44AA99", "#332288")  # Tol
+PALETTE = (
+    *("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000"),
+    *("#999999", "#882255", "#44AA99", "#332288"),  # Tol
+)
 
 
 NUCLEOTIDES = {"A": "#F2C14E", "C": "#8CCBF0", "G": "#7CC8A4", "U": "#E2A6C6"}  # the same, lighter
@@ -83,6 +87,12 @@ def new_axes(width: float = WIDTH, height: float = WIDTH) -> Axes:
     return plt.subplots(figsize=(width, height), layout="constrained")[1]
 
 
+def size_inches(ax: Axes) -> NDArray[np.floating]:
+    """Return the width and height of the whole figure of the Axes, in inches."""
+    figure = ax.get_figure(root=True)
+    return np.zeros(2) if figure is None else figure.get_size_inches()
+
+
 def chart_axes(ax: Axes | None, width: float = WIDTH, height: float = 0.62 * WIDTH) -> Axes:
     """Axes for a chart, with thin spines on two sides and small ticks."""
     ax = new_axes(width, height) if ax is None else ax
@@ -98,7 +108,13 @@ def legend(ax: Axes | Figure, colors: dict[str, str], *, dashed: str = "", **opt
         Line2D([], [], color=color, lw=1.2, ls="--" if label == dashed else "-")
         for label, color in colors.items()
     ]
-    style = {"fontsize": 6, "frameon": False, "handlelength": 1.6, "columnspacing": 1, "borderaxespad": 0}
+    style: dict[str, Any] = {
+        "fontsize": 6,
+        "frameon": False,
+        "handlelength": 1.6,
+        "columnspacing": 1,
+        "borderaxespad": 0,
+    }
     named_legend(ax, handles, colors, **style | {"ncols": len(colors)} | options)
 
 
@@ -141,7 +157,8 @@ def paper_style(columns: int = 1) -> Iterator[None]:
         "pdf.fonttype": 42,
     }
     figure = {"figure.figsize": (width, 0.75 * WIDTH), "savefig.dpi": 300, "lines.linewidth": 1}
-    with mpl.rc_context({**sizes, **widths, **fonts, **texts, **figure}):
+    settings: dict[Any, Any] = {**sizes, **widths, **fonts, **texts, **figure}
+    with mpl.rc_context(settings):
         try:
             yield
         finally:

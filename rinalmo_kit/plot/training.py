@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 from matplotlib.ticker import MaxNLocator
@@ -45,7 +45,7 @@ def training_curves(log: str | os.PathLike | pd.DataFrame, *, ax: Axes | None = 
     >>> perplexity = {"val_perplexity": [3.9, 3.7], "val_perplexity_unigram": [4.0, 4.0]}
     >>> ax = training_curves(pd.DataFrame(perplexity, index=[50, 100]))
     """
-    table = log if hasattr(log, "columns") else training_log(log)
+    table = training_log(log) if isinstance(log, str | os.PathLike) else log
     scores = [name for name in ("accuracy", "f1", "r2", "spearman") if f"val_{name}" in table]
     if "val_perplexity" in table:
         shown = {"val_perplexity": "model", "val_perplexity_unigram": "letter frequencies alone"}
@@ -62,7 +62,9 @@ def training_curves(log: str | os.PathLike | pd.DataFrame, *, ax: Axes | None = 
     colors |= {reference: GREY} if reference in colors else {}
     for name, text in shown.items():
         values = table[name].dropna()
-        style = {"ls": "--", "lw": 1.0} if text == reference else {"marker": "o", "ms": 2.5, "lw": 1.2}
+        style: dict[str, Any] = (
+            {"ls": "--", "lw": 1.0} if text == reference else {"marker": "o", "ms": 2.5, "lw": 1.2}
+        )
         ax.plot(values.index, values, color=colors[text], label=text, **style)
     ax.set_xlabel("step", fontsize=8)
     ax.set_ylabel(label, fontsize=8)
@@ -90,18 +92,15 @@ def perplexity(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """
     ax = chart_axes(ax)
     lines, trained = 0, {}
+    plain_text: dict[str, Any] = {"fontsize": 7, "ha": "right", "parse_math": False}
     for number, (name, part) in enumerate(table.groupby("model", sort=False)):
         if part["tokens"].max() == 0:
             value = part["perplexity"].iloc[0]
             ax.axhline(value, color=GREY, ls="--", lw=0.8)
-            place = {
-                "xycoords": ("axes fraction", "data"),
-                "ha": "right",
-                "va": "center",
-                "parse_math": False,
-            }
+            place: Any = ("axes fraction", "data")
             back = {"facecolor": mpl.rcParams["axes.facecolor"], "edgecolor": "none", "pad": 0.8}
-            ax.annotate(plain(name), (1 - 0.3 * lines, value), **place, color=GREY, fontsize=7, bbox=back)
+            where = 1 - 0.3 * lines, value
+            ax.annotate(plain(name), where, xycoords=place, va="center", color=GREY, bbox=back, **plain_text)
             lines += 1  # labels side by side: lines may lie close together
             continue
         part = part.sort_values("tokens")
@@ -112,8 +111,7 @@ def perplexity(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     if len(trained) > 1:
         legend(ax, trained, loc="upper right", ncols=1, borderaxespad=0.5)
     for name, color in trained.items() if len(trained) == 1 else ():
-        place = {"xytext": (0, 4), "textcoords": "offset points", "ha": "right", "parse_math": False}
-        ax.annotate(plain(name), end, **place, color=color, fontsize=7)
+        ax.annotate(plain(name), end, xytext=(0, 4), textcoords="offset points", color=color, **plain_text)
     ax.set_xlabel("tokens seen (millions)", fontsize=8)
     ax.set_ylabel("validation perplexity", fontsize=8)
     return ax

@@ -55,8 +55,8 @@ def greedy_pairs(
             )
         letters = np.frombuffer(sequence.replace("T", "U").encode("ascii", "replace"), dtype=np.uint8)
         canonical = np.zeros((256, 256), dtype=bool)
-        for a, b in CANONICAL:
-            canonical[ord(a), ord(b)] = True
+        for pair in CANONICAL:
+            canonical[ord(pair[0]), ord(pair[1])] = True
         keep = canonical[letters[i], letters[j]]
         i, j = i[keep], j[keep]
     values = p[i, j]
@@ -138,7 +138,7 @@ def as_threshold(threshold: Any, *, name: str = "threshold") -> float:
     ValueError: threshold=nan: expected a number from 0 to 1
     """
     value = threshold.item() if getattr(threshold, "ndim", None) == 0 else threshold  # of numpy or torch
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= 1:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
         raise ValueError(f"{name}={threshold!r}: expected a number from 0 to 1")
     return float(value)
 

@@ -12,7 +12,7 @@ from .decoding import as_probabilities
 from .pairs import as_pairs, pairs_from_dot_bracket, to_dot_bracket
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["FoldedRNA"]
 
@@ -55,6 +55,17 @@ class FoldedRNA:
     name: str = "sequence"
     probabilities: NDArray[np.floating] | None = None
     confidence: float | None = None
+
+    if TYPE_CHECKING:  # pairs are given as anything like an array
+
+        def __init__(
+            self,
+            sequence: str,
+            pairs: ArrayLike,
+            name: str = "sequence",
+            probabilities: ArrayLike | None = None,
+            confidence: float | None = None,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         sequence = clean(self.sequence, name=self.name)
@@ -105,7 +116,7 @@ class FoldedRNA:
             return NotImplemented
         return self.sequence == other.sequence and np.array_equal(self.pairs, other.pairs)
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]  # how Python spells "not hashable"
 
     def __str__(self) -> str:
         return f">{self.name}\n{self.sequence}\n{self.dot_bracket}"

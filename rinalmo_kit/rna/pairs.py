@@ -123,7 +123,9 @@ def to_dot_bracket(pairs: ArrayLike, length: int, *, name: str = "structure", dr
     """
     pairs = as_pairs(pairs, length=length, name=name)
     stems: list[list[tuple[int, int]]] = []
-    by_inner = {}  # a stem, under the pair that would extend it inwards
+    by_inner: dict[
+        tuple[int, int], list[tuple[int, int]]
+    ] = {}  # a stem, under the pair that would extend it inwards
     for i, j in pairs.tolist():
         stem = by_inner.pop((i, j), None)
         if stem is None:

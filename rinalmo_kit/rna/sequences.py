@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from .._utils.files import user_path
 from .._utils.text_files import TextFileError, bad_byte, check_to_end, decoration, open_text, without_packing
@@ -352,7 +352,7 @@ def read_fasta(source: Any) -> Iterator[tuple[str, str]]:
         and hasattr(source, "read")
         and isinstance(source.read(0), bytes)
     ):
-        source = open_text(source)
+        source = open_text(cast("BinaryIO", source))
     yield from _checked(_lines(source), source, getattr(source, "name", None) or "FASTA text")
 
 
@@ -375,7 +375,8 @@ def _lines(stream: Iterable[str]) -> Iterator[str]:
 
 
 def _fasta(lines: Iterable[str], where: str) -> Iterator[tuple[str, str]]:
-    name, parts, count, told = None, [], 0, False
+    parts: list[str] = []
+    name, count, told = None, 0, False
     for number, line in enumerate(lines, 1):
         if not line.isascii():
             line = line.replace("\ufeff>", ">")  # files that were joined

@@ -140,7 +140,8 @@ def _ct_rows(rest: list[tuple[int, str]], place: int, length: int, name: str) ->
 
 def parse_bpseq(path: Path) -> Iterator[FoldedRNA]:
     """Read one record of rows ``i base partner``; 0 or -1 is no partner."""
-    name, rows = named(None, path, 1), []
+    name = named(None, path, 1)
+    rows: list[Row] = []
     for number, line in lines(path, _is_decoration):
         fields = line.split()
         if line.startswith(COMMENT):
@@ -148,7 +149,7 @@ def parse_bpseq(path: Path) -> Iterator[FoldedRNA]:
         elif not rows and _is_about(line):
             continue
         elif len(fields) == 3:
-            rows.append((number, *fields[:2], "0" if fields[2] == "-1" else fields[2]))
+            rows.append((number, fields[0], fields[1], "0" if fields[2] == "-1" else fields[2]))
         else:
             raise ValueError(f"line {number}: expected 'i base partner' or '# comment', found {line[:40]!r}")
     if rows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,10 +107,11 @@ def _from_object(content: Any, default: str) -> FoldedRNA:
     if not (confidence is None or (type(confidence) in (int, float) and 0 <= confidence <= 1)):
         raise ValueError(f"record {name!r}: expected a confidence between 0 and 1, found {confidence!r}")
     listed = None if pairs is None else FoldedRNA(sequence, _pairs(pairs, name), name=name)
-    written = listed if brackets is None else FoldedRNA.from_dot_bracket(sequence, brackets, name=name)
-    if listed is not None and listed != written:
+    written = None if brackets is None else FoldedRNA.from_dot_bracket(sequence, brackets, name=name)
+    if listed is not None and written is not None and listed != written:
         raise ValueError(f"record {name!r}: pairs and dot_bracket are different structures")
-    return FoldedRNA(sequence, written.pairs, name=name, confidence=confidence)
+    one = listed if written is None else written
+    return FoldedRNA(sequence, [] if one is None else one.pairs, name=name, confidence=confidence)
 
 
 def _pairs(pairs: Any, name: str) -> list[tuple[int, int]]:
@@ -131,7 +132,7 @@ def render_json(structure: FoldedRNA, name: str) -> str:
 
     The confidence is the F1 to expect.
     """
-    pairs = [[int(i) + 1, int(j) + 1] for i, j in structure.pairs]
+    pairs: list[list[float]] = [[int(i) + 1, int(j) + 1] for i, j in structure.pairs]
     if structure.probabilities is not None:
         for pair, (i, j) in zip(pairs, structure.pairs, strict=True):
             pair.append(round(float(structure.probabilities[i, j]), 4))
@@ -145,7 +146,7 @@ def render_json(structure: FoldedRNA, name: str) -> str:
     return json.dumps(content, ensure_ascii=False) + "\n"
 
 
-def render_table(structures: list[FoldedRNA], ending: str) -> bytes:
+def render_table(structures: Sequence[FoldedRNA], ending: str) -> bytes:
     """Return the bytes of a table with the columns name, sequence and dot_bracket."""
     import pandas as pd
 

@@ -14,11 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from .._utils.claim import claim
 from .._utils.files import user_path
 from .._utils.numbers_given import whole_number
 from .._utils.progress import progress_bar
-from .._utils.run_folders import check_folder, leads, run_lock
+from .._utils.run_folders import check_folder, claim_folder, leads, run_lock
 from ..inference.batching import batches_by_length, represent
 from ..inference.prediction import middle
 from ..model import checkpoint as model_checkpoint
@@ -31,6 +30,7 @@ from ..model.unwrap import unwrapped
 from ..recipes.recipe import Recipe, Schedule
 from ..recipes.resolve import resolve
 from ..recipes.splits import Example, Splits
+from ..rna.alphabet import CleanSequence
 from .augmentation import Mutated
 from .batch_plan import BatchPlan, shuffled_batches
 from .checkpoints import read_checkpoint
@@ -118,7 +118,9 @@ class FineTuning(Run):
         rows = [example.rows for example in batch if example.rows is not None]
         if rows:
             return self.task.apply_head(self.model, [one.to(self.device) for one in rows])
-        return self.task.apply_head(self.model, represent(self.model, [e.sequence for e in batch]))
+        return self.task.apply_head(
+            self.model, represent(self.model, [CleanSequence(e.sequence) for e in batch])
+        )
 
     def training_step(self, batch: list[Example], _: int) -> Tensor:
         targets = self.task.encode_targets(self.model, [example.target for example in batch])
@@ -271,7 +273,7 @@ def finetune(
     ]
     facts["data"] = zlib.crc32("\n".join(rows).encode())
     with run_lock(output):
-        claim(output, facts)
+        claim_folder(output / "run.json", facts, what="run")
         if (finished := output / "model.safetensors").exists():
             return pretrained.load(finished, device="cpu")
         options = {"output": output, "seed": seed, "mode": mode, **every, **trainer_options}
@@ -364,7 +366,7 @@ def precompute_representations(model: Encoder, examples: list[Example]) -> None:
     task = cast(Task, task_of(model.head))
     with progress_bar(len(examples), "represent", shown=len(examples) > 2000) as bar:
         for batch in batches_by_length([len(example) for example in examples]):
-            found = represent(model, [examples[i].sequence for i in batch])
+            found = represent(model, [CleanSequence(examples[i].sequence) for i in batch])
             for i, rows in zip(batch, found, strict=True):
                 examples[i].rows = task.read_rows(rows).cpu().clone()
             bar.update(len(batch))
@@ -400,7 +402,7 @@ def training_metadata(
     recipe: Recipe, *, fold: int, limit: int | None, start: str, earlier: dict[str, Any]
 ) -> dict[str, Any]:
     """Return what a model was trained on, for its file and for :mod:`rinalmo_kit.evaluation.leakage`."""
-    from ..datasets.loading import TABLES, standin
+    from ..datasets.loading import TABLES, data_note
 
     return {
         "recipe": recipe.name,
@@ -408,7 +410,7 @@ def training_metadata(
         "dataset": recipe.dataset,
         "rows": f"({recipe.train}) or ({recipe.validation})",
         "limit": limit,
-        "standin": standin(recipe.dataset) if recipe.dataset in TABLES else None,
+        "standin": data_note(recipe.dataset) if recipe.dataset in TABLES else None,
         "start": start,
         "earlier": earlier,
     }

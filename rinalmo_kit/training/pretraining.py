@@ -18,11 +18,10 @@ from lightning.pytorch.strategies import FSDPStrategy
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from .._utils.claim import claim
 from .._utils.files import user_path
 from .._utils.hardware import peak_flops
 from .._utils.numbers_given import positive_number, whole_number
-from .._utils.run_folders import check_folder, leads, run_lock
+from .._utils.run_folders import check_folder, claim_folder, leads, run_lock
 from ..datasets.corpus.store import Corpus, as_corpus
 from ..model import checkpoint as model_checkpoint
 from ..model import pretrained
@@ -208,7 +207,7 @@ def pretrain(
         (model-FLOP utilisation), and of the held-out clusters, with the same masks every time, ``val_perplexity``
         beside ``val_perplexity_unigram``, which the frequencies of the letters alone would give.
     model : Config, RiNALMo, name or path, optional
-        A Config, such as ``rk.Config.micro()``, gives random weights; default: pico. A name or path for
+        A Config, such as ``Config.micro()``, gives random weights; default: pico. A name or path for
         :func:`rinalmo_kit.load`, or a model, which is changed, is trained further, without its task head.
     steps, epochs : int, optional
         Length of the run; at least one of the two. Steps are counted in batches.
@@ -288,7 +287,7 @@ def pretrain(
         "accumulate_grad_batches": trainer_options.get("accumulate_grad_batches", 1),
     }
     with run_lock(output):
-        claim(output, {"kind": "pretraining", **facts})
+        claim_folder(output / "run.json", {"kind": "pretraining", **facts}, what="run")
         if (finished := output / "model.safetensors").exists():
             return with_weights(model, finished)
         model.gradient_checkpointing = gradient_checkpointing

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from .._utils.extras import optional
 
@@ -31,7 +31,13 @@ def said(error: BaseException) -> str:
     return plain or f"{type(error).__name__}: {error}".rstrip(": ")
 
 
-class LiveWidget(anywidget.AnyWidget):
+if TYPE_CHECKING:
+    from anywidget import AnyWidget
+else:
+    AnyWidget = anywidget.AnyWidget
+
+
+class LiveWidget(AnyWidget):
     """A widget with something to show where there is no kernel; what its page sends is looked at before it is taken.
 
     Attributes
@@ -41,6 +47,7 @@ class LiveWidget(anywidget.AnyWidget):
     """
 
     from_page: ClassVar[frozenset[str]] = frozenset()
+    message: Any
 
     def __init__(self, **traits: Any) -> None:
         super().__init__(**traits)

@@ -126,14 +126,16 @@ class EmbeddingExplorer(LiveWidget):
             raise ValueError(f"no column 'sequence'; there are {', '.join(map(str, table.columns))}")
         table = table.reset_index(drop=True).rename(columns=str)
         if coordinates is None:
-            vectors = (
-                embed(table["sequence"].tolist(), model=model, pool="mean") if vectors is None else vectors
-            )
+            if vectors is None:
+                vectors = embed(table["sequence"].tolist(), model=model, pool="mean")
+            vectors = np.asarray(vectors)
             if len(vectors) != len(table):
                 raise ValueError(f"{len(vectors)} vectors for {len(table)} rows")
             coordinates = tsne_map(vectors)
         self.map = coordinates if isinstance(coordinates, Map) else None
-        places = np.asarray(coordinates.coordinates if self.map else coordinates, dtype=float)
+        places = np.asarray(
+            coordinates.coordinates if isinstance(coordinates, Map) else coordinates, dtype=float
+        )
         if places.shape != (len(table), 2):
             raise ValueError(f"coordinates have shape {places.shape}, expected ({len(table)}, 2)")
         if bad := np.flatnonzero(~np.isfinite(places).all(axis=1)).tolist():
@@ -184,7 +186,7 @@ class EmbeddingExplorer(LiveWidget):
 
         if self.map is None:
             raise ValueError(
-                "coordinates were given without a map: nothing can be placed; give a Map of rk.maps"
+                "coordinates were given without a map: nothing can be placed; give a Map of rk.evaluation.tsne_map"
             )
         for name, sequence in records:
             ready_sequence(name, sequence)

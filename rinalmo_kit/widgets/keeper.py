@@ -34,9 +34,11 @@ def keep(folder: str, command: list[str]) -> int:
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), lambda *_: over.set())
-    options = {"preexec_fn": _end_with_parent} if LIBC else {}
-    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=os.environ | {MARK: mark}, **options)
-    threading.Thread(target=lambda: (sys.stdin.buffer.read(), over.set()), daemon=True).start()
+    with_parent = _end_with_parent if LIBC else None
+    server = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, env=os.environ | {MARK: mark}, preexec_fn=with_parent
+    )
+    threading.Thread(target=_wait_for_input_to_end, args=(over,), daemon=True).start()
     try:
         while server.poll() is None and not over.wait(0.1):
             pass
@@ -49,9 +51,15 @@ def keep(folder: str, command: list[str]) -> int:
     return server.wait()
 
 
+def _wait_for_input_to_end(over: threading.Event) -> None:
+    sys.stdin.buffer.read()
+    over.set()
+
+
 def _end_with_parent() -> None:
     """Ask Linux to send SIGTERM to this process when its parent dies, even by SIGKILL."""
-    LIBC.prctl(1, signal.SIGTERM)
+    if LIBC is not None:
+        LIBC.prctl(1, signal.SIGTERM)
 
 
 def _marked(mark: str) -> list:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from .._utils.extras import optional
 from .._utils.files import user_path
@@ -88,13 +89,14 @@ def serve(model: str, *, ip: str = "127.0.0.1", port: int = 8866, browser: bool 
         return 128 + ended.number
     finally:
         if held is not None:
-            held.stdin.close()
+            if held.stdin is not None:
+                held.stdin.close()
             with suppress(KeyboardInterrupt):  # an impatient one: the keeper ends it all without us
                 held.wait()
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def notebook(model: str) -> dict:
+def notebook(model: str) -> dict[str, Any]:
     """Return a notebook with a studio.
 
     Examples
@@ -103,7 +105,7 @@ def notebook(model: str) -> dict:
     "FoldingStudio(model='pico-ss')"
     """
     source = f"from rinalmo_kit.widgets import FoldingStudio\n\nFoldingStudio(model={model!r})"
-    cell = {"cell_type": "code", "id": "studio", "metadata": {}, "source": source}
+    cell: dict[str, Any] = {"cell_type": "code", "id": "studio", "metadata": {}, "source": source}
     cell |= {"execution_count": None, "outputs": []}
     kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
     return {"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}

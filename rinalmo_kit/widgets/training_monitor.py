@@ -53,13 +53,14 @@ class TrainingMonitor(LiveWidget):
     state = traitlets.Unicode("waiting").tag(sync=True)
     step = traitlets.Int(0).tag(sync=True)
     steps = traitlets.Int(0).tag(sync=True)
-    curves = traitlets.List().tag(sync=True)
+    curves: traitlets.List[Any] = traitlets.List().tag(sync=True)
     message = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, folder: str | os.PathLike, *, every: float = 1.0) -> None:
         self.folder, self.every = user_path(folder), every
         super().__init__(title=self.folder.name)
-        self._end, self._run, self._watching, self._wrong = threading.Event(), None, False, ""
+        self._end, self._watching, self._wrong = threading.Event(), False, ""
+        self._run: Future[Any] | None = None
         self.look()
         if self.state != "finished":
             self._start_watching()

@@ -13,9 +13,11 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from reproduction import prepare_standin_tables
 from rinalmo_kit import cli, datasets
-from rinalmo_kit.datasets import download, load_structures, load_table, parsers, schemas, standin
+from rinalmo_kit.datasets import data_note, download, load_structures, load_table, parsers, schemas, sidecar
 from rinalmo_kit.datasets.catalogue import CATALOGUE, count_rows
+from rinalmo_kit.datasets.loading import is_subset
 from rinalmo_kit.rna import families as rna_families
 from rinalmo_kit.rna import pairs
 
@@ -103,13 +105,66 @@ def test_every_ready_table_loads_and_is_what_the_catalogue_says(data):
     for name in datasets.TABLES:
         table = load_table(name)
         assert list(table) == list(schemas.SCHEMAS[name]) and len(table) > 100
-        entry = CATALOGUE[name]
-        found = count_rows(table, entry)
-        assert {key: found[key] for key in entry.ready_counts} == entry.ready_counts
-        assert standin(name), "all ready tables are stand-ins, parts or extras"
-    assert "TR0 8,568 of 10,814, VL0 1,076 of 1,300, TS0 653 of 1,305 rows" in standin("bprna")
-    assert "1,936 of 3,865 rows" in standin("archiveII")
-    assert standin("newfam") == "an extra set, not one of the paper's"
+        assert data_note(name), "all ready tables are stand-ins, parts or extras"
+    assert data_note("bprna") == (
+        "10,297 rows; the paper has 13,419 (TR0 8,568 of 10,814, VL0 1,076 of 1,300, TS0 653 of 1,305)"
+    )
+    assert data_note("archiveII") == "1,936 rows; the paper has 3,865"
+    assert data_note("splice") == "31,995 rows; the paper has 204,151"
+    assert data_note("newfam") == "an extra set, not one of the paper's"
+
+
+@pytest.fixture(scope="session")
+def described(shared, tmp_path_factory):
+    """The tables of the experiments, tidied and each with its sidecar."""
+    if not (shared / "data").is_dir():
+        pytest.skip(f"needs the tables of the experiments: {shared / 'data'} is absent; set RINALMO_KIT_DATA")
+    folder = tmp_path_factory.mktemp("described")
+    prepare_standin_tables.write_tables(shared / "data", folder)
+    return folder
+
+
+def test_a_table_with_a_sidecar_carries_its_note(data, described, monkeypatch):
+    names = list(prepare_standin_tables.NOTES)
+    before = {name: load_table(name) for name in names}
+    monkeypatch.setenv("RINALMO_KIT_DATA", str(described))
+    for name in names:
+        pd.testing.assert_frame_equal(load_table(name), before[name])
+        assert data_note(name).startswith(prepare_standin_tables.NOTES[name])
+        rows = sidecar.read_sidecar(described / datasets.TABLES[name]).rows
+        assert rows == count_rows(before[name], CATALOGUE[name])
+        assert download.verify(name).ok
+    assert "TR0 8,568 of 10,814, VL0 1,076 of 1,300, TS0 653 of 1,305 rows" in data_note("bprna")
+    assert "1,936 of 3,865 rows" in data_note("archiveII")
+    assert [name for name in names if is_subset(name)] == list(prepare_standin_tables.SUBSETS)
+    assert download.overview(["rivas"])["note"].tolist() == [data_note("rivas")]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "not JSON"),
+        ("[]", 'expected {"note": "a sentence"'),
+        ('{"title": "x"}', 'expected {"note": "a sentence"'),
+        ('{"note": 1}', 'expected {"note": "a sentence"'),
+        ('{"rows": {"TR0": "many"}}', "rows, 'TR0': expected a whole number, found 'many'"),
+    ],
+)
+def test_a_damaged_sidecar_is_named(tmp_path, monkeypatch, content, message):
+    path = tmp_path / datasets.TABLES["bprna"]
+    path.parent.mkdir()
+    pd.DataFrame([ROWS["bprna"]]).to_parquet(path)
+    monkeypatch.setenv("RINALMO_KIT_DATA", str(tmp_path))
+    sidecar.sidecar_path(path).write_text(content)
+    with pytest.raises(ValueError, match=f"{re.escape(path.name)}.json.*{re.escape(message)}"):
+        data_note("bprna")
+
+
+def test_stand_in_tables_are_not_written_over_their_source(data, tmp_path):
+    with pytest.raises(ValueError, match="choose a folder other than that of the source"):
+        prepare_standin_tables.write_tables(data, data)
+    with pytest.raises(FileNotFoundError, match=r"no table of 'bprna': .* is missing"):
+        prepare_standin_tables.write_tables(tmp_path, tmp_path / "new")
 
 
 def test_tidy_forms_of_the_ready_tables(data):
@@ -162,7 +217,7 @@ def test_ready_tables_go_before_made_ones(cache, monkeypatch, tmp_path):
     cache.mkdir(parents=True)
     pd.DataFrame([ROWS["mrl"]]).to_parquet(cache / "mrl.parquet")
     assert load_table("mrl")["id"].tolist() == ["r"]
-    assert "random7600 0 of 7,600" in standin("mrl")
+    assert "random7600 0 of 7,600" in data_note("mrl")
     ready = pd.DataFrame(
         {"id": ["q"], "sequence": ["A"], "mrl": [1.0], "source": ["random7600"], "split": "test"}
     )
@@ -177,7 +232,7 @@ def test_a_whole_table_is_the_papers(cache, monkeypatch):
     cache.mkdir(parents=True)
     pd.DataFrame([ROWS["bprna"]]).to_parquet(cache / "bprna.parquet")
     monkeypatch.setitem(CATALOGUE, "bprna", replace(CATALOGUE["bprna"], counts={"TR0": 1}))
-    assert standin("bprna") is None
+    assert data_note("bprna") is None
 
 
 # --- catalogue ---------------------------------------------------------------------------------------
@@ -194,7 +249,7 @@ def test_the_catalogue_is_whole():
         assert all(f.url.startswith("https://") for f in (*entry.files, *entry.also) if f.url)
         assert all(f.sha256 is None or re.fullmatch("[0-9a-f]{64}", f.sha256) for f in entry.files)
         if entry.paper and entry.table:
-            assert entry.files and entry.citations and entry.counts and entry.counts_source and entry.standin
+            assert entry.files and entry.citations and entry.counts and entry.counts_source
             assert name in parsers.PARSERS
 
 
@@ -270,7 +325,7 @@ def test_get_downloads_once_and_makes_the_table(served, cache, capsys):
     assert len(served.requests) == 1
     note = json.loads((cache / "mrl.json").read_text())
     assert list(note["sha256"].values()) == [hashlib.sha256(served.content).hexdigest()]
-    assert "made from the original files, but rows differ" in standin("mrl")
+    assert "made from the original files, but rows differ" in data_note("mrl")
 
 
 def test_a_broken_download_goes_on(served, cache):
@@ -348,8 +403,10 @@ def test_verify_sees_an_original_that_has_changed(served, cache, capsys):
     assert f"{path.name}: changed since the table was made from it" in str(report)
 
 
-def test_verify_and_list_of_the_ready_tables(data, capsys):
-    assert cli.main(["data", "verify", "rivas"]) == 0
+def test_verify_and_list_of_the_ready_tables(data, described, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        patch.setenv("RINALMO_KIT_DATA", str(described))
+        assert cli.main(["data", "verify", "rivas"]) == 0
     out = capsys.readouterr().out
     assert "TestSetB: 215, paper 430, -215" in out and "TrainSetA: 3,166, paper 3,166\n" in out
     table = download.overview(["bprna", "pretraining", "newfam"]).set_index("name")
@@ -360,10 +417,17 @@ def test_verify_and_list_of_the_ready_tables(data, capsys):
     assert "0ff7209016ba1775288572794e850d5857937c391d67c9ccacfe9ae77c0188e5" in out and "5s 1,283" in out
 
 
-def test_verify_refuses_a_cut_ready_table(data, tmp_path, monkeypatch):
-    (tmp_path / "ss_rivas").mkdir()
-    table = pd.read_parquet(data / datasets.TABLES["rivas"])
-    table.iloc[:-1].to_parquet(tmp_path / datasets.TABLES["rivas"])
+def test_verify_rejects_a_cut_ready_table(described, tmp_path, monkeypatch):
+    target = tmp_path / datasets.TABLES["rivas"]
+    target.parent.mkdir()
+    table = pd.read_parquet(described / datasets.TABLES["rivas"])
+    table.iloc[:-1].to_parquet(target)
     monkeypatch.setenv("RINALMO_KIT_DATA", str(tmp_path))
     report = download.verify("rivas")
-    assert not report.ok and "neither the paper's nor" in str(report)
+    assert not report.ok and "neither the paper's nor described in rivas.parquet.json" in str(report)
+    known = sidecar.read_sidecar(described / datasets.TABLES["rivas"])
+    sidecar.write_sidecar(target, known)
+    report = download.verify("rivas")
+    assert not report.ok and "neither the paper's nor those of rivas.parquet.json" in str(report)
+    table.to_parquet(target)
+    assert download.verify("rivas").ok

@@ -14,9 +14,10 @@ import pandas as pd
 import pytest
 
 from rinalmo_kit.datasets import resampling
-from rinalmo_kit.datasets.parsers import archives, rdata, splice, structures
+from rinalmo_kit.datasets.parsers import archives, rdata, structures
 from rinalmo_kit.datasets.parsers import ncrna as parsers_ncrna
 from rinalmo_kit.datasets.parsers import utr as parsers_utr
+from rinalmo_kit.datasets.parsers.splice import splice, splice_folds
 from rinalmo_kit.rna import formats
 from rinalmo_kit.structure import Structure
 
@@ -269,7 +270,7 @@ def test_splice_sites_with_ready_folds(tmp_path):
                 f"g;{window(fold, 400)};1\ng;{window(-fold % 99, 400)};0\n"
             )
             files[f"GS_1/db_{fold}/Train_{site}_400.csv"] = "not asked for"
-    table = splice.splice(write(tmp_path, files))
+    table = splice(write(tmp_path, files))
     train, test = (table[table["split"] == split] for split in ("train", "test"))
     assert train.groupby(["site", "fold"]).size().to_dict() == {
         (s, f): 2 for s in ("donor", "acceptor") for f in range(10)
@@ -290,14 +291,14 @@ def test_splice_sites_raw(tmp_path):
         rows = [same, *map(window, range(100, 120))]
         files[f"Positive/GS/POS_{site}_600.csv"] = "".join(f"id;{row};True\n" for row in rows)
     nested = tarred(tmp_path / "spliceator.tgz", files).read_bytes()
-    table = splice.splice(tarred(tmp_path / "data.tar.gz", {"data/spliceator.tgz": nested}))
+    table = splice(tarred(tmp_path / "data.tar.gz", {"data/spliceator.tgz": nested}))
     train = table[table["split"] == "train"]
     assert train.groupby(["site", "label"]).size().to_dict() == {
         (s, y): 21 - y for s in ("donor", "acceptor") for y in (0, 1)
     }
     assert same[100:500].replace("T", "U") in set(train["sequence"])
     assert set(train["fold"]) == set(range(10))
-    expected = splice.splice_folds(train.reset_index(drop=True))
+    expected = splice_folds(train.reset_index(drop=True))
     assert expected.tolist() == train["fold"].tolist(), "the folds do not depend on the test rows"
 
 
@@ -315,7 +316,7 @@ def test_splice_sites_raw(tmp_path):
 )  # fmt: skip
 def test_a_bad_splice_file_is_named(tmp_path, name, content, message):
     with pytest.raises(ValueError, match=message):
-        splice.splice(write(tmp_path, species_files("labels") | {name: content}))
+        splice(write(tmp_path, species_files("labels") | {name: content}))
 
 
 # --- ncRNA families ----------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ def status(key):
     return 1024 * float(Path("/proc/self/status").read_text().split(f"{key}:")[1].split()[0])
 
 task, name, lengths = sys.argv[1], sys.argv[2], map(int, sys.argv[3:])
-model = rk.RiNALMo(rk.Config.nano()).eval() if name == "nano" else name
+model = rk.model.RiNALMo(rk.model.Config.nano()).eval() if name == "nano" else name
 Path("/proc/self/clear_refs").write_text("5")
 before = status("VmRSS")
 model = rk.load(name, device="cpu") if model == name else model

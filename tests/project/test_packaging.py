@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -119,6 +120,58 @@ def test_extras_named_in_messages_exist():
             assert set(extras.split(",")) <= set(EXTRAS), f"{file.name}: rinalmo-kit[{extras}]"
 
 
+MODULE_OF = {
+    "scikit-learn": "sklearn",
+    "viennarna": "RNA",
+    "flash-attn": "flash_attn",
+    "opentsne": "openTSNE",
+}
+NOT_IMPORTED = {
+    "jupyterlab",
+    "ipykernel",
+    "tensorboard",
+    "voila",
+}  # programs; Lightning and Jupyter import them
+
+
+def imported(*folders: str) -> set[str]:
+    """Names of the modules of other projects that the files of some folders import, at whatever place."""
+    found = set()
+    for folder in folders:
+        for file in (ROOT / folder).rglob("*"):
+            if file.suffix == ".ipynb":
+                cells = json.loads(file.read_text())["cells"]
+                code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+            elif file.suffix == ".py":
+                code = file.read_text()
+            else:
+                continue
+            for node in ast.walk(ast.parse(code)):
+                if isinstance(node, ast.Import):
+                    found |= {alias.name.partition(".")[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom) and not node.level:
+                    found.add(str(node.module).partition(".")[0])
+                elif isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("importing", "optional"):
+                    if node.args and isinstance(node.args[0], ast.Constant):
+                        found.add(str(node.args[0].value).partition(".")[0])
+    return found - sys.stdlib_module_names - {"rinalmo_kit", "reproduction"}
+
+
+def modules(*extras: str) -> set[str]:
+    """Names under which the requirements are imported."""
+    return {MODULE_OF.get(name, name.replace("-", "_")) for name in names(requirements(*extras))}
+
+
+def test_what_is_imported_is_declared():
+    used_where_installed = {"linearpartition"}
+    assert imported("rinalmo_kit") - used_where_installed <= modules("all", "peers", "flash")
+
+
+def test_what_is_declared_is_used():
+    used = imported("rinalmo_kit", "notebooks", "reproduction")
+    assert modules("all", "peers") - NOT_IMPORTED <= used
+
+
 def test_version_is_stated_once():
     assert "version" in PROJECT["dynamic"] and "version" not in PROJECT
     source = "\n".join(file.read_text() for file in (ROOT / "rinalmo_kit").rglob("*.py"))
@@ -142,7 +195,7 @@ import sys
 sys.modules.update(dict.fromkeys({absent}))  # importing one of them is an error from now on
 import rinalmo_kit as rk
 structure = rk.fold("GGGGAAAACCCC")
-structure._repr_html_(), structure.plot(), rk.embed("GGGGAAAACCCC")
+structure._repr_html_(), structure.plot(), rk.embed("GGGGAAAACCCC"), rk.predict("GGGGAAAACCCC"), rk.models()
 for name in ["finetune", "widgets"]:
     try:
         getattr(rk, name)
@@ -173,12 +226,14 @@ def test_wheel_holds_the_package_and_nothing_else(wheel):
         "rinalmo_kit": "rinalmo_kit",
         **WHEEL.get("force-include", {}),
     }  # in the repository: in the wheel
-    assert inside == {
+    files = {target for source, target in folders.items() if (ROOT / source).is_file()}
+    assert inside == files | {
         f"{target}/{path.relative_to(ROOT / folder).as_posix()}"
         for folder, target in folders.items()
         for path in (ROOT / folder).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
+    assert {name for name in inside if "/measured/" in name} == {"rinalmo_kit/data/measured/model_scores.csv"}
     assert "rinalmo_kit/py.typed" in inside
     assert any(re.fullmatch(r"rinalmo_kit/weights/[^/]+\.safetensors", name) for name in inside)
     assert any(name.endswith("LICENSE") for name in held - inside)

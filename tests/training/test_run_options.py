@@ -294,6 +294,7 @@ START = {
     "corpus": """
 import pandas as pd
 from rinalmo_kit.datasets.corpus import build
+module = build
 name = "_unique_rows"
 def start():
     table = pd.DataFrame({"id": list("ab"), "sequence": ["ACGU" * 5, "GGCC" * 5]})
@@ -302,6 +303,7 @@ def start():
     "finetune": """
 from tests.helpers.examples import QUIET, classes, tiny
 from rinalmo_kit.training import finetuning
+module = finetuning
 name = "fit"
 def start():
     options = {"task": "classification", "model": tiny(), "changes": {"epochs": 1}, **QUIET}
@@ -309,11 +311,12 @@ def start():
 """,
     "pretrain": """
 from tests.helpers.examples import QUIET
-import rinalmo_kit as rk
+from rinalmo_kit.model.config import Config
 from rinalmo_kit.training import pretraining
+module = pretraining
 name = "fit"
 def start():
-    model = rk.Config(32, 1, heads=2)
+    model = Config(32, 1, heads=2)
     return pretraining.pretrain(["ACGUACGU", "GGCCGGCC", "AACCAACC"], steps=2, model=model, output=out, **QUIET)
 """,
 }
@@ -358,7 +361,7 @@ def test_a_folder_that_is_being_written_is_left_alone(kind, tmp_path):
 )
 def test_the_second_start_says_who_holds_the_folder(kind, tmp_path):
     script, out, go = tmp_path / "hold.py", tmp_path / "out", tmp_path / "go"
-    script.write_text(HOLDER.format(tests=str(Path(__file__).parent), start=START[kind]))
+    script.write_text(HOLDER.format(tests=str(Path(__file__).parents[2]), start=START[kind]))
     first = subprocess.Popen([sys.executable, str(script), str(out), str(go)], stderr=subprocess.PIPE)
     start = starter(kind, out)
     try:

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from rinalmo_kit._utils.claim import claim
+from rinalmo_kit._utils.run_folders import claim_folder
 from rinalmo_kit.recipes import RECIPES, Schedule
 from rinalmo_kit.training.batch_plan import BatchPlan, shuffled_batches
 from rinalmo_kit.training.finetuning import make_batch_plan
@@ -79,17 +79,19 @@ def test_schedule_of_the_papers_pretraining_and_of_its_recipes():
 
 
 def test_a_folder_with_another_run_is_refused(tmp_path):
-    claim(tmp_path / "run", {"recipe": "mrl", "seed": 0, "lr": 1e-4})
-    claim(tmp_path / "run", {"recipe": "mrl", "seed": 0, "lr": 1e-4})
+    claim_folder(tmp_path / "run" / "run.json", {"recipe": "mrl", "seed": 0, "lr": 1e-4}, what="run")
+    claim_folder(tmp_path / "run" / "run.json", {"recipe": "mrl", "seed": 0, "lr": 1e-4}, what="run")
     with pytest.raises(ValueError, match=r"holds another run[\s\S]*seed: 0 there, 1 asked for"):
-        claim(tmp_path / "run", {"recipe": "mrl", "seed": 1, "lr": 1e-4})
+        claim_folder(tmp_path / "run" / "run.json", {"recipe": "mrl", "seed": 1, "lr": 1e-4}, what="run")
 
 
 def test_of_another_recipe_only_what_differs_is_told(tmp_path):
     old = dataclasses.asdict(RECIPES["mrl"])
-    claim(tmp_path, {"recipe": old, "start": "micro", "data": 1})
+    claim_folder(tmp_path / "run.json", {"recipe": old, "start": "micro", "data": 1}, what="run")
     with pytest.raises(ValueError, match="holds another run") as found:
-        claim(tmp_path, {"recipe": {**old, "epochs": 3}, "start": "nano", "data": 2})
+        claim_folder(
+            tmp_path / "run.json", {"recipe": {**old, "epochs": 3}, "start": "nano", "data": 2}, what="run"
+        )
     told = str(found.value).splitlines()[1:]
     assert told == [
         "  data: other training rows there than asked for",

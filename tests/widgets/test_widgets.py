@@ -44,7 +44,7 @@ def test_settings_decode_without_running_the_model(monkeypatch):
     studio = FoldingStudio(TRNA)
     pairs, seen = len(studio.structure.pairs), []
     studio.observe(lambda change: seen.append(change["new"].dot_bracket), "structure")
-    monkeypatch.setattr(folding, "pair_logits", None)
+    monkeypatch.setattr(folding, "represent", None)
     studio.threshold = 0.99
     assert len(studio.structure.pairs) < pairs and seen == [studio.structure.dot_bracket]
     studio.threshold = 0.01
@@ -356,7 +356,7 @@ PATHS += [
 
 @pytest.mark.parametrize("text", PATHS)
 def test_a_pasted_path_is_text(text, home, monkeypatch):
-    monkeypatch.setattr("rinalmo_kit.rna.alphabet.open_text", lambda *_: pytest.fail("a file was opened"))
+    monkeypatch.setattr("rinalmo_kit.rna.sequences.open_text", lambda *_: pytest.fail("a file was opened"))
     text = text.format(home=home)
     studio = FoldingStudio()
     studio.set_state({"text": text})
@@ -370,7 +370,7 @@ def test_a_pasted_path_is_text(text, home, monkeypatch):
 
 @pytest.mark.parametrize("text", PATHS)
 def test_a_path_pasted_into_the_explorer_is_text(explorer_of_five, text, home, monkeypatch):
-    monkeypatch.setattr("rinalmo_kit.rna.alphabet.open_text", lambda *_: pytest.fail("a file was opened"))
+    monkeypatch.setattr("rinalmo_kit.rna.sequences.open_text", lambda *_: pytest.fail("a file was opened"))
     explorer_of_five._handle_custom_msg({"do": "place", "text": text.format(home=home)}, [])
     assert (
         "is not a nucleotide code" in explorer_of_five.message["text"] and explorer_of_five.message["wrong"]

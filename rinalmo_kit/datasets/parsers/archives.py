@@ -16,21 +16,27 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 __all__ = ["unpacked"]
 
 _ARCHIVE = re.compile(r"\.(zip|tar|tar\.(gz|bz2|xz)|tgz|tbz2|txz)$", re.IGNORECASE)
 
 
-_PACKED = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
+_PACKED: dict[bytes, Callable[[IO[bytes]], gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile]] = {
+    b"\x1f\x8b": lambda stream: gzip.GzipFile(fileobj=stream),
+    b"BZ": bz2.BZ2File,
+    b"\xfd7": lzma.LZMAFile,
+}
 
 
-_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError)
-_DAMAGE += (NotImplementedError, RuntimeError)  # a method of packing that is not known; a password
+_DAMAGE = (
+    *(zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError),
+    *(NotImplementedError, RuntimeError),  # a method of packing that is not known; a password
+)
 
 
 @contextmanager
@@ -131,10 +137,11 @@ def _zipped(stream: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
 def _tarred(stream: IO[bytes], start: bytes) -> Iterator[tuple[str, IO[bytes]]]:
     with contextlib.ExitStack() as stack:
         if opener := _PACKED.get(start[:2]):
-            stream = stack.enter_context(opener(stream))
+            stream = cast("IO[bytes]", stack.enter_context(opener(stream)))
         with tarfile.open(fileobj=stream, mode="r|") as archive:
             for member in archive:
-                if member.isfile():  # links and devices are passed over
-                    yield from _opened(member.name.removeprefix("./"), archive.extractfile(member))
+                file = archive.extractfile(member) if member.isfile() else None
+                if file is not None:  # links and devices are skipped
+                    yield from _opened(member.name.removeprefix("./"), file)
         while stream.read(1 << 20):  # to its end, where the checksum is
             pass

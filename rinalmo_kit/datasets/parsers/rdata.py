@@ -103,7 +103,8 @@ class _Reader:
     """Reads one item after the other; `seen` are those that later ones may refer to."""
 
     def __init__(self, content: bytes) -> None:
-        self.stream, self.seen = io.BytesIO(content), []
+        self.stream = io.BytesIO(content)
+        self.seen: list[Any] = []
         if self.take(7) not in (b"RDX2\nX\n", b"RDX3\nX\n"):
             raise ValueError("not a file of R's save() in its binary (XDR) format")
         version, _, _ = (self.integer() for _ in range(3))

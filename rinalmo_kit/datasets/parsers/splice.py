@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = ["splice", "splice_folds"]
 
+Row = dict[str, Any]
+"""A row of the table, under the names of its columns."""
+
+
 # --- splice sites ---------------------------------------------------------------------------------------
 
 _SPLICE = (
@@ -85,7 +89,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         yield from ((number, line.strip()) for number, line in enumerate(stream, 1) if line.strip())
 
 
-def _splice_row(where: str, sequence: str, label: int, site: str, **rest: object) -> dict[str, object]:
+def _splice_row(where: str, sequence: str, label: int, site: str, **rest: object) -> Row:
     """Make a row of the central 400 nucleotides."""
     if len(sequence) not in (400, 600):
         raise ValueError(f"{where}: expected a sequence of 400 or 600 nucleotides, found {len(sequence)}")
@@ -105,7 +109,7 @@ def _label(text: str, where: str) -> int:
     return int(text)
 
 
-def _fold_rows(path: Path, place: str) -> Iterator[dict[str, object]]:
+def _fold_rows(path: Path, place: str) -> Iterator[Row]:
     fold = int(path.parent.name.removeprefix("db_")) - 1
     for number, line in _lines(path):
         where, fields = f"{place}, line {number}", line.split(";")
@@ -115,7 +119,7 @@ def _fold_rows(path: Path, place: str) -> Iterator[dict[str, object]]:
         yield {**row, "species": "GS_1", "split": "train", "fold": fold}
 
 
-def _raw_rows(path: Path, place: str) -> Iterator[dict[str, object]]:
+def _raw_rows(path: Path, place: str) -> Iterator[Row]:
     negative = path.name.startswith("NEG_")
     for number, line in _lines(path):
         where, fields = f"{place}, line {number}", line.split(";")
@@ -127,16 +131,16 @@ def _raw_rows(path: Path, place: str) -> Iterator[dict[str, object]]:
         yield {**row, "species": "GS_1", "split": "train", "fold": 0}
 
 
-def _without_repeats(rows: list[dict[str, object]]) -> list[dict[str, object]]:
+def _without_repeats(rows: list[Row]) -> list[Row]:
     """Drop raw rows with letters other than ACGT, repeats, and positives that are also negatives."""
-    kept = {}
+    kept: dict[tuple[str, str], Row] = {}
     for row in sorted(rows, key=lambda row: row["label"]):
         if set(row["sequence"]) <= set("ACGT"):
             kept.setdefault((row["site"], row["sequence"]), row)
     return list(kept.values())
 
 
-def _species_rows(path: Path, place: str) -> Iterator[dict[str, object]]:
+def _species_rows(path: Path, place: str) -> Iterator[Row]:
     sequences = list(_lines(path))
     if path.suffix == ".txt":
         labels = [int(".positive." in path.name)] * len(sequences)

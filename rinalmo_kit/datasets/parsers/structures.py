@@ -65,7 +65,8 @@ def _structures(
     """Read one structure a file; `about` tells its further columns from its path."""
     import pandas as pd
 
-    rows, seen = [], {}
+    rows = []
+    seen: dict[tuple[str, ...], Path] = {}
     with unpacked(source, wanted) as (folder, files):
         for path in files:
             place = path.relative_to(folder)
