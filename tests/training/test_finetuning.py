@@ -233,7 +233,7 @@ def test_a_class_without_training_rows_is_refused(tmp_path):
     table = classes(8, seed=0).assign(split=["train"] * 4 + ["validation"] * 2 + ["test"] * 2)
     table.loc[7, "label"] = "new"
     with pytest.raises(
-        ValueError, match=r"'rna 7' is of the class 'new', of which there is no training row \(test\)"
+        ValueError, match=r"'rna 7' is of the class 'new', which has no training row \(test\)"
     ):
         finetune(table, task="classification", model=tiny(), output=tmp_path, **QUIET)
 
