@@ -66,7 +66,7 @@ class Baseline:
         """Raise ValueError if the classes of the test rows are not those that are known."""
 
     def learns(self, recipe: Recipe) -> bool:
-        """Tell whether :meth:`fit` is to be called with the training rows."""
+        """Return whether :meth:`fit` is to be called with the training rows."""
         return type(self).fit is not Baseline.fit
 
     def fit(self, recipe: Recipe, train: Sequence[Example]) -> None:

@@ -14,14 +14,12 @@ from .._utils.numbers_given import whole_number
 from .._utils.progress import progress_bar
 from .._utils.provenance import provenance
 from .._utils.rows import select
-from ..datasets.user_tables import names_table
 from ..metrics import bootstrap_intervals
 from ..model.rinalmo import Encoder
 from ..model.task_base import Task
 from ..model.tasks import TASKS
-from ..recipes.named import RECIPES
 from ..recipes.recipe import Recipe
-from ..recipes.resolve import Experiment, resolve
+from ..recipes.resolve import resolve
 from ..recipes.splits import Splits
 from ..rna.folded import FoldedRNA
 from .predictors import Baseline, ModelPredictor, predictors_of
@@ -145,7 +143,8 @@ def evaluate(
         whole_number("limit", limit)
     whole_number("draws", draws, least=0)
     predictors = predictors_of(model)
-    experiment = _experiment(on, task, target, {one.trained_on() for one in predictors})
+    seen = {one.trained_on() for one in predictors}
+    experiment = resolve(on, task=task, target=target, default_task="structure", trained_on=seen)
     kind, recipe = experiment.task, experiment.recipe
     for one in predictors:
         one.check(recipe)
@@ -172,13 +171,6 @@ def evaluate(
     if output is not None:
         add_lines(output, scores.assign(**provenance()))
     return Evaluation(samples, scores)
-
-
-def _experiment(on: Any, task: str | None, target: str | None, trained_on: set[int | None]) -> Experiment:
-    """Find what to test on; a table of a user is about structures if nothing else is said."""
-    is_name = isinstance(on, str) and not names_table(on, known=RECIPES, task=task)
-    task = task if is_name else task or "structure"
-    return resolve(on, task=task, target=target, trained_on=trained_on)
 
 
 def _folds(recipe: Recipe, fold: int | None) -> list[int]:

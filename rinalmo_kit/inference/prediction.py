@@ -44,7 +44,7 @@ def columns_of(model: Encoder, outputs: Sequence[NDArray[np.floating]]) -> dict[
 
 
 def column_kind(model: Encoder, column: str) -> Literal["text", "number", "numbers"]:
-    """Say what a cell of one of the columns holds."""
+    """Return what kind of value a cell of one of the columns holds."""
     return _task_of(model).column_kind(column)
 
 

@@ -82,7 +82,7 @@ class Task:
         return self.head(dim)
 
     def owns(self, head: nn.Module | None) -> bool:
-        """Tell whether a head is one of this task."""
+        """Return whether a head is one of this task."""
         return isinstance(head, self.head)
 
     def head_from_state(self, state: Mapping[str, Tensor], dim: int) -> nn.Module | None:
@@ -116,7 +116,7 @@ class Task:
         raise NotImplementedError
 
     def column_kind(self, column: str) -> Literal["text", "number", "numbers"]:
-        """Say what a cell of one of the columns holds."""
+        """Return what kind of value a cell of one of the columns holds."""
         return "number"
 
     def answers_in(self, columns: Mapping[str, Any]) -> Sequence[Any]:

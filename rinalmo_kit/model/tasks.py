@@ -454,7 +454,7 @@ def _split(text: str) -> list[str]:
 
 
 def _is_empty(cell: Any) -> bool:
-    """Tell whether a number is stated to be missing."""
+    """Return whether a number is stated to be missing."""
     if isinstance(cell, str):
         return cell.lower() in ("", "nan", "na", "null", "none")
     return cell is None or (isinstance(cell, float | np.floating) and bool(np.isnan(cell)))

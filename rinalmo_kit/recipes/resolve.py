@@ -57,6 +57,7 @@ def resolve(
     task: str | None = None,
     target: str | None = None,
     changes: Mapping[str, Any] | None = None,
+    default_task: str | None = None,
     trained_on: Collection[int | None] | None = None,
 ) -> Experiment:
     """Find the task and the recipe that a user means, and check the user's own table.
@@ -69,6 +70,8 @@ def resolve(
         For data: what is learned, and its column.
     changes : mapping, optional
         Other values for the recipe's fields.
+    default_task : str, optional
+        What data are for if `task` is not given.
     trained_on : collection of int, optional
         To test models, not to train them: fingerprints of the tables that these were trained on. All rows of another
         table without a column ``split`` are then test rows, and its rows may be of one class.
@@ -90,6 +93,7 @@ def resolve(
         return _of_recipe(on, changes)
     if isinstance(on, str) and not names_table(on, known=RECIPES, task=task):
         return _of_recipe(recipe_named(on), changes)
+    task = task or default_task
     if task is None:
         *others, last = map(repr, user_tasks())
         raise ValueError(f"task: say what is to be learned: {', '.join(others)} or {last}")
