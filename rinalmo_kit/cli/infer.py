@@ -9,7 +9,7 @@ from typing import Any
 from .._utils.files import user_path
 
 
-def _job(options: argparse.Namespace, **more: object) -> int:
+def _job(options: argparse.Namespace, **more: Any) -> int:
     """Run a job into a folder of Parquet tables, and say what is in it."""
     from ..inference.bulk import RECORDS, run, started_alone
     from ..inference.job_input import DamagedInputError
@@ -87,7 +87,7 @@ def _estimate(options: argparse.Namespace) -> int:
 
 def _fold(options: argparse.Namespace) -> int:
     from ..inference.folding import fold_or_explain, folding_model
-    from .outputs import ONE, STRUCTURES, Folder, Output, Writer, structures
+    from .outputs import SINGLE, STRUCTURES, Folder, Output, Writer, structures
     from .records import Source
 
     rules = {"min_loop": options.min_loop, "canonical_only": not options.non_canonical}
@@ -97,7 +97,7 @@ def _fold(options: argparse.Namespace) -> int:
     output = Output.of(options.output, options.format, STRUCTURES, folders=True)
     output.check([options.input])
     with output.lock():
-        one = output.content in ONE and not output.folder
+        one = output.content in SINGLE and not output.folder
         source = Source(options.input, quiet=options.quiet, one=one)
         model = folding_model(options.model)
         writer = Folder(output, [options.input]) if output.folder else Writer(output, structures)
