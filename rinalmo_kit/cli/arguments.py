@@ -7,12 +7,15 @@ import ast
 import math
 from collections.abc import Callable
 
+from ..model.tasks import user_tasks
+from ..rna.formats import NAMES
+
 __all__ = ["parser", "settings"]
 
 LARGEST = 2**62
 
 
-TASKS = ("classification", "regression", "structure")
+TASKS = tuple(sorted(user_tasks()))
 
 
 SIZES = ("pico", "nano", "micro", "mega", "giga")
@@ -53,6 +56,7 @@ def whole(least: int, most: int = LARGEST) -> Callable[[str], int]:
     expected = expected if most == LARGEST else f"expected a whole number from {least} to {most}"
 
     def read(text: str) -> int:
+        number: float
         try:
             number = int(text)
         except ValueError:
@@ -128,13 +132,13 @@ def parser() -> argparse.ArgumentParser:
         "-o",
         "--output",
         type=place,
-        help="file (.dbn, .ct, .bpseq, .st, .json, .csv, .tsv, .parquet; text also packed: .gz, .bz2, .xz), or "
+        help=f"file ({', '.join(f'.{name}' for name in NAMES)}; text also packed: .gz, .bz2, .xz), or "
         "folder/ for one file a record; default: standard output",
     )
     command.add_argument(
         "-f",
         "--format",
-        choices=["dbn", "ct", "bpseq", "st", "json", "csv", "tsv", "parquet"],
+        choices=NAMES,
         help="of standard output or a folder (default: dbn), a file's ending says it; parquet: for millions, "
         "a folder of tables that goes on after a stop",
     )

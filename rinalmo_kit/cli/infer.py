@@ -9,7 +9,7 @@ from typing import Any
 from .._utils.files import user_path
 
 
-def _job(options: argparse.Namespace, **more: object) -> int:
+def _job(options: argparse.Namespace, **more: Any) -> int:
     """Run a job into a folder of Parquet tables, and say what is in it."""
     from ..inference.bulk import RECORDS, run, started_alone
     from ..inference.job_input import DamagedInputError
@@ -87,7 +87,7 @@ def _estimate(options: argparse.Namespace) -> int:
 
 def _fold(options: argparse.Namespace) -> int:
     from ..inference.folding import fold_or_explain, folding_model
-    from .outputs import ONE, STRUCTURES, Folder, Output, Writer, structures
+    from .outputs import SINGLE, STRUCTURES, Folder, Output, Writer, structures
     from .records import Source
 
     rules = {"min_loop": options.min_loop, "canonical_only": not options.non_canonical}
@@ -97,7 +97,7 @@ def _fold(options: argparse.Namespace) -> int:
     output = Output.of(options.output, options.format, STRUCTURES, folders=True)
     output.check([options.input])
     with output.lock():
-        one = output.content in ONE and not output.folder
+        one = output.content in SINGLE and not output.folder
         source = Source(options.input, quiet=options.quiet, one=one)
         model = folding_model(options.model)
         writer = Folder(output, [options.input]) if output.folder else Writer(output, structures)
@@ -141,12 +141,10 @@ def _predict(options: argparse.Namespace) -> int:
 
 def _predict_some(records: list[tuple[str, str]], model: Any, source: Any, writer: Any, bar: Any) -> None:
     """Predict and write some records; if it is interrupted, those that are finished."""
-    import numpy as np
     import pandas as pd
 
     from ..inference.batching import notice, ready_sequence, too_large
-    from ..inference.prediction import predictions
-    from ..model.tasks import as_columns
+    from ..inference.prediction import columns_of, predictions
 
     names, texts = [], []
     for name, text in records:
@@ -169,5 +167,5 @@ def _predict_some(records: list[tuple[str, str]], model: Any, source: Any, write
     finally:
         if found:
             done = sorted(found)
-            columns = as_columns(model, np.array([found[i] for i in done], dtype=np.float64))
+            columns = columns_of(model, [found[i] for i in done])
             writer.write(pd.DataFrame({"name": [names[i] for i in done], **columns}), len(done))

@@ -14,8 +14,9 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
+from .._utils.cells import arrays_as_text
 from .._utils.filenames import file_name
 from .._utils.files import (
     check_output,
@@ -28,7 +29,7 @@ from .._utils.files import (
     user_path,
     whole_file,
 )
-from ..rna.formats import format_structure
+from ..rna.formats import FORMATS, format_structure
 from ..rna.structure_text import title
 from ..structure import Structure
 
@@ -37,11 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["STRUCTURES", "TABLES", "Output", "Writer", "structures", "tables"]
 
-STRUCTURES = {
-    **dict.fromkeys((".dbn", ".db", ".dot", ".fa", ".fasta", ".fna"), "dbn"),
-    **{".ct": "ct", ".bpseq": "bpseq", ".st": "st", ".json": "json", ".jsonl": "json"},
-    **{".csv": "csv", ".tsv": "tsv", ".parquet": "parquet"},
-}
+STRUCTURES = {ending: form.name for ending, form in FORMATS.items()}
 """Endings of files of structures, and what is in them."""
 
 
@@ -49,10 +46,11 @@ TABLES = {".csv": "csv", ".tsv": "tsv", ".parquet": "parquet"}
 """Endings of tables."""
 
 
-ONE = ("bpseq", "st")  # hold one structure a file
+SINGLE = {form.name for form in FORMATS.values() if not form.several}
+"""Formats that hold one structure a file."""
 
 
-PACKERS: dict[str, Callable[[BinaryIO], IO[bytes]]] = {
+PACKERS: dict[str, Callable[[IO[bytes]], gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile]] = {
     ".gz": lambda stream: gzip.GzipFile("", "wb", fileobj=stream, mtime=0),
     ".bz2": lambda stream: bz2.BZ2File(stream, "wb"),
     ".xz": lambda stream: lzma.LZMAFile(stream, "wb"),
@@ -74,9 +72,16 @@ class Output(NamedTuple):
     folder: bool = False
 
     @property
+    def place(self) -> Path:
+        """Path of an output that is not standard output."""
+        if self.path is None:
+            raise ValueError("standard output has no path")
+        return self.path
+
+    @property
     def part(self) -> Path:
         """The file's name until it is finished."""
-        return self.path.with_name(f"{self.path.name}.part")
+        return self.place.with_name(f"{self.place.name}.part")
 
     @classmethod
     def of(
@@ -116,7 +121,7 @@ class Output(NamedTuple):
         content = endings.get(ending)
         if content is None and is_stream(path):
             return cls(path, default)
-        if path.is_dir() or given.endswith(("/", os.sep)) or (format in ONE and content is None):
+        if path.is_dir() or given.endswith(("/", os.sep)) or (format in SINGLE and content is None):
             if not folders:
                 raise IsADirectoryError(f"{given} is a folder: expected the name of a file")
             return cls(path, default, folder=True)
@@ -193,9 +198,10 @@ class Writer:
             yield sys.stdout
             return
         with ExitStack() as stack:
-            raw = stack.enter_context(self.output.part.open("wb") if self.is_file else open_stream(path))
+            file = self.output.part.open("wb") if self.is_file else open_stream(path)
+            raw: IO[bytes] = stack.enter_context(file)
             if packing:
-                raw = stack.enter_context(PACKERS[packing](raw))
+                raw = cast("IO[bytes]", stack.enter_context(PACKERS[packing](raw)))
             text = self.output.content != "parquet"
             yield stack.enter_context(io.TextIOWrapper(raw, "utf-8", newline="\n")) if text else raw
 
@@ -215,8 +221,8 @@ class Writer:
         elif kind is None and self.whole:
             with part.open("rb+") as file:
                 os.fsync(file.fileno())
-            part.replace(self.output.path)
-            remove_left_over(self.output.path)
+            part.replace(self.output.place)
+            remove_left_over(self.output.place)
         else:
             print(f"rinalmo-kit: {self.finished} finished records are kept in {part}", file=sys.stderr)
 
@@ -273,7 +279,7 @@ def tables(stream: Any, content: str) -> Iterator[Callable[[pd.DataFrame], objec
 
     def write(table: pd.DataFrame) -> None:
         nonlocal header
-        table.to_csv(
+        arrays_as_text(table).to_csv(
             stream, sep=separator, header=header, index=False, float_format="%.6g", lineterminator="\n"
         )
         header = False
@@ -307,7 +313,7 @@ class Folder:
     """
 
     def __init__(self, output: Output, inputs: Iterable[str]) -> None:
-        self.folder, self.ending, self.finished, self.whole = output.path, f".{output.content}", 0, True
+        self.folder, self.ending, self.finished, self.whole = output.place, f".{output.content}", 0, True
         self.taken: dict[str, int] = {}
         for path in map(user_path, inputs):  # is not written over
             if path.name.endswith(self.ending) and is_same(path.parent, self.folder):

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..model.heads import RibosomeLoadHead
 from ..model.rinalmo import Encoder
+from ..model.tasks import task_of
 from ..model.tokenizer import token_ids
 from ..rna.alphabet import CleanSequence, clean
 
@@ -179,7 +179,8 @@ def represent(model: Encoder, sequences: Sequence[CleanSequence]) -> list[Tensor
 def batches_for(model: Encoder, lengths: list[int]) -> Iterator[list[int]]:
     """Yield batches in which no sequence changes what another one gets: a regression head sees the padding."""
     budget = token_budget(model.config, model.device)
-    if not isinstance(model.head, RibosomeLoadHead):
+    task = task_of(model.head)
+    if task is None or not task.padded:
         yield from batches_by_length(lengths, budget)
         return
     fits = [i for i, length in enumerate(lengths) if length + 2 <= (model.pad_to or 0)]

@@ -336,8 +336,7 @@ def _probability(threshold: Any) -> float | None:
 
 def _identity(model: Encoder) -> str:
     """Name of a model, and a hash of all that its results depend on."""
-    facts = (model.threshold, model.calibration, model.scaler, model.labels, model.pad_to, model.window)
-    found = hashlib.sha256(repr((facts, type(model.head).__name__)).encode())
+    found = hashlib.sha256(repr((model.info.identity(), type(model.head).__name__)).encode())
     for name, value in sorted(model.state_dict().items()):
         found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from .._utils.progress import progress_bar
-from ..model.heads import StructureHead
 from ..model.pretrained import ready_model
 from ..model.rinalmo import Encoder
-from ..model.tasks import head_outputs
+from ..model.tasks import TASKS, task_of
 from ..model.tiled_structure_head import check_memory
 from ..model.unwrap import unwrapped
 from ..rna.alphabet import CleanSequence
@@ -55,7 +54,8 @@ Result = TypeVar("Result")
 def folding_model(model: Encoder | str | os.PathLike) -> Encoder:
     """Return a ready model that has a structure head."""
     model = ready_model(model)
-    if not isinstance(model.head, StructureHead):
+    task = task_of(model.head)
+    if task is None or not task.folds:
         kind = "no task head" if model.head is None else f"a {type(model.head).__name__}"
         raise ValueError(
             f"{model.name} cannot fold: it has {kind}; use one with a structure head, such as 'pico-ss'"
@@ -392,7 +392,7 @@ def _probabilities_of(model: Encoder, rows: Tensor) -> NDArray[np.float32]:
     """Return the pairing probabilities of an RNA that is encoded, (L + 2, dim): float32 (L, L)."""
     if len(rows) == 3:
         return np.zeros((1, 1), dtype=np.float32)
-    [logits] = head_outputs(model, [rows])
+    [logits] = TASKS["structure"].apply_head(model, [rows])
     probabilities = logits.float().sigmoid().triu(1)
     found = (probabilities + probabilities.T).cpu().numpy().copy()  # equal on both sides to the last bit
     return finite(found, model)
@@ -400,4 +400,4 @@ def _probabilities_of(model: Encoder, rows: Tensor) -> NDArray[np.float32]:
 
 def pair_logits(model: Encoder, sequences: Sequence[CleanSequence]) -> list[Tensor]:
     """Return the (L, L) pairing logits of each sequence; the encoder sees all of them as one packed batch."""
-    return list(head_outputs(model, represent(model, sequences)))
+    return list(TASKS["structure"].apply_head(model, represent(model, sequences)))

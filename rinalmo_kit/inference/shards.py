@@ -13,7 +13,6 @@ import numpy as np
 from .._utils import files
 from .._utils.files import whole_file
 from .._utils.run_folders import read_facts, write_facts
-from ..model import tasks
 from ..model.rinalmo import Encoder
 from ..rna.alphabet import CleanSequence
 from ..rna.pairs import to_dot_bracket
@@ -300,9 +299,10 @@ def _columns(task: Task, model: Encoder, found: list[Any], options: dict[str, An
             ends = np.cumsum([0, *map(len, good)])
             return {"embedding": pa.LargeListArray.from_arrays(ends, values).take(rows)}
         return {"embedding": pa.FixedSizeListArray.from_arrays(values, model.config.dim).take(rows)}
-    columns = tasks.as_columns(model, np.array(good, dtype=np.float64))
+    columns = prediction.columns_of(model, good)
+    kinds = {"text": pa.string(), "number": pa.float64(), "numbers": pa.list_(pa.float64())}
     return {
-        name: pa.array(column, pa.string() if name == "label" else pa.float64()).take(rows)
+        name: pa.array(column, kinds[prediction.column_kind(model, name)]).take(rows)
         for name, column in columns.items()
     }
 

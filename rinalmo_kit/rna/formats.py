@@ -15,7 +15,7 @@ from .structure_rows import parse_bpseq, parse_ct, render_bpseq, render_ct
 from .structure_tables import parse_json, parse_table, render_json
 from .structure_text import parse_brackets, parse_st, render_dbn, render_st, split_name, title
 
-__all__ = ["FORMATS", "format_structure"]
+__all__ = ["FORMATS", "NAMES", "Format", "format_structure"]
 
 
 def format_structure(structure: FoldedRNA, format: str) -> str:
@@ -38,22 +38,50 @@ def format_structure(structure: FoldedRNA, format: str) -> str:
 
 
 class Format(NamedTuple):
-    """How the files of one ending are read and written."""
+    """How the files of one ending are read and written.
 
+    Parameters
+    ----------
+    name : str
+        What a user calls the format, such as in ``rinalmo-kit fold -f``.
+    parse : callable
+        Takes a path and yields the structures of the file.
+    render : callable or None
+        Takes a structure and its name and returns text; None for a table.
+    several : bool
+        Whether a file can hold several structures when it is written.
+    media_type : str
+    """
+
+    name: str
     parse: Callable[[Path], Iterator[FoldedRNA]]
-    render: Callable[[FoldedRNA, str], str] | None  # of a structure and its name; None: a table
-    several: bool = True  # False: one structure a file is written
+    render: Callable[[FoldedRNA, str], str] | None
+    several: bool = True
+    media_type: str = "text/plain"
 
 
 FORMATS: dict[str, Format] = {
-    **dict.fromkeys((".dbn", ".db", ".dot", ".fa", ".fasta", ".fna"), Format(parse_brackets, render_dbn)),
-    ".st": Format(parse_st, render_st, several=False),
-    ".ct": Format(parse_ct, render_ct),
-    ".bpseq": Format(parse_bpseq, render_bpseq, several=False),
-    **dict.fromkeys((".csv", ".tsv", ".parquet"), Format(parse_table, None)),
-    **dict.fromkeys((".json", ".jsonl"), Format(parse_json, render_json)),
+    **dict.fromkeys(
+        (".dbn", ".db", ".dot", ".fa", ".fasta", ".fna"), Format("dbn", parse_brackets, render_dbn)
+    ),
+    ".ct": Format("ct", parse_ct, render_ct),
+    ".bpseq": Format("bpseq", parse_bpseq, render_bpseq, several=False),
+    ".st": Format("st", parse_st, render_st, several=False),
+    **dict.fromkeys(
+        (".json", ".jsonl"), Format("json", parse_json, render_json, media_type="application/json")
+    ),
+    ".csv": Format("csv", parse_table, None, media_type="text/csv"),
+    ".tsv": Format("tsv", parse_table, None, media_type="text/tab-separated-values"),
+    ".parquet": Format("parquet", parse_table, None, media_type="application/vnd.apache.parquet"),
 }
-"""Ending → format. Text formats are also read and written with a further ending of :data:`~.text_files.PACKED`."""
+"""Ending → format; the only list of them: readers, writers, command line and folding studio take it from here.
+
+Text formats are also read and written with a further ending of :data:`~.text_files.PACKED`.
+"""
+
+
+NAMES = tuple(dict.fromkeys(form.name for form in FORMATS.values()))
+"""Names of the formats; the first is the default."""
 
 
 def _format(path: Path) -> Format:

@@ -324,7 +324,7 @@ def starting_model(model: Config | RiNALMo | str | os.PathLike | None) -> RiNALM
     model = pretrained.load(model, device="cpu") if isinstance(model, str | os.PathLike) else unwrapped(model)
     if not isinstance(model, RiNALMo):
         raise ValueError(f"{model.name} is no RiNALMo: only ours are pretrained")
-    model.head = model.threshold = model.scaler = model.labels = model.pad_to = model.window = None
+    model.head, model.info = None, model.info.for_new_task()
     return model
 
 

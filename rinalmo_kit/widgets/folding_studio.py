@@ -20,6 +20,7 @@ from ..metrics import structure_scores
 from ..model.rinalmo import Encoder
 from ..rna.alphabet import VOCABULARY
 from ..rna.decoding import as_min_loop, as_threshold
+from ..rna.formats import FORMATS as STRUCTURES
 from ..rna.pairs import as_pairs, pairs_from_dot_bracket, to_dot_bracket
 from ..rna.sequences import is_path, read_fasta, read_sequences
 from ..structure import Structure, write_structures
@@ -28,15 +29,11 @@ from .payload import candidates, drawn, without_numbers
 
 __all__ = ["FoldingStudio"]
 
-FORMATS = {
-    "dbn": "text/plain",
-    "ct": "text/plain",
-    "bpseq": "text/plain",
-    "svg": "image/svg+xml",
-    "pdf": "application/pdf",
-    "png": "image/png",
-}
-"""What can be taken home, and its media type."""
+IMAGES = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png"}
+
+
+FORMATS = {form.name: form.media_type for form in STRUCTURES.values() if form.render is not None} | IMAGES
+"""Name of a format that can be exported → its media type."""
 
 
 class Cancelled(Exception):
@@ -98,12 +95,13 @@ class FoldingStudio(LiveWidget):
     names = traitlets.List(traitlets.Unicode()).tag(sync=True)
     record = traitlets.Int(0).tag(sync=True)
     threshold = traitlets.Float(0.5).tag(sync=True)
+    formats = traitlets.List(traitlets.Unicode(), list(FORMATS)).tag(sync=True)
     tuned = traitlets.Float(0.5).tag(sync=True)
     canonical_only = traitlets.Bool(True).tag(sync=True)
     min_loop = traitlets.Int(4).tag(sync=True)
     reference = traitlets.Unicode().tag(sync=True)
-    forced = traitlets.List().tag(sync=True)
-    forbidden = traitlets.List().tag(sync=True)
+    forced: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    forbidden: traitlets.List[Any] = traitlets.List().tag(sync=True)
     busy = traitlets.Bool(False).tag(sync=True)
     progress = traitlets.Float(0.0).tag(sync=True)
     message = traitlets.Dict().tag(sync=True)
@@ -136,7 +134,8 @@ class FoldingStudio(LiveWidget):
         self.model = folding_model(model)
         self.structures: list[Structure] = []
         self._others: dict[str, Structure] = {}
-        self._stop, self._thread = threading.Event(), None
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
         if isinstance(sequence, Structure):
             sequence = {sequence.name or "sequence": sequence.sequence}
         text, records = "", None
@@ -213,14 +212,16 @@ class FoldingStudio(LiveWidget):
             self.structure, self.view, self.cells = None, {}, b""
             return
         folded = self.structures[self.record]
-        rules = {
-            "threshold": self.threshold,
-            "canonical_only": self.canonical_only,
-            "min_loop": self.min_loop,
-        }
         try:
-            constraints = {"force": self.forced, "forbid": self.forbidden}
-            shown = refold(folded, model=self.model, **rules, **constraints)
+            shown = refold(
+                folded,
+                model=self.model,
+                threshold=self.threshold,
+                canonical_only=self.canonical_only,
+                min_loop=self.min_loop,
+                force=self.forced,
+                forbid=self.forbidden,
+            )
         except ValueError as error:
             self.complain(str(error))
             return
@@ -315,7 +316,8 @@ class FoldingStudio(LiveWidget):
 
         Parameters
         ----------
-        kind : {"dbn", "ct", "bpseq", "svg", "png", "pdf"}
+        kind : str
+            A key of :data:`FORMATS`: a text format of structures such as ``"dbn"``, or ``"svg"``, ``"pdf"``, ``"png"``.
 
         Returns
         -------
@@ -330,7 +332,7 @@ class FoldingStudio(LiveWidget):
             raise ValueError(f"{kind!r}: there are {', '.join(FORMATS)}")
         if self.structure is None:
             raise ValueError("nothing is folded yet")
-        if kind in ("dbn", "ct", "bpseq"):
+        if kind not in IMAGES:
             import tempfile
 
             with tempfile.TemporaryDirectory() as folder:
@@ -361,7 +363,7 @@ class FoldingStudio(LiveWidget):
         elif action == "clear":
             self.clear()
         elif action == "export":
-            kind = content.get("kind")
+            kind = content.get("kind", "")
             data = self.export(kind)
             stem = (
                 "".join(c if c.isalnum() or c in "-_." else "_" for c in self.structure.name)[:60]

@@ -44,7 +44,7 @@ def unused(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(folding, "folding_model", loaded)
     monkeypatch.setattr(prediction, "predicting_model", loaded)
-    monkeypatch.setattr("rinalmo_kit.evaluation.scoring._models", loaded)
+    monkeypatch.setattr("rinalmo_kit.evaluation.scoring.predictors_of", loaded)
 
 
 def written(path: Path, rnas: dict[str, str]) -> Path:
@@ -498,7 +498,7 @@ def test_scores_are_not_added_to_another_table(content, tmp_path, capsys, unused
     out.write_text(content, encoding="latin-1")
     assert run("evaluate", "trivial", tmp_path / "in.dbn", "-o", out) == 2
     error = capsys.readouterr().err
-    assert f"{out} is no CSV of scores" in error
+    assert f"{out} is not a CSV of scores" in error
     assert out.read_text(encoding="latin-1") == content
 
 

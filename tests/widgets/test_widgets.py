@@ -14,6 +14,7 @@ import rinalmo_kit as rk
 from rinalmo_kit.inference import folding
 from rinalmo_kit.inference.folding import refold
 from rinalmo_kit.model.config import Config
+from rinalmo_kit.rna import formats
 from rinalmo_kit.widgets import EmbeddingExplorer, FoldingStudio, TrainingMonitor
 from rinalmo_kit.widgets.folding_studio import FORMATS
 from rinalmo_kit.widgets.payload import candidates
@@ -145,7 +146,7 @@ def test_files_to_take_home(kind, tmp_path):
     data = studio.export(kind)
     path = tmp_path / f"file.{kind}"
     path.write_bytes(data)
-    if kind in ("dbn", "ct", "bpseq"):
+    if kind not in ("svg", "pdf", "png"):
         [again] = rk.read_structures(path)
         assert again.sequence == TRNA and again.dot_bracket == studio.structure.dot_bracket
     start = {"svg": b"<?xml", "pdf": b"%PDF", "png": b"\x89PNG"}.get(kind, b"")
@@ -155,6 +156,11 @@ def test_files_to_take_home(kind, tmp_path):
     studio._asked(None, {"do": "export", "kind": kind}, [])
     [(content, [buffer])] = sent
     assert content["file"] == f"my_RNA.{kind}" and content["type"] == FORMATS[kind] and len(buffer) > 50
+
+
+def test_every_text_format_of_structures_is_offered():
+    text = [form.name for form in formats.FORMATS.values() if form.render is not None]
+    assert FoldingStudio().formats == [*dict.fromkeys(text), "svg", "pdf", "png"]
 
 
 def test_unknown_files_are_refused():

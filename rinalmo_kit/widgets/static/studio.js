@@ -134,7 +134,7 @@ function render({ model, el }) {
   const reference = node("input", { type: "text", style: "flex: 1; min-width: 200px", "aria-label": "Reference dot-bracket", placeholder: "known structure in dot-bracket, to compare with" });
   reference.addEventListener("change", () => save("reference", reference.value));
   const files = node("div", { class: "rk-row" }, "Take home ",
-    ...["dbn", "ct", "bpseq", "svg", "png", "pdf"].map(kind => node("button", { "data-kind": kind, onclick: () => say({ do: "export", kind }) }, kind.toUpperCase())));
+    ...model.get("formats").map(kind => node("button", { "data-kind": kind, onclick: () => say({ do: "export", kind }) }, kind.toUpperCase())));
   const code = node("div", { class: "rk-code", tabindex: "0", "aria-label": "Code for this view" });
 
   const results = node("div", {}, node("div", { class: "rk-row" }, node("label", {}, "Colours ", color), node("label", {}, "Compare with ", compare), status),
