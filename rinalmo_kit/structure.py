@@ -56,6 +56,10 @@ class Structure(FoldedRNA):
         Symmetric pairing probabilities the pairs were decoded from.
     confidence : float, optional
         F1 to expect of the pairs, from a model that was calibrated (:mod:`rinalmo_kit.inference.confidence`).
+    method : str
+        How the pairs were made, in words.
+    energy : str, optional
+        The energy model whose probabilities are part of `probabilities`.
 
     Raises
     ------
@@ -88,12 +92,14 @@ class Structure(FoldedRNA):
         name: str,
         probabilities: NDArray[np.floating] | None = None,
         confidence: float | None = None,
+        *,
+        method: str = "",
+        energy: str | None = None,
     ) -> Structure:
         """Return a structure made of parts that are known to be right; the constructor would check each of them."""
         made = object.__new__(cls)
-        vars(made).update(
-            sequence=sequence, pairs=pairs, name=name, probabilities=probabilities, confidence=confidence
-        )
+        vars(made).update(sequence=sequence, pairs=pairs, name=name, probabilities=probabilities)
+        vars(made).update(confidence=confidence, method=method, energy=energy)
         return made
 
     def _repr_html_(self) -> str:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from .._utils.rows import parse
+from ..rna.rules import Decoding
 
 __all__ = [
     "ModelInfo",
@@ -68,6 +69,8 @@ class ModelInfo:
         Tokens every sequence is padded to, for a regression head, whose result depends on it (spec §3.4).
     window : int or None
         Nucleotides in the middle of a sequence that a classifier or a regression is shown; None: all.
+    decoding : Decoding or None
+        How a structure head's probabilities become pairs; None: greedily, as the paper's (spec §4.1).
     about : dict
         What is known of its training: recipe, fold, data.
 
@@ -83,6 +86,7 @@ class ModelInfo:
     labels: tuple[str, ...] | None = None
     pad_to: int | None = None
     window: int | None = None
+    decoding: Decoding | None = None
     about: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -122,6 +126,7 @@ class ModelInfo:
             value = getattr(self, key)
             if value is None or (isinstance(value, tuple | list | dict) and not value):
                 continue
+            value = value.as_json() if isinstance(value, Decoding) else value
             try:
                 texts.append(f"{json.dumps(key)}: {json.dumps(value)}")
             except (TypeError, ValueError, RecursionError) as error:
@@ -132,7 +137,8 @@ class ModelInfo:
 
     def identity(self) -> tuple[Any, ...]:
         """Return all that a model's results depend on beside its weights."""
-        return (self.threshold, self.calibration, self.scaler, self.labels, self.pad_to, self.window)
+        plain = (self.threshold, self.calibration, self.scaler, self.labels, self.pad_to, self.window)
+        return plain if self.decoding is None else (*plain, self.decoding)
 
     def for_new_task(
         self,
@@ -158,8 +164,8 @@ def read_metadata(text: Any, source: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        With some of the keys ``labels`` (tuple of str), ``pad_to``, ``window`` (int), ``calibration`` (tuple of pairs)
-        and ``about`` (dict).
+        With some of the keys ``labels`` (tuple of str), ``pad_to``, ``window`` (int), ``calibration`` (tuple of pairs),
+        ``decoding`` (Decoding) and ``about`` (dict).
 
     Raises
     ------
@@ -285,6 +291,15 @@ def _calibration(value: Any, source: str, key: str) -> tuple[tuple[float, float]
     return tuple((x, y) for x, y in value)
 
 
+def _decoding(value: Any, source: str, key: str) -> Decoding:
+    if not isinstance(value, dict):
+        raise _wrong(source, key, "an object", value)
+    try:
+        return Decoding.from_json(value)
+    except ValueError as error:
+        raise ValueError(f"{source}: {key}: {error}") from None
+
+
 def _about(value: Any, source: str, key: str) -> dict[str, Any]:
     """Check what is known of a training, and of those before it; entries that we do not use may be anything."""
     if not isinstance(value, dict):
@@ -308,6 +323,7 @@ METADATA_FIELDS: dict[str, Callable[[Any, str, str], Any]] = {
     "pad_to": _size,
     "window": _size,
     "calibration": _calibration,
+    "decoding": _decoding,
     "about": _about,
 }
 """What the metadata of a file may say of a model, in the order of files, and what checks it."""

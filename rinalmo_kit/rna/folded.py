@@ -33,6 +33,10 @@ class FoldedRNA:
         Symmetric pairing probabilities the pairs were decoded from.
     confidence : float, optional
         F1 to expect of the pairs, from a model that was calibrated (:mod:`rinalmo_kit.inference.confidence`).
+    method : str
+        How the pairs were made, in words.
+    energy : str, optional
+        The energy model whose probabilities are part of `probabilities`.
 
     Raises
     ------
@@ -55,6 +59,8 @@ class FoldedRNA:
     name: str = "sequence"
     probabilities: NDArray[np.floating] | None = None
     confidence: float | None = None
+    method: str = ""
+    energy: str | None = None
 
     if TYPE_CHECKING:  # pairs are given as anything like an array
 
@@ -65,6 +71,8 @@ class FoldedRNA:
             name: str = "sequence",
             probabilities: ArrayLike | None = None,
             confidence: float | None = None,
+            method: str = "",
+            energy: str | None = None,
         ) -> None: ...
 
     def __post_init__(self) -> None:

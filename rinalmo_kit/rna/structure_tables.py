@@ -111,7 +111,12 @@ def _from_object(content: Any, default: str) -> FoldedRNA:
     if listed is not None and written is not None and listed != written:
         raise ValueError(f"record {name!r}: pairs and dot_bracket are different structures")
     one = listed if written is None else written
-    return FoldedRNA(sequence, [] if one is None else one.pairs, name=name, confidence=confidence)
+    method = content.get("method", "")
+    if not isinstance(method, str):
+        raise ValueError(f"record {name!r}: expected the method in words, found {method!r:.40}")
+    return FoldedRNA(
+        sequence, [] if one is None else one.pairs, name, confidence=confidence, method=title(method)
+    )
 
 
 def _pairs(pairs: Any, name: str) -> list[tuple[int, int]]:
@@ -141,6 +146,7 @@ def render_json(structure: FoldedRNA, name: str) -> str:
         "sequence": structure.sequence,
         "dot_bracket": structure.dot_bracket,
         "confidence": None if structure.confidence is None else float(structure.confidence),
+        **({"method": structure.method} if structure.method else {}),
         "pairs": pairs,
     }
     return json.dumps(content, ensure_ascii=False) + "\n"
