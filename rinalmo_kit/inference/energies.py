@@ -10,18 +10,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from types import ModuleType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .._utils.extras import optional
+from ..rna.rules import Energy
+from .probing import INTERCEPT, SLOPE, with_reactivity
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Energy", "energy_probabilities", "viennarna_module"]
-
-Energy = Literal["viennarna", "linearpartition"]
+__all__ = ["energy_probabilities", "viennarna_module"]
 
 PACKAGES = {
     "viennarna": (
@@ -36,6 +36,8 @@ PACKAGES = {
     ),
 }
 """Name of a program → its Python module, what is used of it, and how to get it."""
+
+PROGRAMS: dict[Energy, str] = {"viennarna": "ViennaRNA", "linearpartition": "LinearPartition"}
 
 LONGEST = 1200
 """Nucleotides that ViennaRNA's O(L³) ensemble is computed for, in some ten seconds; LinearPartition's is O(L)."""
@@ -73,7 +75,13 @@ def answering(program: str, package: ModuleType, name: str) -> Iterator[None]:
         ) from error
 
 
-def energy_probabilities(sequence: str, energy: Energy, *, name: str = "sequence") -> NDArray[np.float32]:
+def energy_probabilities(
+    sequence: str,
+    energy: Energy,
+    *,
+    name: str = "sequence",
+    reactivity: NDArray[np.float64] | None = None,
+) -> NDArray[np.float32]:
     """Return the pairing probabilities of the Boltzmann ensemble at 37 °C (McCaskill 1990).
 
     Parameters
@@ -84,6 +92,9 @@ def energy_probabilities(sequence: str, energy: Energy, *, name: str = "sequence
         ViennaRNA computes the ensemble exactly, in O(L³) time; LinearPartition approximates it in O(L).
     name : str
         For errors.
+    reactivity : ndarray of float, shape (L,), optional
+        NaN where there is none. ViennaRNA adds the pseudo-energies of Deigan et al. to its stacks; what LinearPartition
+        gives is shifted afterwards.
 
     Returns
     -------
@@ -103,23 +114,31 @@ def energy_probabilities(sequence: str, energy: Energy, *, name: str = "sequence
     >>> int(p[1].argmax()), round(float(p[1, 10]), 1)
     (10, 0.9)
     """
-    program = "ViennaRNA" if energy == "viennarna" else "LinearPartition"
-    with answering(program, energy_module(energy), name):
-        i, j, values = _ensemble(sequence.replace("T", "U"), energy)
+    with answering(PROGRAMS[energy], energy_module(energy), name):
+        given = (
+            None
+            if reactivity is None or energy != "viennarna"
+            else tuple(np.nan_to_num(reactivity, nan=-999).tolist())
+        )
+        i, j, values = _ensemble(sequence.replace("T", "U"), energy, given)
         p = np.zeros((len(sequence), len(sequence)), dtype=np.float32)
         p[i, j] = p[j, i] = values
+        if reactivity is not None and given is None:
+            return with_reactivity(p, reactivity)
         return p
 
 
 @lru_cache(maxsize=128)
 def _ensemble(
-    sequence: str, energy: Energy
+    sequence: str, energy: Energy, reactivity: tuple[float, ...] | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
     """Return the pairs of an ensemble with their probabilities; kept for sequences that are folded again."""
     package = energy_module(energy)
     letters = "".join(letter if letter in "ACGU" else "N" for letter in sequence)
     if energy == "viennarna":
         ensemble = package.fold_compound(letters)
+        if reactivity is not None:
+            ensemble.sc_add_SHAPE_deigan([-999.0, *reactivity], SLOPE, INTERCEPT)
         ensemble.exp_params_rescale(ensemble.mfe()[1])  # else long sequences overflow
         ensemble.pf()
         rows = [(pair.i - 1, pair.j - 1, pair.p) for pair in ensemble.plist_from_probs(LEAST)]

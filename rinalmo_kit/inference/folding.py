@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -19,7 +21,9 @@ from ..model.tiled_structure_head import check_memory
 from ..model.unwrap import unwrapped
 from ..rna.alphabet import CleanSequence
 from ..rna.decoding import as_min_loop, as_threshold, greedy_pairs
+from ..rna.mea import Pseudoknots, allowed
 from ..rna.pairs import as_pairs
+from ..rna.rules import Decoding, Energy, Method
 from ..rna.sequences import Sequences, is_single, read_sequences
 from ..structure import Structure
 from .batching import (
@@ -34,6 +38,8 @@ from .batching import (
     within_memory,
 )
 from .confidence import promised_f1, read_off
+from .energies import LONGEST, PROGRAMS, energy_module, energy_probabilities
+from .probing import as_reactivity, with_reactivity
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -82,9 +88,14 @@ def fold(
     sequences: Sequences,
     *,
     model: Encoder | str | os.PathLike = "pico-ss",
+    decoding: Method | None = None,
+    energy: Energy | Literal["model"] | None = "model",
+    gamma: float | None = None,
+    pseudoknots: Pseudoknots | None = None,
     threshold: float | None = None,
     canonical_only: bool = True,
     min_loop: int = 4,
+    reactivity: Any = None,
     progress: bool = False,
 ) -> Structure | list[Structure]:
     """Predict secondary structures.
@@ -95,12 +106,25 @@ def fold(
         T counts as U, lower case as upper case, white space is ignored.
     model : Encoder, name or path
         A model with a structure head; see :func:`rinalmo_kit.load`.
+    decoding : {"greedy", "mea"}, optional
+        The paper's greedy pass over the probabilities, or maximum expected accuracy (:mod:`rinalmo_kit.rna.mea`).
+        Default: as the model's file says, greedy for official models; greedy if a `threshold` is given.
+    energy : {"model", "viennarna", "linearpartition"} or None
+        Energy model whose pairing probabilities are mixed with the model's; None: the model alone. Default: as the
+        model's file says, with a warning if that program is not installed; none for greedy decoding.
+    gamma : float, optional
+        Weight of pairs in maximum expected accuracy; higher predicts more. Default: the model's.
+    pseudoknots : {"strong", "all", "none"}, optional
+        Which helices may cross, in maximum expected accuracy. Default: the model's.
     threshold : float, optional
-        From 0 to 1; a pair needs a probability above it. Default: the value tuned with the model.
+        From 0 to 1, for greedy decoding: a pair needs a probability above it. Default: the value tuned with the model.
     canonical_only : bool
         Allow A-U, G-C and G-U only.
     min_loop : int
         A pair (i, j) needs j − i of at least this; 0 and 1 allow every pair.
+    reactivity : array_like of float (L,), or one for each sequence, optional
+        SHAPE or DMS reactivity of each nucleotide, normalised, NaN where there is none; shifts the log-odds of its pairs
+        (:mod:`rinalmo_kit.inference.probing`).
     progress : bool
         Show a progress bar.
 
@@ -116,7 +140,9 @@ def fold(
     ------
     ValueError
         Names the sequence that is empty or has a letter outside the vocabulary; or the model has no
-        structure head; or for a threshold or `min_loop` that cannot be.
+        structure head; or for a rule or reactivities that cannot be.
+    ImportError
+        If `energy` names a program that is not installed, or cannot be used.
 
     Examples
     --------
@@ -125,14 +151,23 @@ def fold(
     """
     single = is_single(sequences)
     records = ready_records(sequences)
-    options = {"threshold": threshold, "canonical_only": canonical_only, "min_loop": min_loop}
-    _check_rules(**options)
+    options: dict[str, Any] = {
+        "decoding": decoding,
+        "energy": energy,
+        "gamma": gamma,
+        "pseudoknots": pseudoknots,
+        "threshold": threshold,
+        "canonical_only": canonical_only,
+        "min_loop": min_loop,
+    }
     model = folding_model(model)
+    rules_of(model, **options)
+    evidence = reactivities(reactivity, records, single=single)
     for record in records:
         notice(*record, gaps=True)
     folded: list[Any] = [None] * len(records)
     with progress_bar(len(records), "fold", shown=progress) as bar:
-        for i, structure in structures(model, records, **options):
+        for i, structure in structures(model, records, evidence=evidence, **options):
             folded[i] = _or_raise(structure)
             bar.update()
     return folded[0] if single and len(folded) == 1 else folded
@@ -171,8 +206,8 @@ def fold_or_explain(
     >>> list(fold_or_explain([("a", "ACGU"), ("b", "")]))
     [<Structure 'a': 4 nt, 0 pairs>, ValueError("'b' is empty: expected at least one nucleotide")]
     """
-    _check_rules(**options)
     model = folding_model(model)
+    rules_of(model, **options)
     for chunk in _growing_chunks(records, CHUNK_BATCHES * token_budget(model.config, model.device)):
         yield from _in_order(_fold_chunk(model, chunk, options))
 
@@ -251,40 +286,176 @@ def _in_order(found: Iterator[tuple[int, Result]]) -> Iterator[Result]:
         raise
 
 
-def _check_rules(*, threshold: float | None = None, min_loop: int = 4, **_: Any) -> None:
-    """Reject what no pair could be judged by, before anything is computed."""
-    if threshold is not None:
-        as_threshold(threshold)
-    as_min_loop(min_loop)
+class Rules(NamedTuple):
+    """How the probabilities of a model become pairs, every choice made."""
+
+    decoding: Decoding
+    energy: Energy | None
+    asked: bool  # whether the user named the energy model, so that it has to be there
+    threshold: float
+    canonical_only: bool
+    min_loop: int
+
+
+def rules_of(
+    model: Encoder | None,
+    *,
+    decoding: Method | None = None,
+    energy: Energy | Literal["model"] | None = "model",
+    gamma: float | None = None,
+    pseudoknots: Pseudoknots | None = None,
+    threshold: float | None = None,
+    canonical_only: bool = True,
+    min_loop: int = 4,
+) -> Rules:
+    """Return the rules for a model, of those that the user gave and those that its file says.
+
+    Raises
+    ------
+    ValueError
+        For a rule that cannot be.
+    ImportError
+        If `energy` names a program that is not installed, or cannot be used.
+    """
+    own = Decoding() if model is None or model.info.decoding is None else model.info.decoding
+    if decoding is None:
+        mea = gamma is not None or pseudoknots is not None
+        decoding = "greedy" if threshold is not None else "mea" if mea else own.method
+    chosen = own.changed(method=decoding, gamma=gamma, gamma_alone=gamma, pseudoknots=pseudoknots)
+    asked = energy not in ("model", None)
+    if energy == "model":
+        energy = own.energy if decoding == "mea" else None
+    chosen.changed(energy=energy)  # rejects a name that is not known
+    if asked:
+        energy_module(energy)
+    tuned = 0.5 if model is None or model.threshold is None else model.threshold
+    return Rules(
+        chosen,
+        energy,
+        asked,
+        tuned if threshold is None else as_threshold(threshold),
+        canonical_only,
+        as_min_loop(min_loop),
+    )
+
+
+def reactivities(
+    given: Any, records: list[tuple[str, CleanSequence]], *, single: bool
+) -> list[NDArray[np.float64]] | None:
+    """Return the reactivities of each record, checked."""
+    if given is None:
+        return None
+    if isinstance(given, Mapping):
+        if absent := [name for name, _ in records if name not in given]:
+            raise ValueError(f"{absent[0]!r} has no entry among the reactivities")
+        given = [given[name] for name, _ in records]
+    elif single:
+        given = [given]
+    if len(given) != len(records):
+        raise ValueError(
+            f"{len(given)} arrays of reactivities for {len(records)} sequences: expected one each"
+        )
+    return [
+        as_reactivity(one, len(text), name=name) for one, (name, text) in zip(given, records, strict=True)
+    ]
+
+
+@lru_cache(maxsize=16)
+def _told_missing(program: str, why: str) -> None:
+    """Say once that an energy model is missing, and what that costs."""
+    warnings.warn(
+        f"{why}. Folds are the model's alone: nearly as good for RNAs of known families, worse for those of new ones "
+        '(README, "How good is it?"); energy=None says that this is wanted',
+        stacklevel=2,
+    )
+
+
+def energies_of(
+    record: tuple[str, CleanSequence], rules: Rules, reactivity: NDArray[np.float64] | None
+) -> tuple[NDArray[np.float32] | None, Energy | None]:
+    """Return the pairing probabilities of the energy model for one RNA, and which model it was; None for neither.
+
+    Raises
+    ------
+    ImportError, RuntimeError
+        As :func:`rinalmo_kit.inference.energies.energy_probabilities`, if the user asked for this program.
+    """
+    name, text = record
+    energy = rules.energy
+    if energy is None or len(text) < 6:
+        return None, None
+    try:
+        if energy == "viennarna" and len(text) > LONGEST and not rules.asked:
+            energy = "linearpartition"
+        return energy_probabilities(text, energy, name=name, reactivity=reactivity), energy
+    except (ImportError, RuntimeError) as error:
+        if rules.asked:
+            raise
+        if isinstance(error, RuntimeError) or energy != rules.energy:
+            what = f"{name!r} is too long for {rules.energy}" if energy != rules.energy else str(error)
+            warnings.warn(f"{what}: it is folded by the model alone", stacklevel=2)
+        else:
+            _told_missing(energy, str(error))
+        return None, None
+
+
+def mixed(
+    model: Encoder,
+    record: tuple[str, CleanSequence],
+    probabilities: NDArray[np.float32],
+    rules: Rules,
+    reactivity: NDArray[np.float64] | None,
+) -> tuple[NDArray[np.float32], Energy | None, float]:
+    """Return the probabilities of the model and the energy model together, which that was, and the model's share.
+
+    The share rises with the F1 that the model expects of its own pairs (:meth:`rinalmo_kit.rna.rules.Decoding.share`).
+    """
+    if reactivity is not None:
+        probabilities = with_reactivity(probabilities, reactivity)
+    energies, energy = energies_of(record, rules, reactivity)
+    if energies is None:
+        return probabilities, None, 1.0
+    text = record[1]
+    possible = allowed(probabilities, text, canonical_only=rules.canonical_only, min_loop=rules.min_loop)
+    own, _ = greedy_pairs(probabilities, text, threshold=0.0 if model.threshold is None else model.threshold)
+    share = rules.decoding.share(promised_f1(probabilities, own))
+    return (share * possible + (1 - share) * energies).astype(np.float32), energy, share
 
 
 def refold(
     structure: Structure,
     *,
     model: Encoder | None = None,
+    decoding: Method | None = None,
+    gamma: float | None = None,
+    pseudoknots: Pseudoknots | None = None,
     threshold: float | None = None,
     canonical_only: bool = True,
     min_loop: int = 4,
     force: ArrayLike = (),
     forbid: ArrayLike = (),
+    unpaired: ArrayLike = (),
 ) -> Structure:
-    """Decode a structure's probabilities again, with another threshold or other rules; the model is not run.
+    """Decode a structure's probabilities again, with other rules or constraints; the model is not run.
 
-    Of the pairs that the rules allow and whose probability is above the threshold, the most probable is taken, then the
-    most probable of those that share no nucleotide with it, and so on. At threshold 0 a pair of probability 0 is none.
+    Greedy: of the pairs that the rules allow and whose probability is above the threshold, the most probable is taken,
+    then the most probable of those that share no nucleotide with it, and so on. At threshold 0 a pair of probability 0 is
+    not taken. Maximum expected accuracy: see :mod:`rinalmo_kit.rna.mea`.
 
     Parameters
     ----------
     structure : Structure
         With probabilities, from :func:`fold`.
     model : Encoder, optional
-        Its threshold is the default, and its calibration gives the new pairs a confidence.
-    threshold, canonical_only, min_loop
+        Its rules are the default, and its calibration gives the new pairs a confidence.
+    decoding, gamma, pseudoknots, threshold, canonical_only, min_loop
         As for :func:`fold`.
     force : array_like of int, shape (n, 2)
         Pairs, 0-based, that are to be there, whatever their probability and letters.
     forbid : array_like of int, shape (n, 2)
         Pairs that are not to be there.
+    unpaired : array_like of int, shape (n,)
+        Positions, 0-based, that are to stay unpaired.
 
     Raises
     ------
@@ -303,28 +474,57 @@ def refold(
     if structure.probabilities is None:
         raise ValueError(f"{structure.name!r} has no probabilities to decode: fold it first")
     model = None if model is None else unwrapped(model)
-    if threshold is None:
-        threshold = 0.5 if model is None or model.threshold is None else model.threshold
-    length = len(structure)
-    forced = as_pairs(force, length=length, name="force")
-    forbidden = as_pairs(forbid, length=length, name="forbid", multiplets=True)
-    if both := {*map(tuple, forced.tolist())} & {*map(tuple, forbidden.tolist())}:
-        i, j = min(both)
-        raise ValueError(f"{structure.name!r}: pair {i + 1}-{j + 1} is to be there and not to be there")
+    rules = rules_of(
+        model,
+        decoding=decoding,
+        gamma=gamma,
+        pseudoknots=pseudoknots,
+        threshold=threshold,
+        canonical_only=canonical_only,
+        min_loop=min_loop,
+    )
+    constraints = {"force": force, "forbid": forbid, "unpaired": unpaired}
+    return decoded(structure, rules, model=model, source=structure.method.partition(":")[0], **constraints)
+
+
+def decoded(
+    structure: Structure, rules: Rules, *, model: Encoder | None, source: str, **constraints: ArrayLike
+) -> Structure:
+    """Return the structure that the rules make of the probabilities of another one.
+
+    `source` says in words whose probabilities they are.
+    """
     p = structure.probabilities
-    if len(forced) or len(forbidden):
-        p = p.copy()
-        p[forced.ravel()] = p[:, forced.ravel()] = 0
-        for i, j in forbidden:
-            p[i, j] = p[j, i] = 0
-    rules = {"threshold": threshold, "canonical_only": canonical_only, "min_loop": min_loop}
-    pairs, _ = greedy_pairs(p, structure.sequence, **rules)
-    pairs = as_pairs(np.concatenate((forced, pairs)))
-    confidence = None
-    if model is not None and model.calibration is not None:
-        confidence = read_off(model.calibration, promised_f1(structure.probabilities, pairs))
-    clean_sequence = CleanSequence(structure.sequence)
-    return Structure.from_checked(clean_sequence, pairs, structure.name, structure.probabilities, confidence)
+    alone = structure.energy is None
+    try:
+        pairs = rules.decoding.pairs(
+            p,
+            structure.sequence,
+            threshold=rules.threshold,
+            alone=alone,
+            canonical_only=rules.canonical_only,
+            min_loop=rules.min_loop,
+            **constraints,
+        )
+    except ValueError as error:
+        raise ValueError(f"{structure.name!r}: {error}") from error
+    confidence, calibration = None, None
+    if model is not None and rules.decoding.method == "greedy":
+        calibration = model.calibration if alone else None
+    elif model is not None:
+        calibration = rules.decoding.calibration_alone if alone else rules.decoding.calibration
+    if calibration:
+        confidence = read_off(calibration, promised_f1(p, pairs))
+    words = rules.decoding.words(threshold=rules.threshold, alone=alone)
+    return Structure.from_checked(
+        CleanSequence(structure.sequence),
+        pairs,
+        structure.name,
+        p,
+        confidence,
+        method=f"{source}: {words}" if source else words,
+        energy=structure.energy,
+    )
 
 
 @torch.inference_mode()
@@ -341,7 +541,11 @@ def pair_probabilities(
 
 @torch.inference_mode()
 def structures(
-    model: Encoder, records: list[tuple[str, CleanSequence]], **options: Any
+    model: Encoder,
+    records: list[tuple[str, CleanSequence]],
+    *,
+    evidence: list[NDArray[np.float64]] | None = None,
+    **options: Any,
 ) -> Iterator[tuple[int, Structure | ValueError | MemoryError]]:
     """Yield numbers of records and their structures, as they are finished: the one way in which RNAs are folded.
 
@@ -350,6 +554,7 @@ def structures(
     suffice for it by itself, or that says that the model gives numbers that are not finite.
     """
     lengths = [len(text) for _, text in records]
+    rules = rules_of(model, **options)
 
     def encode(batch: list[int]) -> list[Tensor]:
         if len(batch) == 1:  # a long one: its map is larger than all else
@@ -362,11 +567,15 @@ def structures(
             yield batch[0], _too_large(model, records[batch[0]], encoded)
             continue
         for i, rows in sorted(zip(batch, encoded, strict=True), key=itemgetter(0)):
-            yield i, structure_or_error(model, records[i], rows, options)
+            yield i, structure_or_error(model, records[i], rows, rules, evidence[i] if evidence else None)
 
 
 def structure_or_error(
-    model: Encoder, record: tuple[str, CleanSequence], rows: Tensor, options: dict[str, Any]
+    model: Encoder,
+    record: tuple[str, CleanSequence],
+    rows: Tensor,
+    rules: Rules,
+    reactivity: NDArray[np.float64] | None = None,
 ) -> Structure | ValueError | MemoryError:
     """Fold one RNA that is encoded: (L + 2, dim)."""
     name, sequence = record
@@ -378,8 +587,12 @@ def structure_or_error(
         return _too_large(model, record, error)
     except ValueError as error:
         return error
-    unpaired = Structure.from_checked(sequence, as_pairs(()), name, probabilities)
-    return refold(unpaired, model=model, **options)
+    probabilities, energy, share = mixed(model, record, probabilities, rules, reactivity)
+    unpaired = Structure.from_checked(sequence, as_pairs(()), name, probabilities, energy=energy)
+    source = model.name if energy is None else f"{share:.0%} {model.name}, {1 - share:.0%} {PROGRAMS[energy]}"
+    if reactivity is not None:
+        source += ", reactivities"
+    return decoded(unpaired, rules, model=model, source=source)
 
 
 def _too_large(model: Encoder, record: tuple[str, CleanSequence], error: Exception) -> MemoryError:

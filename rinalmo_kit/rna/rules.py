@@ -151,6 +151,19 @@ class Decoding:
         pairs, _ = greedy_pairs(probabilities, sequence, threshold=threshold, **rules)
         return as_pairs(np.concatenate((forced, pairs)))
 
+    def words(self, *, threshold: float, alone: bool) -> str:
+        """Say in a few words how the pairs are made.
+
+        Examples
+        --------
+        >>> Decoding("mea").words(threshold=0.5, alone=True)
+        'maximum expected accuracy, γ = 4, strong pseudoknots'
+        """
+        if self.method == "greedy":
+            return f"greedy, pairs above {threshold:g}"
+        knots = {"strong": "strong", "all": "all", "none": "no"}[self.pseudoknots]
+        return f"maximum expected accuracy, γ = {self.gamma_alone if alone else self.gamma:g}, {knots} pseudoknots"
+
     def as_json(self) -> dict[str, Any]:
         """Return the rules that are not the defaults, for a model file."""
         plain = Decoding()
