@@ -144,7 +144,7 @@ def _predict_some(records: list[tuple[str, str]], model: Any, source: Any, write
     import numpy as np
     import pandas as pd
 
-    from ..inference.batching import notice, ready_sequence, too_large
+    from ..inference.batching import ready_sequence, too_large, warn_if_unusual
     from ..inference.prediction import predictions
     from ..model.tasks import as_columns
 
@@ -155,7 +155,7 @@ def _predict_some(records: list[tuple[str, str]], model: Any, source: Any, write
         except ValueError as error:
             source.refuse(error)
         else:
-            notice(name, texts[-1])
+            warn_if_unusual(name, texts[-1])
             names.append(name)
     bar.update(len(records) - len(names))
     found: dict[int, Any] = {}

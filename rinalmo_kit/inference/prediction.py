@@ -16,7 +16,7 @@ from ..model.rinalmo import Encoder
 from ..model.tasks import as_columns, head_outputs
 from ..rna.alphabet import CleanSequence
 from ..rna.sequences import Sequences
-from .batching import batches_for, finite, notice, represent, too_large, within_memory
+from .batching import batches_for, finite, represent, run_with_oom_retry, too_large, warn_if_unusual
 from .folding import ready_records
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def predict(
 
     records = ready_records(sequences)
     for record in records:
-        notice(*record)
+        warn_if_unusual(*record)
     model = predicting_model(model)
     found: list[Any] = [None] * len(records)
     with progress_bar(len(records), "predict", shown=progress) as bar:
@@ -100,7 +100,7 @@ def predict(
 def predictions(
     model: Encoder, texts: list[CleanSequence]
 ) -> Iterator[tuple[list[int], NDArray[np.float32] | Exception]]:
-    """Yield indices of clean sequences and what the head gives for them, batch by batch; see :func:`within_memory`."""
+    """Yield indices of clean sequences and what the head gives, batch by batch; see :func:`run_with_oom_retry`."""
     texts = [CleanSequence(middle(text, model.window)) for text in texts]
 
     def compute(batch: list[int]) -> NDArray[np.float32]:
@@ -108,7 +108,7 @@ def predictions(
         return finite(outputs.float().cpu().numpy(), model)
 
     lengths = [len(text) for text in texts]
-    yield from within_memory(batches_for(model, lengths), lengths, compute)
+    yield from run_with_oom_retry(batches_for(model, lengths), lengths, compute)
 
 
 def middle(sequence: str, window: int | None) -> str:
