@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -20,26 +18,24 @@ from ..model.tasks import TASKS, task_of
 from ..model.tiled_structure_head import check_memory
 from ..model.unwrap import unwrapped
 from ..rna.alphabet import CleanSequence
-from ..rna.decoding import as_min_loop, as_threshold, greedy_pairs
-from ..rna.mea import Pseudoknots, allowed
+from ..rna.mea import Pseudoknots
 from ..rna.pairs import as_pairs
-from ..rna.rules import Decoding, Energy, Method
+from ..rna.rules import Energy, Method
 from ..rna.sequences import Sequences, is_single, read_sequences
 from ..structure import Structure
 from .batching import (
     batches_by_length,
     finite,
     is_memory_error,
-    notice,
     ready_sequence,
     represent,
+    run_with_oom_retry,
     token_budget,
     too_large,
-    within_memory,
+    warn_if_unusual,
 )
-from .confidence import promised_f1, read_off
-from .energies import LONGEST, PROGRAMS, energy_module, energy_probabilities
-from .probing import as_reactivity, with_reactivity
+from .decoding import Rules, decoded, mixed, reactivities, rules_of
+from .energies import PROGRAMS
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -123,8 +119,8 @@ def fold(
     min_loop : int
         A pair (i, j) needs j − i of at least this; 0 and 1 allow every pair.
     reactivity : array_like of float (L,), or one for each sequence, optional
-        SHAPE or DMS reactivity of each nucleotide, normalised, NaN where there is none; shifts the log-odds of its pairs
-        (:mod:`rinalmo_kit.inference.probing`).
+        SHAPE or DMS reactivity of each nucleotide, normalised, NaN where there is none; shifts the log-odds of its
+        pairs (:mod:`rinalmo_kit.inference.probing`).
     progress : bool
         Show a progress bar.
 
@@ -164,7 +160,7 @@ def fold(
     rules_of(model, **options)
     evidence = reactivities(reactivity, records, single=single)
     for record in records:
-        notice(*record, gaps=True)
+        warn_if_unusual(*record, gaps=True)
     folded: list[Any] = [None] * len(records)
     with progress_bar(len(records), "fold", shown=progress) as bar:
         for i, structure in structures(model, records, evidence=evidence, **options):
@@ -257,7 +253,7 @@ def _fold_chunk(
         except ValueError as error:
             yield i, error
         else:
-            notice(*cleaned[-1], gaps=True)
+            warn_if_unusual(*cleaned[-1], gaps=True)
             places.append(i)
     for i, found in structures(model, cleaned, **options):
         yield places[i], found
@@ -286,142 +282,6 @@ def _in_order(found: Iterator[tuple[int, Result]]) -> Iterator[Result]:
         raise
 
 
-class Rules(NamedTuple):
-    """How the probabilities of a model become pairs, every choice made."""
-
-    decoding: Decoding
-    energy: Energy | None
-    asked: bool  # whether the user named the energy model, so that it has to be there
-    threshold: float
-    canonical_only: bool
-    min_loop: int
-
-
-def rules_of(
-    model: Encoder | None,
-    *,
-    decoding: Method | None = None,
-    energy: Energy | Literal["model"] | None = "model",
-    gamma: float | None = None,
-    pseudoknots: Pseudoknots | None = None,
-    threshold: float | None = None,
-    canonical_only: bool = True,
-    min_loop: int = 4,
-) -> Rules:
-    """Return the rules for a model, of those that the user gave and those that its file says.
-
-    Raises
-    ------
-    ValueError
-        For a rule that cannot be.
-    ImportError
-        If `energy` names a program that is not installed, or cannot be used.
-    """
-    own = Decoding() if model is None or model.info.decoding is None else model.info.decoding
-    if decoding is None:
-        mea = gamma is not None or pseudoknots is not None
-        decoding = "greedy" if threshold is not None else "mea" if mea else own.method
-    chosen = own.changed(method=decoding, gamma=gamma, gamma_alone=gamma, pseudoknots=pseudoknots)
-    asked = energy not in ("model", None)
-    if energy == "model":
-        energy = own.energy if decoding == "mea" else None
-    chosen.changed(energy=energy)  # rejects a name that is not known
-    if asked:
-        energy_module(energy)
-    tuned = 0.5 if model is None or model.threshold is None else model.threshold
-    return Rules(
-        chosen,
-        energy,
-        asked,
-        tuned if threshold is None else as_threshold(threshold),
-        canonical_only,
-        as_min_loop(min_loop),
-    )
-
-
-def reactivities(
-    given: Any, records: list[tuple[str, CleanSequence]], *, single: bool
-) -> list[NDArray[np.float64]] | None:
-    """Return the reactivities of each record, checked."""
-    if given is None:
-        return None
-    if isinstance(given, Mapping):
-        if absent := [name for name, _ in records if name not in given]:
-            raise ValueError(f"{absent[0]!r} has no entry among the reactivities")
-        given = [given[name] for name, _ in records]
-    elif single:
-        given = [given]
-    if len(given) != len(records):
-        raise ValueError(
-            f"{len(given)} arrays of reactivities for {len(records)} sequences: expected one each"
-        )
-    return [
-        as_reactivity(one, len(text), name=name) for one, (name, text) in zip(given, records, strict=True)
-    ]
-
-
-@lru_cache(maxsize=16)
-def _told_missing(program: str, why: str) -> None:
-    """Say once that an energy model is missing, and what that costs."""
-    warnings.warn(
-        f"{why}. Folds are the model's alone: nearly as good for RNAs of known families, worse for those of new ones "
-        '(README, "How good is it?"); energy=None says that this is wanted',
-        stacklevel=2,
-    )
-
-
-def energies_of(
-    record: tuple[str, CleanSequence], rules: Rules, reactivity: NDArray[np.float64] | None
-) -> tuple[NDArray[np.float32] | None, Energy | None]:
-    """Return the pairing probabilities of the energy model for one RNA, and which model it was; None for neither.
-
-    Raises
-    ------
-    ImportError, RuntimeError
-        As :func:`rinalmo_kit.inference.energies.energy_probabilities`, if the user asked for this program.
-    """
-    name, text = record
-    energy = rules.energy
-    if energy is None or len(text) < 6:
-        return None, None
-    try:
-        if energy == "viennarna" and len(text) > LONGEST and not rules.asked:
-            energy = "linearpartition"
-        return energy_probabilities(text, energy, name=name, reactivity=reactivity), energy
-    except (ImportError, RuntimeError) as error:
-        if rules.asked:
-            raise
-        if isinstance(error, RuntimeError) or energy != rules.energy:
-            what = f"{name!r} is too long for {rules.energy}" if energy != rules.energy else str(error)
-            warnings.warn(f"{what}: it is folded by the model alone", stacklevel=2)
-        else:
-            _told_missing(energy, str(error))
-        return None, None
-
-
-def mixed(
-    model: Encoder,
-    record: tuple[str, CleanSequence],
-    probabilities: NDArray[np.float32],
-    rules: Rules,
-    reactivity: NDArray[np.float64] | None,
-) -> tuple[NDArray[np.float32], Energy | None, float]:
-    """Return the probabilities of the model and the energy model together, which that was, and the model's share.
-
-    The share rises with the F1 that the model expects of its own pairs (:meth:`rinalmo_kit.rna.rules.Decoding.share`).
-    """
-    if reactivity is not None:
-        probabilities = with_reactivity(probabilities, reactivity)
-    energies, energy = energies_of(record, rules, reactivity)
-    if energies is None:
-        return probabilities, None, 1.0
-    text = record[1]
-    possible = allowed(probabilities, text, canonical_only=rules.canonical_only, min_loop=rules.min_loop)
-    own, _ = greedy_pairs(probabilities, text, threshold=0.0 if model.threshold is None else model.threshold)
-    share = rules.decoding.share(promised_f1(probabilities, own))
-    return (share * possible + (1 - share) * energies).astype(np.float32), energy, share
-
-
 def refold(
     structure: Structure,
     *,
@@ -439,8 +299,8 @@ def refold(
     """Decode a structure's probabilities again, with other rules or constraints; the model is not run.
 
     Greedy: of the pairs that the rules allow and whose probability is above the threshold, the most probable is taken,
-    then the most probable of those that share no nucleotide with it, and so on. At threshold 0 a pair of probability 0 is
-    not taken. Maximum expected accuracy: see :mod:`rinalmo_kit.rna.mea`.
+    then the most probable of those that share no nucleotide with it, and so on. At threshold 0 a pair of probability 0
+    is not taken. Maximum expected accuracy: see :mod:`rinalmo_kit.rna.mea`.
 
     Parameters
     ----------
@@ -487,46 +347,6 @@ def refold(
     return decoded(structure, rules, model=model, source=structure.method.partition(":")[0], **constraints)
 
 
-def decoded(
-    structure: Structure, rules: Rules, *, model: Encoder | None, source: str, **constraints: ArrayLike
-) -> Structure:
-    """Return the structure that the rules make of the probabilities of another one.
-
-    `source` says in words whose probabilities they are.
-    """
-    p = structure.probabilities
-    alone = structure.energy is None
-    try:
-        pairs = rules.decoding.pairs(
-            p,
-            structure.sequence,
-            threshold=rules.threshold,
-            alone=alone,
-            canonical_only=rules.canonical_only,
-            min_loop=rules.min_loop,
-            **constraints,
-        )
-    except ValueError as error:
-        raise ValueError(f"{structure.name!r}: {error}") from error
-    confidence, calibration = None, None
-    if model is not None and rules.decoding.method == "greedy":
-        calibration = model.calibration if alone else None
-    elif model is not None:
-        calibration = rules.decoding.calibration_alone if alone else rules.decoding.calibration
-    if calibration:
-        confidence = read_off(calibration, promised_f1(p, pairs))
-    words = rules.decoding.words(threshold=rules.threshold, alone=alone)
-    return Structure.from_checked(
-        CleanSequence(structure.sequence),
-        pairs,
-        structure.name,
-        p,
-        confidence,
-        method=f"{source}: {words}" if source else words,
-        energy=structure.energy,
-    )
-
-
 @torch.inference_mode()
 def pair_probabilities(
     sequence: str, *, model: Encoder | str | os.PathLike = "pico-ss"
@@ -562,7 +382,7 @@ def structures(
         return represent(model, [records[i][1] for i in batch])
 
     budget = token_budget(model.config, model.device)
-    for batch, encoded in within_memory(batches_by_length(lengths, budget), lengths, encode):
+    for batch, encoded in run_with_oom_retry(batches_by_length(lengths, budget), lengths, encode):
         if isinstance(encoded, Exception):
             yield batch[0], _too_large(model, records[batch[0]], encoded)
             continue

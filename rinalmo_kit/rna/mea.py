@@ -122,7 +122,7 @@ def allowed(
     p: NDArray[np.floating], sequence: str, *, canonical_only: bool = True, min_loop: int = 4
 ) -> NDArray[np.float64]:
     """Return a copy of the probabilities, 0 where no pair is allowed, in double precision."""
-    p = np.clip(p, 0, 1).astype(np.float64)
+    p: NDArray[np.float64] = np.array(np.clip(p, 0, 1), dtype=np.float64)
     if canonical_only:
         letters = np.frombuffer(sequence.replace("T", "U").encode("ascii", "replace"), dtype=np.uint8)
         for letter in "ACGU":
