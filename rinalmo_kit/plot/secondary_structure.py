@@ -10,14 +10,17 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.collections import EllipseCollection, LineCollection
 from matplotlib.colors import Normalize, is_color_like, to_rgba, to_rgba_array
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from ..rna.elements import KINDS, loop_elements
 from ..rna.folded import FoldedRNA
 from ..rna.pairs import CANONICAL
 from .coordinates import in_layout, layout
 from .style import (
     BLUE,
     DOUBLE,
+    ELEMENTS,
     GREEN,
     GREY,
     INK,
@@ -26,6 +29,7 @@ from .style import (
     WIDTH,
     ink,
     legend,
+    named_legend,
     new_axes,
     plain,
     size_inches,
@@ -44,7 +48,8 @@ LineStyle = str | tuple[float, tuple[float, ...]]
 RADIUS = 0.42  # of a nucleotide's circle
 
 
-LARGEST, MARGIN, FOOT = 14.0, 15, 22  # points: most per unit of a layout, around a drawing, below it
+LARGEST, MARGIN, FOOT, ROW = 14.0, 15, 22, 10
+"""In points: the most per unit of a layout; the margin around a drawing; the space below it; a row of a legend."""
 
 
 # Structures ---------------------------------------------------------------------------------------------
@@ -70,10 +75,11 @@ def structure(
         The structure, L nucleotides.
     ax : Axes, optional
         Where to draw; line widths and letters follow its size at the time of the call.
-    color_by : {"nucleotide", "probability"}, array or None
+    color_by : {"nucleotide", "probability", "element"}, array or None
         "probability" colours paired bases by the probability of their pair, unpaired ones by one minus that
-        of their most probable pair; it needs ``s.probabilities``. Also: L numbers (NaN: grey), such as
-        reactivities; L colours; one colour. None draws an outline.
+        of their most probable pair; it needs ``s.probabilities``. "element" colours stems, hairpins, internal
+        loops with bulges, multiloops and external nucleotides, by forgi (extra ``drawing``). Also: L
+        numbers (NaN: grey), such as reactivities; L colours; one colour. None draws an outline.
     reference : Structure, optional
         Of the same length; pairs are coloured by whether they are in both, only in `s`, only in `reference`.
     numbering : int or "auto"
@@ -92,6 +98,8 @@ def structure(
     ------
     ValueError
         If the reference, or an array, is not of the structure's length, or probabilities are missing.
+    ImportError
+        For "element" without forgi; says how to install it.
 
     Examples
     --------
@@ -103,7 +111,9 @@ def structure(
         _same_length(s, reference)
     colors, values = _base_colors(s, color_by)
     view = _view(s)
-    foot = FOOT if values is not None or reference is not None else 0
+    elements = isinstance(color_by, str) and color_by == "element"
+    foot = FOOT if values is not None or reference is not None or elements else 0
+    foot += ROW if elements and reference is not None else 0
     if ax is None:
         ax = new_axes(*_size(view, foot=foot))
     _draw(
@@ -120,6 +130,8 @@ def structure(
     if reference is not None:
         kinds = {"both": GREEN, "predicted": ORANGE, "reference": BLUE}
         legend(ax, kinds, dashed="reference", loc="lower left")
+    if elements:
+        _element_legend(ax, colors, raised=reference is not None)
     if values is not None:
         _color_bar(ax, values, "probability" if isinstance(color_by, str) else "value")
     return ax
@@ -145,7 +157,8 @@ def structures(
     columns : int
         Panels side by side; a figure of two is one journal column wide, of more two.
     color_by, **options
-        As for :func:`structure`: letters, numbering, label_ends; outlines without them unless told otherwise.
+        As for :func:`structure`: letters, numbering, label_ends; by default outlines without them. Colours of
+        bases are not explained: no colour bar, no legend of elements.
 
     Returns
     -------
@@ -260,6 +273,8 @@ def _base_colors(s: FoldedRNA, color_by: Any) -> tuple[NDArray | None, mpl.cm.Sc
         return None, None
     if isinstance(color_by, str) and color_by == "nucleotide":
         return to_rgba_array([NUCLEOTIDES.get(base, "#D0D0D0") for base in s.sequence]), None
+    if isinstance(color_by, str) and color_by == "element":
+        return to_rgba_array([ELEMENTS[KINDS[letter]] for letter in loop_elements(s.dot_bracket)]), None
     norm = None
     if isinstance(color_by, str) and color_by == "probability":
         if s.probabilities is None:
@@ -270,7 +285,7 @@ def _base_colors(s: FoldedRNA, color_by: Any) -> tuple[NDArray | None, mpl.cm.Sc
     if isinstance(color_by, str):
         if not is_color_like(color_by):
             raise ValueError(
-                f'color_by is "nucleotide", "probability", a colour or an array, not {color_by!r}'
+                f'color_by is "nucleotide", "probability", "element", a colour or an array, not {color_by!r}'
             )
         return np.tile(to_rgba(color_by), (len(s), 1)), None
     array = np.asarray(color_by)
@@ -425,6 +440,20 @@ def _spot(
 def _outside(point: Any, half: complex) -> Any:
     """Distance of points to a box of half size `half` around 0."""
     return np.hypot(np.maximum(abs(point.real) - half.real, 0), np.maximum(abs(point.imag) - half.imag, 0))
+
+
+def _element_legend(ax: Axes, colors: NDArray | None, *, raised: bool) -> None:
+    """Explain the colours of the elements that are there, below the drawing or above the legend of a reference."""
+    here = set() if colors is None else set(map(tuple, colors.tolist()))
+    kinds = {kind: color for kind, color in ELEMENTS.items() if to_rgba(color) in here}
+    dots = [Line2D([], [], color=color, marker="o", ls="", ms=4) for color in kinds.values()]
+    above = ROW / _points(ax)[1] if raised else 0.0
+    old = ax.get_legend()
+    style: dict[str, Any] = {"fontsize": 6, "frameon": False, "handletextpad": 0.2, "columnspacing": 1}
+    style |= {"loc": "lower left", "bbox_to_anchor": (0, above), "ncols": len(kinds), "borderaxespad": 0}
+    named_legend(ax, dots, kinds, **style)
+    if old is not None:
+        ax.add_artist(old)
 
 
 def _color_bar(ax: Axes, scale: mpl.cm.ScalarMappable, label: str) -> None:

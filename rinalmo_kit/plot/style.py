@@ -37,6 +37,16 @@ PALETTE = (
 NUCLEOTIDES = {"A": "#F2C14E", "C": "#8CCBF0", "G": "#7CC8A4", "U": "#E2A6C6"}  # the same, lighter
 
 
+ELEMENTS = {
+    "stem": "#7CC8A4",
+    "hairpin": "#8CCBF0",
+    "internal": "#F2C14E",
+    "multiloop": "#E2A6C6",
+    "external": "#D0D0D0",
+}
+"""Kind of a structural element → colour of its nucleotides."""
+
+
 PROBABILITIES = LinearSegmentedColormap.from_list(  # lightness falls evenly from white
     "probabilities", ["#FFFFFF", "#BFE0F2", "#7DBBE3", "#3E90C8", "#0F649F", "#04406E", "#001D3D"]
 )

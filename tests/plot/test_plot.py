@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -233,6 +234,27 @@ def test_structure_colors():
     assert {tuple(c) for c in faces(color_by="red")} == {(1, 0, 0, 1)}
     assert not labelled(plot.structure(s, color_by=None, letters=False), "_bases")
     assert labelled(plot.structure(s, color_by=None, letters=True), "_bases")
+
+
+@pytest.mark.parametrize("reference", [None, TRNA])
+def test_structure_colored_by_elements(reference):
+    pytest.importorskip("forgi", reason="needs forgi: pip install 'rinalmo-kit[drawing]'")
+    ax = plot.structure(TRNA, color_by="element", reference=reference)
+    (bases,) = [c for c in ax.collections if c.get_label() == "_bases"]
+    colors = [mpl.colors.to_hex(color).upper() for color in bases.get_facecolor()]
+    assert [k for k, color in enumerate(colors) if color == style.ELEMENTS["stem"]] == sorted(
+        TRNA.pairs.ravel()
+    )
+    assert colors[-1] == style.ELEMENTS["external"] and colors[15] == style.ELEMENTS["hairpin"]
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["stem", "hairpin", "multiloop", "external"]
+    legends = [one for one in ax.get_children() if isinstance(one, mpl.legend.Legend)]
+    assert len(legends) == (1 if reference is None else 2)
+
+
+def test_structure_colored_by_elements_without_forgi(monkeypatch):
+    monkeypatch.setitem(sys.modules, "forgi.graph.bulge_graph", None)
+    with pytest.raises(ImportError, match=r"need forgi, .*rinalmo-kit\[drawing\]"):
+        plot.structure(TRNA, color_by="element")
 
 
 @pytest.mark.parametrize(
