@@ -23,7 +23,6 @@ __all__ = [
     "multiclass_scores",
     "regression_scores",
     "structure_scores",
-    "task_scores",
     "threshold_scores",
     "tune_threshold",
 ]
@@ -252,20 +251,6 @@ def regression_scores(targets: ArrayLike, predicted: ArrayLike) -> dict[str, flo
         "mse": float(residual / len(targets)),
         "mae": float(np.abs(targets - predicted).mean()),
     }
-
-
-def task_scores(
-    task: str, targets: Sequence[Any], predicted: Sequence[Any], *, labels: Sequence[str] | None = None
-) -> dict[str, float]:
-    """Scores of a task that is not structure, by name; of two labels the second is the positive one."""
-    if task == "regression":
-        return regression_scores(targets, predicted)
-    true, found = np.asarray(targets, dtype=object), np.asarray(predicted, dtype=object)
-    if task == "binary":
-        if labels is None:
-            raise ValueError("binary scores need labels: (negative, positive)")
-        return binary_scores(true == labels[1], found == labels[1])
-    return multiclass_scores(true.astype(str), found.astype(str))
 
 
 def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:

@@ -6,7 +6,6 @@ from 1, as biologists do. The formats of files are in :mod:`rinalmo_kit.rna.form
 
 from __future__ import annotations
 
-import copy
 import os
 import warnings
 from collections.abc import Iterable
@@ -18,6 +17,7 @@ import numpy as np
 
 from ._utils.files import user_path, whole_file
 from ._utils.text_files import check_to_end, open_text, pack
+from .rna.alphabet import CleanSequence
 from .rna.decoding import decode, greedy_pairs
 from .rna.folded import FoldedRNA
 from .rna.formats import FORMATS, _format, format_structure
@@ -80,6 +80,22 @@ class Structure(FoldedRNA):
         vars(made).update(vars(folded))
         return made
 
+    @classmethod
+    def from_checked(
+        cls,
+        sequence: CleanSequence,
+        pairs: NDArray[np.int64],
+        name: str,
+        probabilities: NDArray[np.floating] | None = None,
+        confidence: float | None = None,
+    ) -> Structure:
+        """Return a structure made of parts that are known to be right; the constructor would check each of them."""
+        made = object.__new__(cls)
+        vars(made).update(
+            sequence=sequence, pairs=pairs, name=name, probabilities=probabilities, confidence=confidence
+        )
+        return made
+
     def _repr_html_(self) -> str:
         from .plot.html import structure_html
 
@@ -94,16 +110,6 @@ class Structure(FoldedRNA):
     def write(self, path: str | os.PathLike) -> Path:
         """Write to a file; the ending chooses the format (see :func:`rinalmo_kit.structure.write_structures`)."""
         return write_structures([self], path)
-
-
-def with_probabilities(
-    s: Structure, probabilities: NDArray[np.floating], confidence: float | None = None
-) -> Structure:
-    """Return a structure with probabilities that are known to be right; the constructor would look at each of them."""
-    made = copy.copy(s)
-    object.__setattr__(made, "probabilities", probabilities)
-    object.__setattr__(made, "confidence", confidence)
-    return made
 
 
 def read_structures(path: str | os.PathLike) -> list[Structure]:

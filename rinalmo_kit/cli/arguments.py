@@ -7,6 +7,7 @@ import ast
 import math
 from collections.abc import Callable
 
+from ..model.tasks import user_tasks
 from ..rna.formats import NAMES
 
 __all__ = ["parser", "settings"]
@@ -14,7 +15,7 @@ __all__ = ["parser", "settings"]
 LARGEST = 2**62
 
 
-TASKS = ("classification", "regression", "structure")
+TASKS = tuple(sorted(user_tasks()))
 
 
 SIZES = ("pico", "nano", "micro", "mega", "giga")

@@ -86,7 +86,7 @@ def _estimate(options: argparse.Namespace) -> int:
 
 
 def _fold(options: argparse.Namespace) -> int:
-    from ..inference.folding import fold_each, folding_model
+    from ..inference.folding import fold_or_explain, folding_model
     from .outputs import SINGLE, STRUCTURES, Folder, Output, Writer, structures
     from .records import Source
 
@@ -102,15 +102,21 @@ def _fold(options: argparse.Namespace) -> int:
         model = folding_model(options.model)
         writer = Folder(output, [options.input]) if output.folder else Writer(output, structures)
         with writer, source.bar() as bar:
-            for record in source:
-                try:
-                    [structure] = fold_each([record], model=model, threshold=options.threshold, **rules)
-                    writer.write(structure)
-                except (ValueError, MemoryError) as error:
-                    source.refuse(error)
+            for found in fold_or_explain(source, model=model, threshold=options.threshold, **rules):
+                if isinstance(found, Exception):
+                    source.refuse(found)
+                else:
+                    _write(writer, found, source)
                 bar.update()
             writer.whole = source.fault is None
     return source.report(writer.finished, "folded")
+
+
+def _write(writer: Any, structure: Any, source: Any) -> None:
+    try:
+        writer.write(structure)
+    except (ValueError, MemoryError) as error:
+        source.refuse(error)
 
 
 def _predict(options: argparse.Namespace) -> int:
@@ -135,12 +141,10 @@ def _predict(options: argparse.Namespace) -> int:
 
 def _predict_some(records: list[tuple[str, str]], model: Any, source: Any, writer: Any, bar: Any) -> None:
     """Predict and write some records; if it is interrupted, those that are finished."""
-    import numpy as np
     import pandas as pd
 
     from ..inference.batching import notice, ready_sequence, too_large
-    from ..inference.prediction import predictions
-    from ..model.tasks import as_columns
+    from ..inference.prediction import columns_of, predictions
 
     names, texts = [], []
     for name, text in records:
@@ -155,13 +159,13 @@ def _predict_some(records: list[tuple[str, str]], model: Any, source: Any, write
     found: dict[int, Any] = {}
     try:
         for batch, outputs in predictions(model, texts):
-            if outputs is None:
-                source.refuse(MemoryError(too_large(names[batch[0]], texts[batch[0]], model)))
+            if isinstance(outputs, Exception):
+                source.refuse(MemoryError(too_large(names[batch[0]], texts[batch[0]], model, error=outputs)))
             else:
                 found |= zip(batch, outputs, strict=True)
             bar.update(len(batch))
     finally:
         if found:
             done = sorted(found)
-            columns = as_columns(model, np.array([found[i] for i in done], dtype=np.float64))
+            columns = columns_of(model, [found[i] for i in done])
             writer.write(pd.DataFrame({"name": [names[i] for i in done], **columns}), len(done))

@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
+from .._utils.cells import arrays_as_text
 from .._utils.filenames import file_name
 from .._utils.files import (
     check_output,
@@ -278,7 +279,7 @@ def tables(stream: Any, content: str) -> Iterator[Callable[[pd.DataFrame], objec
 
     def write(table: pd.DataFrame) -> None:
         nonlocal header
-        table.to_csv(
+        arrays_as_text(table).to_csv(
             stream, sep=separator, header=header, index=False, float_format="%.6g", lineterminator="\n"
         )
         header = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from contextlib import ExitStack
 
+from .._utils.cells import arrays_as_text
 from .._utils.files import (
     check_output,
     is_same,
@@ -32,15 +33,16 @@ def _recipes(options: argparse.Namespace) -> int:
 def _finetune(options: argparse.Namespace) -> int:
     import torch
 
-    from ..datasets.user_tables import read_table
+    from ..datasets.user_tables import names_table, read_table
     from ..model.checkpoint import save
+    from ..model.tasks import user_tasks
     from ..recipes.named import RECIPES, recipe_named
     from ..training.finetuning import finetune
 
     recipe = options.recipe
-    if options.task or ("." in recipe and recipe not in RECIPES):
+    if names_table(recipe, known=RECIPES, task=options.task):
         if options.task is None:
-            raise ValueError("--task: say what is to be learned: classification, regression or structure")
+            raise ValueError(f"--task: say what is to be learned: {', '.join(user_tasks())}")
         recipe, folds = read_table(user_path(recipe), task=options.task), 1
     else:
         folds = recipe_named(recipe).folds
@@ -71,7 +73,7 @@ def _finetune(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from ..datasets.user_tables import read_table
+    from ..datasets.user_tables import names_table, read_table
     from ..evaluation.scoring import evaluate
     from ..recipes.named import RECIPES
 
@@ -83,7 +85,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     if scores and samples and is_same(scores, samples) and not is_stream(scores):
         raise ValueError(f"{scores} is named for --output and for --samples: choose another one")
     on = options.recipe
-    if options.task or ("." in on and on not in RECIPES):
+    if names_table(on, known=RECIPES, task=options.task):
         on = read_table(user_path(on), task=options.task or "structure")
     with ExitStack() as held:
         if samples:
@@ -101,7 +103,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         if samples:
             remove_left_over(samples)
             with whole_file(samples) as temporary:
-                result.samples.to_csv(temporary, index=False)
+                arrays_as_text(result.samples).to_csv(temporary, index=False)
     columns = ["group", "fold", "metric", "value", "low", "high", "n"]
     print(result.scores[columns].to_string(index=False, float_format="%.4f"))
     note = result.scores["data"].iloc[0]

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._utils.cells import cell_text, is_missing
 from .._utils.files import user_path
 from .._utils.text_files import open_text
 from ..structure import Structure
@@ -333,44 +334,3 @@ def missing_columns(table: pd.DataFrame, wanted: str) -> str:
     headless = any(re.fullmatch("[ACGTUNacgtun]{4,}", name) for name in names)
     hint = ". Is its first line, the header, missing?" if headless else ""
     return f"the table needs the columns {wanted}; it has {', '.join(names) or 'none'}{hint}"
-
-
-def is_missing(value: Any) -> bool:
-    """Tell whether a cell holds None, NaN, NaT or pd.NA."""
-    import pandas as pd
-
-    return bool(pd.api.types.is_scalar(value) and pd.isna(value))
-
-
-def cell_text(value: Any, what: str) -> str:
-    """Return the text of a cell, letter for letter.
-
-    Parameters
-    ----------
-    value
-        Text, or a number, truth value or date, which is written out; bytes are UTF-8.
-    what : str
-        What is expected, for the error.
-
-    Raises
-    ------
-    ValueError
-        If there is nothing, or nothing that has a text.
-
-    Examples
-    --------
-    >>> cell_text("007", "an id"), cell_text(7, "an id")
-    ('007', '7')
-    """
-    import pandas as pd
-
-    if isinstance(value, bytes):
-        try:
-            value = value.decode()
-        except UnicodeDecodeError:
-            raise ValueError(f"expected {what}, found {value!r}, which is no UTF-8") from None
-    if not pd.api.types.is_scalar(value):
-        raise ValueError(f"expected {what}, found a {type(value).__name__}")
-    if is_missing(value) or not str(value).strip():
-        raise ValueError(f"expected {what}, found {value!r}")
-    return str(value)

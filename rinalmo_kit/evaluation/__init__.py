@@ -2,7 +2,7 @@
 
 from .._utils.provenance import provenance
 from .baselines import BASELINES, installed, kmer_counts, most_pairs, ngram_perplexity, simple, trivial
-from .comparison import average_scores, beside_published, compare
+from .comparison import average_scores, compare, join_published
 from .embedding_maps import Map, embedding_scores, standardised, tsne_map
 from .folding_programs import PROGRAMS, Program, families_by_cmscan, fold_by, on_path, viennarna
 from .interpretation import (
@@ -12,7 +12,7 @@ from .interpretation import (
     mutation_effects,
 )
 from .leakage import (
-    OFFICIAL,
+    TRAINING_SETS,
     LeakWarning,
     TrainedOn,
     exact_duplicates,
@@ -21,13 +21,16 @@ from .leakage import (
     warn,
     warn_if_trained_on,
 )
+from .predictors import Baseline, FoldingFunction
 from .scoring import Evaluation, evaluate
 
 __all__ = [
     "BASELINES",
-    "OFFICIAL",
     "PROGRAMS",
+    "TRAINING_SETS",
+    "Baseline",
     "Evaluation",
+    "FoldingFunction",
     "LeakWarning",
     "Map",
     "Program",
@@ -35,7 +38,6 @@ __all__ = [
     "attention_of_pairs",
     "average_product_corrected",
     "average_scores",
-    "beside_published",
     "compare",
     "embedding_scores",
     "evaluate",
@@ -44,6 +46,7 @@ __all__ = [
     "find",
     "fold_by",
     "installed",
+    "join_published",
     "kmer_counts",
     "masked_probabilities",
     "most_pairs",
@@ -60,3 +63,5 @@ __all__ = [
     "warn",
     "warn_if_trained_on",
 ]
+
+beside_published = join_published  # the older name

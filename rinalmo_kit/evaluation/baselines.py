@@ -1,8 +1,7 @@
-"""What a prediction is compared with: trivial answers, simple learners, ViennaRNA, and n-grams for masked letters."""
+"""Baselines: constant answers, classical learners, folding programs, and n-grams for masked letters."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._utils.extras import importing, usable
+from ..model.tasks import TASKS
 from ..rna.pairs import CANONICAL
 from ..structure import Structure
 from .folding_programs import HOMOLOGS, PACKAGES, PROGRAMS, fold_by, linearpartition, on_path, viennarna
@@ -37,9 +37,10 @@ def most_pairs(sequence: str, *, min_loop: int = 4, name: str = "sequence") -> S
     )
     for i in range(length - 1, -1, -1):
         best[i] = best[i + 1]
-        for k in np.flatnonzero(can[i, i + min_loop :]) + i + min_loop:  # i pairs with k
+        for k in (np.flatnonzero(can[i, i + min_loop :]) + i + min_loop).tolist():  # i pairs with k
             best[i, k + 1 :] = np.maximum(best[i, k + 1 :], best[i + 1, k] + 1 + best[k + 1, k + 1 :])
-    pairs, stack = [], [(0, length)]
+    pairs: list[tuple[int, int]] = []
+    stack = [(0, length)]
     while stack:
         i, j = stack.pop()
         while i < j and best[i, j] == best[i + 1, j]:
@@ -47,10 +48,10 @@ def most_pairs(sequence: str, *, min_loop: int = 4, name: str = "sequence") -> S
         if i >= j:
             continue
         ks = np.flatnonzero(can[i, i + min_loop : j]) + i + min_loop
-        k = next(int(k) for k in ks if best[i + 1, k] + 1 + best[k + 1, j] == best[i, j])
+        k = next(k for k in ks.tolist() if best[i + 1, k] + 1 + best[k + 1, j] == best[i, j])
         pairs.append((i, k))
         stack += [(i + 1, k), (k + 1, j)]
-    return Structure(sequence, pairs, name)
+    return Structure(sequence, np.array(pairs, dtype=np.int64).reshape(-1, 2), name)
 
 
 BASELINES: dict[str, Callable[..., Structure]] = {
@@ -65,7 +66,7 @@ BASELINES: dict[str, Callable[..., Structure]] = {
 
 
 def installed() -> list[str]:
-    """Names of the structure baselines that can be used here; a warning says what is installed but does not work.
+    """Return the names of the structure baselines that can be used here; warn of those that are installed but broken.
 
     Examples
     --------
@@ -85,20 +86,18 @@ def trivial(task: str, targets: Sequence[Any]) -> Any:
     >>> trivial("multiclass", ["tRNA", "5S", "tRNA"]), trivial("regression", [1.0, 3.0])
     ('tRNA', 2.0)
     """
-    if task == "regression":
-        return float(np.mean(targets))
-    return Counter(targets).most_common(1)[0][0]
+    return TASKS[task].constant(targets)
 
 
 def letter_codes(sequence: str) -> NDArray[np.int64]:
-    """0–3 for A, C, G, U, and 4 for every other letter."""
+    """Return 0–3 for A, C, G, U, and 4 for every other letter."""
     codes = np.full(128, 4)
     codes[[ord(letter) for letter in "ACGU"]] = range(4)
     return codes[np.frombuffer(sequence.encode("ascii"), dtype=np.uint8)]
 
 
 def kmer_counts(sequences: Sequence[str], *, longest: int = 4) -> NDArray[np.float32]:
-    """Share of each k-mer of A, C, G, U among those of its length, for k from 1 to `longest`.
+    """Return the share of each k-mer of A, C, G, U among those of its length, for k from 1 to `longest`.
 
     Returns
     -------
@@ -124,7 +123,7 @@ def kmer_counts(sequences: Sequence[str], *, longest: int = 4) -> NDArray[np.flo
 
 
 def _upstream_starts(sequences: Sequence[str]) -> NDArray[np.float32]:
-    """AUGs of each 5′ UTR by their frame to its end, and its length: (n, 4)."""
+    """Count the AUGs of each 5′ UTR by their frame to its end, and its length: (n, 4)."""
     rows = []
     for sequence in sequences:
         frames = [(len(sequence) - i) % 3 for i in range(len(sequence) - 2) if sequence[i : i + 3] == "AUG"]
@@ -133,7 +132,7 @@ def _upstream_starts(sequences: Sequence[str]) -> NDArray[np.float32]:
 
 
 def simple(task: str, sequences: Sequence[str], targets: Sequence[Any], test: Sequence[str]) -> NDArray[Any]:
-    """Predict by a classical learner: what a language model has to beat.
+    """Predict by a classical learner, which a language model has to beat.
 
     Windows of one length, as around splice sites: logistic regression on the letter at each position. Other classes:
     logistic regression on 1- to 4-mers. Numbers: gradient-boosted trees on 1- to 4-mers, upstream AUGs and length.
@@ -160,7 +159,7 @@ def simple(task: str, sequences: Sequence[str], targets: Sequence[Any], test: Se
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
-    if task == "regression":
+    if not TASKS[task].classifies:
         rows, test_rows = (np.hstack([kmer_counts(s), _upstream_starts(s)]) for s in (sequences, test))
         learner = HistGradientBoostingRegressor(max_iter=300, learning_rate=0.05, random_state=0)
         return learner.fit(rows, np.asarray(targets, dtype=np.float64)).predict(test_rows)
@@ -177,7 +176,7 @@ def simple(task: str, sequences: Sequence[str], targets: Sequence[Any], test: Se
 
 
 def ngram_perplexity(train: Sequence[str], test: Sequence[str]) -> dict[str, float]:
-    """Perplexity of A, C, G, U under letter frequencies and under trigrams; others are left out.
+    """Compute the perplexity of A, C, G, U under letter frequencies and under trigrams; others are left out.
 
     Parameters
     ----------

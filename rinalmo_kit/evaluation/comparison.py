@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 from .._utils.rows import select
 from ..recipes.named import RECIPES
-from .scoring import Evaluation, evaluate
+from .scoring import Evaluation, evaluate, model_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["average_scores", "beside_published", "compare"]
+__all__ = ["average_scores", "compare", "join_published"]
 
 
-def compare(models: Mapping[str, Any] | Sequence[str], on: Any = "ss-bprna", **options: Any) -> Evaluation:
+def compare(models: Mapping[str, Any] | Sequence[Any], on: Any = "ss-bprna", **options: Any) -> Evaluation:
     """Evaluate several models, or baselines, on the same test rows.
 
     Parameters
     ----------
-    models : {name: model} or list of names
+    models : {name: model} or list of models
         Each as for :func:`evaluate`.
     on, **options
         As for :func:`evaluate`.
@@ -39,7 +39,7 @@ def compare(models: Mapping[str, Any] | Sequence[str], on: Any = "ss-bprna", **o
     """
     import pandas as pd
 
-    models = models if isinstance(models, Mapping) else {name: name for name in models}
+    models = models if isinstance(models, Mapping) else {model_name(model): model for model in models}
     found = {name: evaluate(model, on, **options) for name, model in models.items()}
     parts = [[one[k].assign(method=name) for name, one in found.items()] for k in (0, 1)]
     samples, scores = (pd.concat(part, ignore_index=True) for part in parts)
@@ -48,7 +48,7 @@ def compare(models: Mapping[str, Any] | Sequence[str], on: Any = "ss-bprna", **o
     return Evaluation(samples, scores)
 
 
-def beside_published(
+def join_published(
     compared: Evaluation, published: pd.DataFrame, metrics: Sequence[str] = ("precision", "recall", "f1")
 ) -> pd.DataFrame:
     """Put the scores of :func:`compare` beside published ones, the best of the last metric first.
@@ -73,7 +73,7 @@ def beside_published(
     >>> from rinalmo_kit.datasets import load_structures
     >>> found = compare(["most-pairs"], load_structures("examples", family="tRNA"), draws=0)
     >>> published = pd.DataFrame({"method": ["other"], "f1": [0.1], "kind": ["second-hand"]})
-    >>> beside_published(found, published, ["f1"])["where"].to_dict()
+    >>> join_published(found, published, ["f1"])["where"].to_dict()
     {'most-pairs': 'measured here, n = 7', 'other': 'second-hand'}
     """
     import pandas as pd
@@ -105,7 +105,7 @@ def average_scores(scores: pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        If the scores of a recipe are there twice, as of two models.
+        If the scores of a recipe appear twice, as of two models.
 
     Examples
     --------
@@ -121,7 +121,7 @@ def average_scores(scores: pd.DataFrame) -> pd.DataFrame:
     table = table[table["experiment"] != ""]
     if (twice := table.duplicated(["recipe", "group", "metric"])).any():
         raise ValueError(
-            f"{table.loc[twice, 'recipe'].iloc[0]} is there twice: give the scores of one model a recipe"
+            f"{table.loc[twice, 'recipe'].iloc[0]} appears twice: give the scores of one model a recipe"
         )
     if "data" not in table:
         table = table.assign(data="")

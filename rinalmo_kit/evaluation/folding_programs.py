@@ -14,6 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO, Literal, NamedTuple
 
+import numpy as np
+
 from .._utils.extras import optional, usable
 from .._utils.files import user_path
 from ..rna.pairs import pairs_from_dot_bracket
@@ -81,7 +83,7 @@ HOMOLOGS = ("centroid-homfold", "centroid-alifold", "locarna")
 
 
 def on_path() -> list[str]:
-    """Names of the programs that can be called here."""
+    """Return the names of the programs that can be called here."""
     return [name for name, one in PROGRAMS.items() if shutil.which(one.command[0])]
 
 
@@ -144,8 +146,8 @@ def fold_by(
             if program in HOMOLOGS[1:]:
                 results = Path(files["folder"], "results", "result.aln")
                 return _onto_target(printed, results.read_text(encoding="utf-8"), sequence, name)
-            found = _structure_in(printed, len(sequence), program)
-            return Structure(sequence, pairs_from_dot_bracket(found), name)
+            brackets = _structure_in(printed, len(sequence), program)
+            return Structure(sequence, pairs_from_dot_bracket(brackets), name)
 
 
 @contextmanager
@@ -217,7 +219,7 @@ def _structure_in(printed: str, length: int, program: str) -> str:
 
 
 def _onto_target(printed: str, alignment: str, sequence: str, name: str) -> Structure:
-    """Consensus structure of an alignment, on the columns of the target."""
+    """Return the consensus structure of an alignment, on the columns of the target."""
     rows = [line.split() for line in alignment.splitlines()]
     row = "".join(words[1] for words in rows if len(words) > 1 and words[0] == "target")
     if row.replace("-", "").replace("T", "U") != sequence:
@@ -235,7 +237,7 @@ def _onto_target(printed: str, alignment: str, sequence: str, name: str) -> Stru
     column = [k for k, letter in enumerate(row) if letter != "-"]
     place = {k: i for i, k in enumerate(column)}
     pairs = [(place[i], place[j]) for i, j in pairs_from_dot_bracket(consensus) if i in place and j in place]
-    return Structure(sequence, pairs, name)
+    return Structure(sequence, np.array(pairs, dtype=np.int64).reshape(-1, 2), name)
 
 
 def families_by_cmscan(sequence: str, models: str | os.PathLike) -> list[tuple[str, str, float]]:
@@ -317,7 +319,7 @@ def viennarna_module() -> ModuleType:
 
 @contextmanager
 def _answering(program: str, package: ModuleType, name: str) -> Iterator[None]:
-    """Name the package, and the RNA, where it raises anything or what it gives is no structure of that RNA."""
+    """Name the package, and the RNA, where it raises anything or what it gives is not a structure of that RNA."""
     try:
         yield
     except Exception as error:

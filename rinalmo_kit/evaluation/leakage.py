@@ -1,8 +1,8 @@
-"""Guards against testing on what a model was trained on.
+"""Detection of test rows on which a model was trained.
 
 Three kinds are found: a test set, or family, on which the model was trained; single test rows whose sequence
 is one of its training rows, as with the TestSetB and ArchiveII rows that are in TR0; and sets that cannot be
-compared here because the model's training rows are not at hand.
+compared here because the model's training rows are not available.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..recipes.splits import Example
 
 __all__ = [
-    "OFFICIAL",
+    "TRAINING_SETS",
     "LeakWarning",
     "TrainedOn",
     "exact_duplicates",
@@ -74,7 +74,7 @@ _RFAM88 = (TrainedOn("rfam88", "train"), TrainedOn("rfam88", "val"))
 _SIZES, _SITES = ("pico", "giga"), ("donor", "acceptor")
 
 
-OFFICIAL: dict[str, tuple[TrainedOn, ...]] = {
+TRAINING_SETS: dict[str, tuple[TrainedOn, ...]] = {
     "pico-ss": _BPRNA,
     "giga-ss-bprna": _BPRNA,
     **{f"giga-ss-archiveII-{f}": (TrainedOn("archiveII", left_out_family=f),) for f in FAMILIES},
@@ -144,7 +144,7 @@ def find(trained_on: Sequence[TrainedOn], table: pd.DataFrame, *, dataset: str |
         Test rows: columns id and sequence; split and family where there are any.
     dataset : str, optional
         The dataset the rows are from. With it, a whole set or family that was trained on is found also
-        where the training rows themselves are not at hand.
+        where the training rows themselves are not available.
 
     Returns
     -------
@@ -178,7 +178,7 @@ def find(trained_on: Sequence[TrainedOn], table: pd.DataFrame, *, dataset: str |
         for row in exact_duplicates(rows["sequence"], table["sequence"]):
             reasons.setdefault(int(row), (str(what), "same sequence"))
         if what.rows is None and not is_subset(what.dataset) and (note := data_note(what.dataset)):
-            unchecked.append(f"{what}: the rows at hand are not those it was trained on: {note}")
+            unchecked.append(f"{what}: the available rows are not those it was trained on: {note}")
     found = table.loc[sorted(reasons)].copy()
     found["trained_on"] = [reasons[row][0] for row in found.index]
     found["why"] = [reasons[row][1] for row in found.index]
@@ -212,15 +212,13 @@ def warn(
         )
         warnings.warn(LeakWarning(message, rows), stacklevel=stacklevel)
     elif dataset is not None and (unchecked := rows.attrs["unchecked"]):
-        message = (
-            f"whether {model} was trained on some of these test rows cannot be told: {'; '.join(unchecked)}"
-        )
+        message = f"whether {model} was trained on some of these test rows is unknown: {'; '.join(unchecked)}"
         warnings.warn(LeakWarning(message, rows), stacklevel=stacklevel)
     return rows
 
 
 def trained_on(model: Any) -> tuple[TrainedOn, ...]:
-    """Tell what a model was trained on, as far as its name or its file says; empty if they say nothing.
+    """Return what a model was trained on, as far as its name or its file says; empty if they say nothing.
 
     Examples
     --------
@@ -230,13 +228,13 @@ def trained_on(model: Any) -> tuple[TrainedOn, ...]:
     """
     about: dict[str, Any] | None = getattr(model, "about", None)
     if not about:
-        return OFFICIAL.get(str(getattr(model, "name", model)), ())
+        return TRAINING_SETS.get(str(getattr(model, "name", model)), ())
     found: tuple[TrainedOn, ...] = ()
     while about:  # from the last training to the first
         if about.get("dataset") in TABLES and about.get("rows"):
             found += (TrainedOn(about["dataset"], rows=about["rows"], fold=int(about.get("fold", 0))),)
         for training in (about, about.get("pretraining", {})):
-            found += OFFICIAL.get(str(training.get("start")), ())
+            found += TRAINING_SETS.get(str(training.get("start")), ())
         about = about.get("earlier")
     return tuple(dict.fromkeys(found))  # rounds of one training are on the same rows
 

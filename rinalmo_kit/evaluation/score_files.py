@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._utils.cells import is_missing
 from .._utils.files import remove_left_over, whole_file
 from .._utils.run_folders import patient_lock
-from ..datasets.user_tables import is_missing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +19,7 @@ KEYS = ["model", "recipe", "group", "fold", "metric"]
 
 
 def add_lines(path: Path, lines: pd.DataFrame) -> None:
-    """Add lines to a CSV of scores; older lines for the same model, recipe, group, fold and metric give way.
+    """Add lines to a CSV of scores; lines for the same model, recipe, group, fold and metric are replaced.
 
     Of several that add to a file at the same time, each waits for the others.
     """
@@ -53,10 +53,12 @@ def read_lines(path: Path) -> pd.DataFrame | None:
     try:
         lines = pd.read_csv(path, dtype=str, keep_default_na=False)
     except ValueError as error:
-        raise ValueError(f"{path} is no CSV of scores to add to ({error}): choose another output") from error
+        raise ValueError(
+            f"{path} is not a CSV of scores to add to ({error}): choose another output"
+        ) from error
     if missing := [name for name in (*KEYS, "value") if name not in lines]:
         raise ValueError(
-            f"{path} is no CSV of scores to add to: its columns are {', '.join(map(str, lines))}, without "
+            f"{path} is not a CSV of scores to add to: its columns are {', '.join(map(str, lines))}, without "
             f"{', '.join(missing)}; choose another output"
         )
     return lines

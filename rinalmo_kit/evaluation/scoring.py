@@ -1,39 +1,28 @@
-"""Scores on test sets, one call a recipe, averaged as in the paper and with confidence intervals."""
+"""Evaluation on test sets: scores averaged as in the paper, with confidence intervals."""
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
 
 from .._utils.files import check_output, user_path
 from .._utils.numbers_given import whole_number
 from .._utils.progress import progress_bar
 from .._utils.provenance import provenance
 from .._utils.rows import select
-from ..datasets.user_tables import as_table, names_table
-from ..inference.folding import fold_each
-from ..inference.prediction import predict
-from ..metrics import (
-    StructureScores,
-    binary_scores,
-    bootstrap_intervals,
-    multiclass_scores,
-    regression_scores,
-    structure_scores,
-)
-from ..model.pretrained import ready_model
+from ..metrics import bootstrap_intervals
 from ..model.rinalmo import Encoder
-from ..model.unwrap import unwrapped
-from ..recipes.named import RECIPES, recipe_named
+from ..model.task_base import Task
+from ..model.tasks import TASKS
 from ..recipes.recipe import Recipe
-from ..recipes.splits import Example, Splits, splits_of
-from ..recipes.user_data import fingerprint, own_recipe, own_table
-from .baselines import BASELINES, simple, trivial
+from ..recipes.resolve import resolve
+from ..recipes.splits import Splits
+from ..rna.folded import FoldedRNA
+from .predictors import Baseline, ModelPredictor, predictors_of
 from .score_files import add_lines, read_lines
 
 if TYPE_CHECKING:
@@ -41,12 +30,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Evaluation", "evaluate"]
-
-LEARNED = ("trivial", "simple")
-"""Baselines that are learned from the training rows."""
-
-
-STRUCTURE_COLUMNS = (*StructureScores._fields, "f1_strict")
 
 
 class Evaluation(NamedTuple):
@@ -78,7 +61,12 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    model: Encoder | str | os.PathLike | Sequence[Any] = "pico-ss",
+    model: Encoder
+    | Baseline
+    | Callable[[str], FoldedRNA | str]
+    | str
+    | os.PathLike
+    | Sequence[Any] = "pico-ss",
     on: Any = "ss-bprna",
     *,
     task: str | None = None,
@@ -89,7 +77,7 @@ def evaluate(
     draws: int = 1000,
     progress: bool = False,
 ) -> Evaluation:
-    """Score a model, or a baseline, on the test rows of a recipe or on data of your own.
+    """Score a model, a baseline or your own folding function on the test rows of a recipe or on data of your own.
 
     Structures: the mean over structures of precision, recall, F1 and INF. Splice sites, families: the rates over all
     rows. MRL: R² in the unit of the target, predictions below 0 raised to 0. Recipes with folds: the mean over the
@@ -97,11 +85,13 @@ def evaluate(
 
     Parameters
     ----------
-    model : Encoder, name, path, folder, list of these, or a baseline
+    model : Encoder, name, path, folder, list of these, a baseline, or a function
         For a recipe with folds, as TE and EL: the models in the order of the folds, or the folder with ``fold-0``,
         ``fold-1``, … that ``rinalmo-kit finetune --fold all`` makes. ``"trivial"`` is the fold with the most pairs, the
         most frequent class or the mean of the training targets; ``"simple"`` a classical learner
-        (:func:`rinalmo_kit.evaluation.baselines.simple`); ``"viennarna"`` folds by free energy.
+        (:func:`rinalmo_kit.evaluation.baselines.simple`); ``"viennarna"`` folds by free energy. A function takes a
+        sequence and returns its Structure or dot-bracket string; a baseline of your own is a
+        :class:`rinalmo_kit.evaluation.Baseline`.
     on : str, Recipe, or data
         Name of a recipe, or your own data in any form that :func:`rinalmo_kit.finetune` takes. Rows marked ``test``
         are taken; without a column ``split``, all rows, but of a table that the model was trained on those that were
@@ -113,7 +103,7 @@ def evaluate(
     limit : int, optional
         Score at most this many test rows, the same ones every time; the scores say so.
     output : path, optional
-        Add the scores to this CSV, with command, commit and date; older lines for the same give way.
+        Add the scores to this CSV, with command, commit and date; older lines for the same are replaced.
     draws : int
         Bootstrap samples for the intervals; 0 for none.
     progress : bool
@@ -135,6 +125,13 @@ def evaluate(
     >>> result = evaluate("trivial", load_structures("examples", family="tRNA"), draws=0)
     >>> len(result.samples), 0 < result["f1"] < 1
     (7, True)
+
+    Your own folding function:
+
+    >>> def hairpin(sequence):
+    ...     return "((((" + "." * (len(sequence) - 8) + "))))"
+    >>> evaluate(hairpin, load_structures("examples", family="tRNA"), draws=0).scores["model"][0]
+    'hairpin'
     """
     import pandas as pd
 
@@ -145,34 +142,30 @@ def evaluate(
     if limit is not None:
         whole_number("limit", limit)
     whole_number("draws", draws, least=0)
-    models = _models(model)
-    seen = {one.about.get("own data") for one in models if isinstance(one, Encoder)}
-    recipe, table = _recipe_and_table(on, task, target, seen)
-    if isinstance(model, str) and model in BASELINES and recipe.task != "structure":
-        raise ValueError(f"{model!r} folds; it has no prediction for {recipe.name}")
-    if isinstance(model, str) and model == "simple" and recipe.task == "structure":
-        raise ValueError(f"'simple' predicts classes and numbers; {recipe.name} is about structures")
+    predictors = predictors_of(model)
+    seen = {one.trained_on() for one in predictors}
+    experiment = resolve(on, task=task, target=target, default_task="structure", trained_on=seen)
+    kind, recipe = experiment.task, experiment.recipe
+    for one in predictors:
+        one.check(recipe)
     folds = _folds(recipe, fold)
-    models = _one_a_fold(models, len(folds))
+    predictors = _one_a_fold(predictors, len(folds))
     parts, labels = [], None
-    for number, one in zip(folds, models, strict=True):
-        learned = (
-            isinstance(one, str) and recipe.task != "structure"
-        )  # the trivial answers come from train rows
-        wanted = ("train", "test") if learned else ("test",)
-        splits = splits_of(recipe, table, fold=number, test_limit=limit, wanted=wanted)
-        labels = getattr(one, "labels", None) or splits.labels
-        _warn_of_leaks(one, recipe, splits)
+    for number, one in zip(folds, predictors, strict=True):
+        wanted = ("train", "test") if one.learns(recipe) else ("test",)
+        splits = experiment.splits(fold=number, test_limit=limit, wanted=wanted)
+        labels = one.labels or splits.labels
+        one.warn_of_leaks(recipe, splits.test)
         rows = _sample_rows(one, recipe, splits, progress=progress)
         parts.append(pd.DataFrame(rows).assign(fold=number))
     samples = pd.concat(parts, ignore_index=True)
-    if "target" in samples and recipe.task != "regression" and samples["target"].nunique() == 1:
+    if kind.classifies and samples["target"].nunique() == 1:
         warnings.warn(
             f"all {len(samples)} test rows are of the class {samples['target'][0]!r}: only the accuracy says something",
             stacklevel=2,
         )
-    scores = pd.DataFrame(list(_scores(recipe, samples, labels, draws=draws)))
-    scores.insert(0, "model", _name(model))
+    scores = pd.DataFrame(list(_scores(kind.for_labels(labels), samples, labels, draws=draws)))
+    scores.insert(0, "model", model_name(model))
     scores.insert(1, "recipe", recipe.name)
     scores["data"] = _data_note(recipe, limit)
     if output is not None:
@@ -180,60 +173,29 @@ def evaluate(
     return Evaluation(samples, scores)
 
 
-def _recipe_and_table(
-    on: Any, task: str | None, target: str | None, trained_on: set[Any]
-) -> tuple[Recipe, pd.DataFrame | None]:
-    if isinstance(on, Recipe):
-        return on, None
-    if isinstance(on, str) and not names_table(on, known=RECIPES, task=task):
-        return recipe_named(on), None
-    task = task or "structure"
-    data = as_table(on, task=task)
-    table = own_table(data, task=task, target=target)
-    recipe = own_recipe(table, task=task, least=1)
-    if "split" not in data and fingerprint(table) not in trained_on:
-        table["split"] = "test"
-    return recipe, table
-
-
 def _folds(recipe: Recipe, fold: int | None) -> list[int]:
-    """Folds to evaluate: all, if each has its own test rows, else one, since all have the same."""
+    """Return the folds to evaluate: all, if each has its own test rows, else one, since all have the same."""
     if fold is not None:
         return [fold]
     return list(range(recipe.folds)) if "@fold" in recipe.test else [0]
 
 
-def _models(model: Any) -> list[Any]:
-    """Return the models that were given, loaded; the names of baselines stay as they are."""
-    if isinstance(model, str | os.PathLike) and (user_path(model) / "fold-0").is_dir():
-        folders = sorted(
-            user_path(model).glob("fold-*"), key=lambda folder: int(folder.name.removeprefix("fold-"))
-        )
-        model = [folder / "model.safetensors" for folder in folders]
-    if isinstance(model, str) and model in (*LEARNED, *BASELINES):
-        return [model]
-    if isinstance(model, str | os.PathLike) and user_path(model).is_dir():
-        if not (user_path(model) / "model.safetensors").exists():
-            raise FileNotFoundError(f"{model} holds no model.safetensors: is its training finished?")
-        model = user_path(model) / "model.safetensors"
-    return [ready_model(one) for one in (model if isinstance(model, list | tuple) else [model])]
-
-
-def _one_a_fold(models: list[Any], number: int) -> list[Any]:
-    if isinstance(models[0], str):
-        return models * number
-    if len(models) != number:
+def _one_a_fold(predictors: list[Baseline], number: int) -> list[Baseline]:
+    if len(predictors) == 1 and not isinstance(predictors[0], ModelPredictor):
+        return predictors * number
+    if len(predictors) != number:
         raise ValueError(
-            f"this recipe has {number} folds with test rows of their own, and {len(models)} model was given: give one "
-            "model a fold, a folder with fold-0, fold-1, …, or fold=… for one of them"
+            f"this recipe has {number} folds with test rows of their own, and {len(predictors)} model was given: give "
+            "one model a fold, a folder with fold-0, fold-1, …, or fold=… for one of them"
         )
-    return models
+    return predictors
 
 
-def _name(model: Any) -> str:
+def model_name(model: Any) -> str:
+    """Return the name under which a model, or the first of several, stands in the table of scores."""
     if isinstance(model, list | tuple):
-        return _name(model[0])
-    return str(model) if isinstance(model, str | os.PathLike) else unwrapped(model).name
+        return model_name(model[0])
+    return str(model) if isinstance(model, str | os.PathLike) else predictors_of(model)[0].name
 
 
 def _data_note(recipe: Recipe, limit: int | None) -> str:
@@ -243,62 +205,31 @@ def _data_note(recipe: Recipe, limit: int | None) -> str:
     return note if limit is None else f"a sample of {limit} test rows. {note}".strip()
 
 
-def _warn_of_leaks(model: Any, recipe: Recipe, splits: Splits) -> None:
-    from . import leakage
-
-    if isinstance(model, Encoder):
-        leakage.warn_if_trained_on(model, recipe, splits.test)
-
-
-def _sample_rows(model: Any, recipe: Recipe, splits: Splits, *, progress: bool) -> list[dict[str, Any]]:
+def _sample_rows(
+    predictor: Baseline, recipe: Recipe, splits: Splits, *, progress: bool
+) -> list[dict[str, Any]]:
     """Predict the test rows and put target and prediction, or scores, side by side."""
-    base = [{"name": e.name, "group": e.group, "length": len(e)} for e in splits.test]
-    if recipe.task == "structure":
-        with progress_bar(len(base), "evaluate", shown=progress) as bar:
-            for row, example, predicted in zip(base, splits.test, _folded(model, splits.test), strict=True):
-                row.update(structure_scores(example.target, predicted)._asdict())
-                row["f1_strict"] = structure_scores(example.target, predicted, shift=0).f1
-                bar.update()
-        return base
-    predicted = _predicted(model, recipe, splits, progress=progress)
-    for row, example, value in zip(base, splits.test, predicted, strict=True):
-        row.update(target=example.target, prediction=value)
-    return base
+    task = TASKS[recipe.task]
+    sequences = [example.sequence for example in splits.test]
+    if predictor.learns(recipe):
+        predictor.fit(recipe, splits.train)
+    if splits.labels:
+        predictor.check_labels(recipe, splits.labels)
+    answers: Iterable[Any]
+    if task.folds:  # one at a time: the probabilities of all structures would not fit into memory
+        answers = predictor.fold([(example.name, example.sequence) for example in splits.test])
+    else:
+        answers = predictor.predict(recipe, sequences, progress=progress)
+    rows = []
+    with progress_bar(len(sequences), "evaluate", shown=progress and task.folds) as bar:
+        for example, answer in zip(splits.test, answers, strict=True):
+            base = {"name": example.name, "group": example.group, "length": len(example)}
+            rows.append(base | task.sample(example.target, answer))
+            bar.update()
+    return rows
 
 
-def _folded(model: Any, examples: list[Example]) -> Any:
-    records = [(example.name, example.sequence) for example in examples]
-    if isinstance(model, str):
-        baseline = BASELINES["most-pairs" if model == "trivial" else model]
-        return (baseline(sequence, name=name) for name, sequence in records)
-    return fold_each(records, model=model)
-
-
-def _predicted(model: Any, recipe: Recipe, splits: Splits, *, progress: bool) -> Sequence[Any]:
-    if isinstance(model, str):
-        targets = [e.target for e in splits.train]
-        if model == "trivial":
-            return [trivial(recipe.task, targets)] * len(splits.test)
-        return simple(
-            recipe.task, [e.sequence for e in splits.train], targets, [e.sequence for e in splits.test]
-        )
-    if recipe.task != "regression" and model.labels and not set(splits.labels) <= set(model.labels):
-        raise ValueError(
-            f"{model.name} was trained for other classes than those of {recipe.name}: "
-            f"{', '.join(model.labels[:3])}, … and {', '.join(splits.labels[:3])}, …"
-        )
-    with torch.inference_mode():
-        table = predict([e.sequence for e in splits.test], model=model, progress=progress)
-    if (recipe.task == "regression") != ("prediction" in table):
-        kinds = ("numbers", "classes") if recipe.task == "regression" else ("classes", "numbers")
-        raise ValueError(f"{recipe.name} has {kinds[0]} to predict; {model.name} predicts {kinds[1]}")
-    if recipe.task == "regression":
-        values = table["prediction"].to_numpy()
-        return np.maximum(values, recipe.lowest) if recipe.lowest is not None else values
-    return table["label"].tolist()
-
-
-def _scores(recipe: Recipe, samples: pd.DataFrame, labels: Any, *, draws: int) -> Iterator[dict[str, Any]]:
+def _scores(task: Task, samples: pd.DataFrame, labels: Any, *, draws: int) -> Iterator[dict[str, Any]]:
     """Yield the lines of the table of scores: of all rows, of each group, of each fold."""
     parts = [("all", "all", samples)]
     groups, folds = sorted(set(samples["group"])), sorted(set(samples["fold"]))
@@ -307,7 +238,7 @@ def _scores(recipe: Recipe, samples: pd.DataFrame, labels: Any, *, draws: int) -
     if len(folds) > 1:
         parts += [("all", str(fold), samples[samples["fold"] == fold]) for fold in folds]
     for group, fold, part in parts:
-        score = _score(recipe, part, labels)
+        score = _score(task, part, labels)
         values = score(np.arange(len(part)))
         intervals = bootstrap_intervals(len(part), score, draws=draws)
         for metric, value in values.items():
@@ -317,12 +248,12 @@ def _scores(recipe: Recipe, samples: pd.DataFrame, labels: Any, *, draws: int) -
 
 
 def _score(
-    recipe: Recipe, part: pd.DataFrame, labels: Sequence[str]
+    task: Task, part: pd.DataFrame, labels: Sequence[str] | None
 ) -> Callable[[NDArray[np.int64]], dict[str, float]]:
     """Return a function from indices of rows to their scores; of several folds, to the mean of each fold's."""
     folds = part["fold"].to_numpy()
     if len(set(folds)) > 1:
-        pieces = {fold: _score(recipe, part[folds == fold], labels) for fold in sorted(set(folds))}
+        pieces = {fold: _score(task, part[folds == fold], labels) for fold in sorted(set(folds))}
         position = np.zeros(len(part), dtype=np.int64)
         for fold in pieces:
             position[folds == fold] = np.arange((folds == fold).sum())
@@ -333,22 +264,4 @@ def _score(
             return {metric: float(np.mean([one[metric] for one in found])) for metric in found[0]}
 
         return mean_of_folds
-    if recipe.task == "structure":
-        values, lengths = part[list(STRUCTURE_COLUMNS)].to_numpy(), part["length"].to_numpy()
-
-        def means(chosen: NDArray[np.int64]) -> dict[str, float]:
-            mean = dict(zip(STRUCTURE_COLUMNS, values[chosen].mean(axis=0).tolist(), strict=True))
-            weighted = np.average(values[chosen, STRUCTURE_COLUMNS.index("f1")], weights=lengths[chosen])
-            return {**mean, "f1_length_weighted": float(weighted)}
-
-        return means
-    targets, predicted = part["target"].to_numpy(), part["prediction"].to_numpy()
-    if recipe.task == "regression":
-        function = regression_scores
-    elif len(labels) == 2:
-        function, targets, predicted = binary_scores, targets == labels[1], predicted == labels[1]
-    else:
-        function = multiclass_scores
-        codes = np.unique(np.concatenate((targets, predicted)).astype(str), return_inverse=True)[1]
-        targets, predicted = np.split(codes, 2)
-    return lambda chosen: function(targets[chosen], predicted[chosen])
+    return task.scorer({name: part[name].to_numpy() for name in part}, labels)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ..model.heads import RibosomeLoadHead
 from ..model.rinalmo import Encoder
-from ..model.tokenizer import tokenize
-from ..rna.alphabet import clean
+from ..model.tasks import task_of
+from ..model.tokenizer import token_ids
+from ..rna.alphabet import CleanSequence, clean
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 TRAINED_LENGTH = 1022
 """Longest sequence in pretraining, nucleotides (paper, "Pre-training")."""
@@ -31,12 +35,12 @@ PADDED_BUDGET = 400_000
 """Positions that a batch is padded to at most, for a regression head, if one sequence has fewer."""
 
 
-def ready_sequence(name: str, sequence: str) -> str:
-    """Clean a sequence that is to be computed on; refuse an empty one."""
-    sequence = clean(sequence, name=name)
-    if not sequence:
+def ready_sequence(name: str, sequence: str) -> CleanSequence:
+    """Return a sequence cleaned; reject an empty one."""
+    cleaned = clean(sequence, name=name)
+    if not cleaned:
         raise ValueError(f"{name!r} is empty: expected at least one nucleotide")
-    return sequence
+    return cleaned
 
 
 def notice(name: str, sequence: str, *, gaps: bool = False) -> None:
@@ -74,7 +78,7 @@ def within_memory(
     batch : list of int
         A batch, or the part of one that fitted. No later batch has more tokens than half of one that did not fit.
     results : Any
-        Of `compute`; None for a sequence that does not fit by itself.
+        Of `compute`; for a sequence that does not fit by itself the error that said so.
 
     Examples
     --------
@@ -96,9 +100,9 @@ def within_memory(
                 try:
                     results = compute(batch)
                 except (MemoryError, RuntimeError) as error:
-                    if not _is_memory_error(error):
+                    if not is_memory_error(error):
                         raise
-                    fits, results = False, None
+                    fits, results = False, error.with_traceback(None)  # whose frames hold what did not fit
             if fits or len(batch) == 1:
                 yield batch, results
                 continue
@@ -110,17 +114,27 @@ def within_memory(
             waiting += [batch[half:], batch[:half]]
 
 
-def _is_memory_error(error: Exception) -> bool:
+def finite(found: NDArray[np.float32], model: Encoder) -> NDArray[np.float32]:
+    """Return what a model gives, or raise ValueError if it is not a number."""
+    if not np.isfinite(found).all():
+        raise ValueError(
+            f"{model.name} gives numbers that are not finite: its weights are damaged, or too large for {model.dtype}"
+        )
+    return found
+
+
+def is_memory_error(error: Exception) -> bool:
     """Tell whether memory ran out, on a GPU or in the CPU's allocator, which raises a mere RuntimeError."""
     words = "out of memory|not enough memory|can't allocate memory"
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or bool(re.search(words, str(error)))
 
 
-def too_large(name: str, sequence: str, model: Encoder) -> str:
-    """Say that memory does not suffice for one sequence, and what may help."""
+def too_large(name: str, sequence: str, model: Encoder, error: Exception | None = None) -> str:
+    """Say that memory does not suffice for one sequence, and what may help; and how much was needed, if known."""
+    needed = f" ({error})" if isinstance(error, MemoryError) and str(error) else ""
     return (
         f"{name!r} has {len(sequence)} nucleotides, too many for the memory of {model.device}, even by itself: "
-        "use a device with more memory, a smaller model, or cut the sequence"
+        f"use a device with more memory, a smaller model, or cut the sequence{needed}"
     )
 
 
@@ -155,9 +169,9 @@ def batches_by_length(lengths: list[int], budget: int = TOKEN_BUDGET) -> Iterato
         yield batch
 
 
-def represent(model: Encoder, sequences: list[str]) -> list[Tensor]:
-    """Representation of each sequence, (L + 2, dim) with ``<cls>`` and ``<eos>``, from one packed batch."""
-    tokens = tokenize(sequences).to(model.device)
+def represent(model: Encoder, sequences: Sequence[CleanSequence]) -> list[Tensor]:
+    """Return the representation of each sequence, (L + 2, dim) with ``<cls>`` and ``<eos>``, from one packed batch."""
+    tokens = token_ids(sequences).to(model.device)
     packing = model.packing(tokens)
     return list(model.encode(tokens, packing).split(packing.lengths))
 
@@ -165,7 +179,8 @@ def represent(model: Encoder, sequences: list[str]) -> list[Tensor]:
 def batches_for(model: Encoder, lengths: list[int]) -> Iterator[list[int]]:
     """Yield batches in which no sequence changes what another one gets: a regression head sees the padding."""
     budget = token_budget(model.config, model.device)
-    if not isinstance(model.head, RibosomeLoadHead):
+    task = task_of(model.head)
+    if task is None or not task.padded:
         yield from batches_by_length(lengths, budget)
         return
     fits = [i for i, length in enumerate(lengths) if length + 2 <= (model.pad_to or 0)]

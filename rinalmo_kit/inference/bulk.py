@@ -22,8 +22,10 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
+from .._utils import files
 from .._utils.extras import optional
 from .._utils.files import check_output, output_lock, user_path
+from .._utils.run_folders import claim_folder
 from ..model import pretrained
 from ..model.pretrained import load
 from ..model.rinalmo import Encoder
@@ -162,7 +164,10 @@ def run(
         }
         content = fingerprint(path)
         about = {"model": _identity(encoder), **options, **limits}
-        shards.claim(output, {"task": task, **about, "input": f"{path.name} {content.sha256[:16]}"})
+        facts = {"task": task, **about, "input": f"{path.name} {content.sha256[:16]}"}
+        if not (note := output / "_job.json").exists():
+            files.check_output(note)
+        claim_folder(note, facts, what="job", required=("task", "model", "input"))
         shards.remove_left_over(output, rank, world, alone=_place()[1] == 1)
         whole, damaged = shards.whole_shards(output)
         if shards.is_finished(output, whole):
@@ -331,8 +336,7 @@ def _probability(threshold: Any) -> float | None:
 
 def _identity(model: Encoder) -> str:
     """Name of a model, and a hash of all that its results depend on."""
-    facts = (model.threshold, model.calibration, model.scaler, model.labels, model.pad_to, model.window)
-    found = hashlib.sha256(repr((facts, type(model.head).__name__)).encode())
+    found = hashlib.sha256(repr((model.info.identity(), type(model.head).__name__)).encode())
     for name, value in sorted(model.state_dict().items()):
         found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())

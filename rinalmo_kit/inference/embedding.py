@@ -12,9 +12,10 @@ import torch
 from .._utils.progress import progress_bar
 from ..model.pretrained import ready_model
 from ..model.rinalmo import Encoder
+from ..rna.alphabet import CleanSequence
 from ..rna.sequences import Sequences
-from .batching import batches_by_length, notice, represent, token_budget, too_large, within_memory
-from .folding import _finite, ready_records
+from .batching import batches_by_length, finite, notice, represent, token_budget, too_large, within_memory
+from .folding import ready_records
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,8 +73,8 @@ def embed(
     results: list[Any] = [None] * len(texts)
     with progress_bar(len(texts), "embed", shown=progress) as bar:
         for batch, rows in embeddings(model, texts, pool):
-            if rows is None:
-                raise MemoryError(too_large(*records[batch[0]], model))
+            if isinstance(rows, Exception):
+                raise MemoryError(too_large(*records[batch[0]], model, error=rows))
             for i, one in zip(batch, rows, strict=True):
                 results[i] = one
             bar.update(len(batch))
@@ -84,8 +85,8 @@ def embed(
 
 @torch.inference_mode()
 def embeddings(
-    model: Encoder, texts: list[str], pool: Literal["cls", "mean"] | None
-) -> Iterator[tuple[list[int], list[NDArray[np.float32]] | None]]:
+    model: Encoder, texts: list[CleanSequence], pool: Literal["cls", "mean"] | None
+) -> Iterator[tuple[list[int], list[NDArray[np.float32]] | Exception]]:
     """Yield indices of clean sequences and their embeddings, batch by batch; see :func:`within_memory`."""
 
     def compute(batch: list[int]) -> list[NDArray[np.float32]]:
@@ -93,7 +94,7 @@ def embeddings(
         for rows in represent(model, [texts[i] for i in batch]):
             rows = rows.float()
             pooled = rows[0] if pool == "cls" else rows[1:-1].mean(0) if pool == "mean" else rows[1:-1]
-            found.append(_finite(pooled.cpu().numpy().copy(), model))
+            found.append(finite(pooled.cpu().numpy().copy(), model))
         return found
 
     lengths = [len(text) for text in texts]

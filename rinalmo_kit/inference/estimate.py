@@ -22,9 +22,9 @@ from .._utils.files import user_path
 from .._utils.hardware import available_memory, peak_flops
 from ..model.config import Config
 from ..model.flops import forward_flops, parameters
-from ..model.heads import StructureHead
 from ..model.pretrained import EMBEDDED, OFFICIAL, WEIGHTS, ready_model
 from ..model.rinalmo import Encoder, RiNALMo
+from ..model.tasks import task_of
 from ..rna.alphabet import clean
 from ..rna.sequences import Sequences, is_path, read_fasta, read_sequences
 from .batching import TRAINED_LENGTH, batches_by_length, token_budget
@@ -402,8 +402,8 @@ def _facts(model: Encoder | str | os.PathLike) -> _Facts:
         raise ValueError(
             f"{encoder.name} is a {type(encoder).__name__}: only RiNALMo models can be estimated"
         )
-    task = "embed" if encoder.head is None else "predict"
-    task = "fold" if isinstance(encoder.head, StructureHead) else task
+    known = task_of(encoder.head)
+    task = "embed" if known is None else "fold" if known.folds else "predict"
     return _Facts(encoder.name, encoder.config, task, encoder.window, encoder)
 
 

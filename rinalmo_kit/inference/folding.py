@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from .._utils.progress import progress_bar
-from ..model.heads import StructureHead
 from ..model.pretrained import ready_model
 from ..model.rinalmo import Encoder
-from ..model.tasks import head_outputs
+from ..model.tasks import TASKS, task_of
 from ..model.tiled_structure_head import check_memory
 from ..model.unwrap import unwrapped
+from ..rna.alphabet import CleanSequence
 from ..rna.decoding import as_min_loop, as_threshold, greedy_pairs
 from ..rna.pairs import as_pairs
 from ..rna.sequences import Sequences, is_single, read_sequences
-from ..structure import Structure, with_probabilities
+from ..structure import Structure
 from .batching import (
-    _is_memory_error,
     batches_by_length,
+    finite,
+    is_memory_error,
     notice,
     ready_sequence,
     represent,
@@ -36,13 +38,24 @@ from .confidence import promised_f1, read_off
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["fold", "fold_each", "pair_probabilities", "refold"]
+__all__ = ["fold", "fold_each", "fold_or_explain", "pair_probabilities", "refold"]
+
+CHUNK_BATCHES = 8
+"""Batches of tokens that :func:`fold_each` reads ahead: a batch then holds RNAs of similar lengths."""
+
+
+CHUNK_VALUES = 2**25
+"""Pairing probabilities that :func:`fold_each` holds at most (128 MiB), but for its last record."""
+
+
+Result = TypeVar("Result")
 
 
 def folding_model(model: Encoder | str | os.PathLike) -> Encoder:
     """Return a ready model that has a structure head."""
     model = ready_model(model)
-    if not isinstance(model.head, StructureHead):
+    task = task_of(model.head)
+    if task is None or not task.folds:
         kind = "no task head" if model.head is None else f"a {type(model.head).__name__}"
         raise ValueError(
             f"{model.name} cannot fold: it has {kind}; use one with a structure head, such as 'pico-ss'"
@@ -50,7 +63,7 @@ def folding_model(model: Encoder | str | os.PathLike) -> Encoder:
     return model
 
 
-def ready_records(sequences: Sequences) -> list[tuple[str, str]]:
+def ready_records(sequences: Sequences) -> list[tuple[str, CleanSequence]]:
     """Return names and clean sequences of what a user gave; of an empty list none, but an empty file is an error.
 
     Examples
@@ -114,10 +127,13 @@ def fold(
     records = ready_records(sequences)
     options = {"threshold": threshold, "canonical_only": canonical_only, "min_loop": min_loop}
     _check_rules(**options)
+    model = folding_model(model)
+    for record in records:
+        notice(*record, gaps=True)
+    folded: list[Any] = [None] * len(records)
     with progress_bar(len(records), "fold", shown=progress) as bar:
-        folded = []
-        for structure in fold_each(records, model=model, **options):
-            folded.append(structure)
+        for i, structure in structures(model, records, **options):
+            folded[i] = _or_raise(structure)
             bar.update()
     return folded[0] if single and len(folded) == 1 else folded
 
@@ -125,27 +141,114 @@ def fold(
 def fold_each(
     records: Iterable[tuple[str, str]], *, model: Encoder | str | os.PathLike = "pico-ss", **options: Any
 ) -> Iterator[Structure]:
-    """Fold (name, sequence) records one at a time, as they come; the options are those of :func:`fold`.
+    """Fold (name, sequence) records as they come, in their order; the options are those of :func:`fold`.
+
+    The first is folded alone and the next ones in growing chunks, of which no more is held than :data:`CHUNK_BATCHES`
+    batches: a result is not long in coming, and a file of millions is never held as a whole.
+
+    Raises
+    ------
+    ValueError, MemoryError
+        As :func:`fold`, when all records before the one that the error names have been yielded.
 
     Examples
     --------
     >>> [s.name for s in fold_each([("a", "GGGGAAAACCCC"), ("b", "ACGU")])]
     ['a', 'b']
     """
+    yield from map(_or_raise, fold_or_explain(records, model=model, **options))
+
+
+def fold_or_explain(
+    records: Iterable[tuple[str, str]], *, model: Encoder | str | os.PathLike = "pico-ss", **options: Any
+) -> Iterator[Structure | ValueError | MemoryError]:
+    """Yield, as :func:`fold_each`, the structure of each record, or the error that says why it has none.
+
+    If `records` or the computation raises, what is finished is yielded first, in its order.
+
+    Examples
+    --------
+    >>> list(fold_or_explain([("a", "ACGU"), ("b", "")]))
+    [<Structure 'a': 4 nt, 0 pairs>, ValueError("'b' is empty: expected at least one nucleotide")]
+    """
     _check_rules(**options)
     model = folding_model(model)
-    for name, sequence in records:
-        sequence = ready_sequence(name, sequence)
-        notice(name, sequence, gaps=True)
+    for chunk in _growing_chunks(records, CHUNK_BATCHES * token_budget(model.config, model.device)):
+        yield from _in_order(_fold_chunk(model, chunk, options))
+
+
+def _or_raise(found: Structure | Exception) -> Structure:
+    if isinstance(found, Exception):
+        raise found from found.__cause__
+    return found
+
+
+def _growing_chunks(records: Iterable[tuple[str, str]], tokens: int) -> Iterator[list[tuple[str, str]]]:
+    """Cut records into chunks of 1, 2, 4, … records, of about so many tokens and :data:`CHUNK_VALUES` at most."""
+    records = iter(records)
+    most = 1
+    while True:
+        chunk: list[tuple[str, str]] = []
+        held = values = 0
+        fault: BaseException | None = None
+        while len(chunk) < most and held < tokens and values < CHUNK_VALUES:
+            try:
+                record = next(records)
+            except StopIteration:
+                break
+            except BaseException as error:  # those before it are folded first
+                fault = error
+                break
+            chunk.append(record)
+            held += len(record[1]) + 2
+            values += len(record[1]) ** 2
+        if chunk:
+            yield chunk
+        if fault is not None:
+            raise fault
+        if not chunk:
+            return
+        most *= 2
+
+
+def _fold_chunk(
+    model: Encoder, chunk: list[tuple[str, str]], options: dict[str, Any]
+) -> Iterator[tuple[int, Structure | ValueError | MemoryError]]:
+    """Yield places in a chunk of records as a user gave them, and what each becomes."""
+    places, cleaned = [], []
+    for i, (name, sequence) in enumerate(chunk):
         try:
-            probabilities = pair_probabilities(sequence, model=model)
-        except (MemoryError, RuntimeError) as error:
-            if not _is_memory_error(error):
-                raise
-            told = f" ({error})" if isinstance(error, MemoryError) and str(error) else ""
-            raise MemoryError(too_large(name, sequence, model) + told) from error
-        folded = with_probabilities(Structure(sequence, [], name), probabilities)
-        yield refold(folded, model=model, **options)
+            cleaned.append((name, ready_sequence(name, sequence)))
+        except ValueError as error:
+            yield i, error
+        else:
+            notice(*cleaned[-1], gaps=True)
+            places.append(i)
+    for i, found in structures(model, cleaned, **options):
+        yield places[i], found
+
+
+def _in_order(found: Iterator[tuple[int, Result]]) -> Iterator[Result]:
+    """Yield results by their numbers, from 0; if the computation is stopped, those that are finished, then the error.
+
+    Examples
+    --------
+    >>> list(_in_order(iter([(1, "b"), (0, "a"), (2, "c")])))
+    ['a', 'b', 'c']
+    """
+    waiting: dict[int, Result] = {}
+    first = 0
+    try:
+        for i, one in found:
+            waiting[i] = one
+            while first in waiting:
+                yield waiting.pop(first)
+                first += 1
+    except GeneratorExit:
+        raise
+    except BaseException:
+        yield from (waiting[i] for i in sorted(waiting))
+        raise
 
 
 def _check_rules(*, threshold: float | None = None, min_loop: int = 4, **_: Any) -> None:
@@ -220,67 +323,81 @@ def refold(
     confidence = None
     if model is not None and model.calibration is not None:
         confidence = read_off(model.calibration, promised_f1(structure.probabilities, pairs))
-    found = Structure(structure.sequence, pairs, structure.name)
-    return with_probabilities(found, structure.probabilities, confidence)
+    clean_sequence = CleanSequence(structure.sequence)
+    return Structure.from_checked(clean_sequence, pairs, structure.name, structure.probabilities, confidence)
 
 
 @torch.inference_mode()
 def pair_probabilities(
     sequence: str, *, model: Encoder | str | os.PathLike = "pico-ss"
 ) -> NDArray[np.float32]:
-    """Pairing probability of every two nucleotides of one sequence: float32 (L, L), symmetric, zero diagonal."""
+    """Return the pairing probability of every two nucleotides: float32 (L, L), symmetric, zero diagonal."""
     model = folding_model(model)
-    sequence = ready_sequence("sequence", sequence)
-    if len(sequence) == 1:
-        return np.zeros((1, 1), dtype=np.float32)
-    check_memory(model.head, len(sequence))
-    return _as_probabilities(pair_logits(model, [sequence])[0], model)
-
-
-def _as_probabilities(logits: Tensor, model: Encoder) -> NDArray[np.float32]:
-    probabilities = logits.float().sigmoid().triu(1)
-    found = (probabilities + probabilities.T).cpu().numpy().copy()  # equal on both sides to the last bit
-    return _finite(found, model)
-
-
-def _finite(found: NDArray[np.float32], model: Encoder) -> NDArray[np.float32]:
-    """Return what a model gives, or raise ValueError if it is no number."""
-    if not np.isfinite(found).all():
-        raise ValueError(
-            f"{model.name} gives numbers that are not finite: its weights are damaged, or too large for {model.dtype}"
-        )
-    return found
+    text = ready_sequence("sequence", sequence)
+    check_memory(model.head, len(text))
+    [rows] = represent(model, [text])
+    return _probabilities_of(model, rows)
 
 
 @torch.inference_mode()
 def structures(
-    model: Encoder, texts: list[str], **options: Any
-) -> Iterator[tuple[list[int], list[Structure] | None]]:
-    """Yield indices of clean sequences and their structures, batch by batch; see :func:`within_memory`.
+    model: Encoder, records: list[tuple[str, CleanSequence]], **options: Any
+) -> Iterator[tuple[int, Structure | ValueError | MemoryError]]:
+    """Yield numbers of records and their structures, as they are finished: the one way in which RNAs are folded.
 
-    One batch is encoded at a time, where :func:`fold_each` encodes one sequence at a time. The options are those of
-    :func:`fold`.
+    A batch of similar lengths is encoded at a time, and the head then sees its RNAs one by one, in their order. The
+    options are those of :func:`fold`. In place of a structure comes an error that names the record, if memory does not
+    suffice for it by itself, or that says that the model gives numbers that are not finite.
     """
+    lengths = [len(text) for _, text in records]
 
-    def compute(batch: list[int]) -> list[Structure]:
-        check_memory(model.head, max(len(texts[i]) for i in batch))
-        found = []
-        for i, rows in zip(batch, represent(model, [texts[i] for i in batch]), strict=True):
-            lone = len(texts[i]) == 1
-            p = (
-                np.zeros((1, 1), np.float32)
-                if lone
-                else _as_probabilities(head_outputs(model, [rows])[0], model)
-            )
-            found.append(refold(with_probabilities(Structure(texts[i], [], ""), p), model=model, **options))
-        return found
+    def encode(batch: list[int]) -> list[Tensor]:
+        if len(batch) == 1:  # a long one: its map is larger than all else
+            check_memory(model.head, lengths[batch[0]])
+        return represent(model, [records[i][1] for i in batch])
 
-    lengths = [len(text) for text in texts]
-    yield from within_memory(
-        batches_by_length(lengths, token_budget(model.config, model.device)), lengths, compute
-    )
+    budget = token_budget(model.config, model.device)
+    for batch, encoded in within_memory(batches_by_length(lengths, budget), lengths, encode):
+        if isinstance(encoded, Exception):
+            yield batch[0], _too_large(model, records[batch[0]], encoded)
+            continue
+        for i, rows in sorted(zip(batch, encoded, strict=True), key=itemgetter(0)):
+            yield i, structure_or_error(model, records[i], rows, options)
 
 
-def pair_logits(model: Encoder, sequences: list[str]) -> list[Tensor]:
-    """(L, L) pairing logits of each sequence; the encoder sees all of them as one packed batch."""
-    return head_outputs(model, represent(model, sequences))
+def structure_or_error(
+    model: Encoder, record: tuple[str, CleanSequence], rows: Tensor, options: dict[str, Any]
+) -> Structure | ValueError | MemoryError:
+    """Fold one RNA that is encoded: (L + 2, dim)."""
+    name, sequence = record
+    try:
+        probabilities = _probabilities_of(model, rows)
+    except (MemoryError, RuntimeError) as error:
+        if not is_memory_error(error):
+            raise
+        return _too_large(model, record, error)
+    except ValueError as error:
+        return error
+    unpaired = Structure.from_checked(sequence, as_pairs(()), name, probabilities)
+    return refold(unpaired, model=model, **options)
+
+
+def _too_large(model: Encoder, record: tuple[str, CleanSequence], error: Exception) -> MemoryError:
+    named = MemoryError(too_large(*record, model, error=error))
+    named.__cause__ = error
+    return named
+
+
+def _probabilities_of(model: Encoder, rows: Tensor) -> NDArray[np.float32]:
+    """Return the pairing probabilities of an RNA that is encoded, (L + 2, dim): float32 (L, L)."""
+    if len(rows) == 3:
+        return np.zeros((1, 1), dtype=np.float32)
+    [logits] = TASKS["structure"].apply_head(model, [rows])
+    probabilities = logits.float().sigmoid().triu(1)
+    found = (probabilities + probabilities.T).cpu().numpy().copy()  # equal on both sides to the last bit
+    return finite(found, model)
+
+
+def pair_logits(model: Encoder, sequences: Sequence[CleanSequence]) -> list[Tensor]:
+    """Return the (L, L) pairing logits of each sequence; the encoder sees all of them as one packed batch."""
+    return list(TASKS["structure"].apply_head(model, represent(model, sequences)))

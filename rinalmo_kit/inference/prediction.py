@@ -1,22 +1,23 @@
-"""Predict classes and numbers of RNAs."""
+"""Prediction of classes and numbers of RNAs."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 
 from .._utils.progress import progress_bar
-from ..model.heads import ClassificationHead, RibosomeLoadHead
 from ..model.pretrained import ready_model
 from ..model.rinalmo import Encoder
-from ..model.tasks import as_columns, head_outputs
+from ..model.task_base import Task, to_arrays
+from ..model.tasks import task_of
+from ..rna.alphabet import CleanSequence
 from ..rna.sequences import Sequences
-from .batching import batches_for, notice, represent, too_large, within_memory
-from .folding import _finite, ready_records
+from .batching import batches_for, finite, notice, represent, too_large, within_memory
+from .folding import ready_records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,12 +29,32 @@ __all__ = ["predict"]
 def predicting_model(model: Encoder | str | os.PathLike) -> Encoder:
     """Return a ready model that has a classification or regression head."""
     model = ready_model(model)
-    if not isinstance(model.head, ClassificationHead | RibosomeLoadHead):
+    task = task_of(model.head)
+    if task is None or task.folds:
         kind = "no task head" if model.head is None else f"a {type(model.head).__name__} (use rk.fold)"
         raise ValueError(
             f"{model.name} cannot predict: it has {kind}; expected a classification or regression head"
         )
     return model
+
+
+def columns_of(model: Encoder, outputs: Sequence[NDArray[np.floating]]) -> dict[str, Any]:
+    """Return the columns of :func:`predict` for what :func:`predictions` gave for each sequence."""
+    return _task_of(model).columns(model, outputs)
+
+
+def column_kind(model: Encoder, column: str) -> Literal["text", "number", "numbers"]:
+    """Return what kind of value a cell of one of the columns holds."""
+    return _task_of(model).column_kind(column)
+
+
+def _task_of(model: Encoder) -> Task:
+    task = task_of(model.head)
+    if task is None:
+        raise ValueError(
+            f"{model.name} cannot predict: its head, {type(model.head).__name__}, is of no known task"
+        )
+    return task
 
 
 @torch.inference_mode()
@@ -59,7 +80,8 @@ def predict(
     pandas.DataFrame
         One row a sequence, in the order of the input. Columns ``name`` and, from a classifier, ``label`` and
         ``probability`` of that label, and the probability of each class, ``P(class)``; from a regression
-        ``prediction``, in the unit of the training targets. What a sequence gets does not depend on the others.
+        ``prediction``, in the unit of the training targets: a number or, from a regression of nucleotides, an array
+        with a number for each. What a sequence gets does not depend on the others.
 
     Raises
     ------
@@ -86,23 +108,27 @@ def predict(
     found: list[Any] = [None] * len(records)
     with progress_bar(len(records), "predict", shown=progress) as bar:
         for batch, outputs in predictions(model, [text for _, text in records]):
-            if outputs is None:
-                raise MemoryError(too_large(*records[batch[0]], model))
+            if isinstance(outputs, Exception):
+                raise MemoryError(too_large(*records[batch[0]], model, error=outputs))
             for i, output in zip(batch, outputs, strict=True):
                 found[i] = output
             bar.update(len(batch))
     names = [name for name, _ in records]
-    return pd.DataFrame({"name": names, **as_columns(model, np.array(found, dtype=np.float64))})
+    return pd.DataFrame({"name": names, **columns_of(model, found)})
 
 
 @torch.inference_mode()
-def predictions(model: Encoder, texts: list[str]) -> Iterator[tuple[list[int], NDArray[np.float32] | None]]:
+def predictions(
+    model: Encoder, texts: list[CleanSequence]
+) -> Iterator[tuple[list[int], Sequence[NDArray[np.floating]] | Exception]]:
     """Yield indices of clean sequences and what the head gives for them, batch by batch; see :func:`within_memory`."""
-    texts = [middle(text, model.window) for text in texts]
+    texts = [CleanSequence(middle(text, model.window)) for text in texts]
 
-    def compute(batch: list[int]) -> NDArray[np.float32]:
-        outputs = head_outputs(model, represent(model, [texts[i] for i in batch]))
-        return _finite(outputs.float().cpu().numpy(), model)
+    task = _task_of(model)
+
+    def compute(batch: list[int]) -> Sequence[NDArray[np.floating]]:
+        found = to_arrays(task.apply_head(model, represent(model, [texts[i] for i in batch])))
+        return [finite(one, model) for one in found]
 
     lengths = [len(text) for text in texts]
     yield from within_memory(batches_for(model, lengths), lengths, compute)

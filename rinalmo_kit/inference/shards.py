@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from .._utils import files
-from .._utils.files import check_output, whole_file
-from ..model import tasks
+from .._utils.files import whole_file
+from .._utils.run_folders import read_facts, write_facts
 from ..model.rinalmo import Encoder
+from ..rna.alphabet import CleanSequence
 from ..rna.pairs import to_dot_bracket
 from . import batching, embedding, folding, prediction
 
@@ -25,7 +25,6 @@ __all__ = [
     "Report",
     "Task",
     "check_folder",
-    "claim",
     "end_of",
     "is_finished",
     "name_of",
@@ -127,54 +126,19 @@ def check_folder(output: Path, source: Path) -> None:
         )
 
 
-def claim(output: Path, job: dict[str, Any]) -> None:
-    """Write what the folder is for, or compare."""
-    file = output / "_job.json"
-    if not file.exists():
-        check_output(file)
-        _write_json(file, job)
-        return
-    before = _read_json(file)
-    if before is None or not {"task", "model", "input"} <= before.keys():
-        raise ValueError(
-            f"{file} is damaged or of no job: it should say what the tables of this folder are of, and without it "
-            "the job cannot go on. Put it back from a copy, or choose another folder"
-        )
-    differ = [key for key in dict.fromkeys([*before, *job]) if before.get(key) != job.get(key)]
-    if differ:
-        listed = "; ".join(f"{key}: {before.get(key)} then, {job.get(key)} now" for key in differ)
-        changed = ". The input is not the file it was, and its tables need a folder of their own"
-        raise ValueError(
-            f"{output} holds another job ({listed}): choose another folder, or call as before"
-            + (changed if "input" in differ else "")
-        )
-
-
 def end_of(output: Path) -> End | None:
     """Read the end of a job; None before a process has come to it, or if the file is damaged."""
-    file = output / "_end.json"
-    found = (_read_json(file) or {}) if file.exists() else {}
-    numbers = found.get("shards"), found.get("records")
-    return End(*numbers) if all(type(number) is int for number in numbers) else None
+    try:
+        found = read_facts(output / "_end.json", remedy="")
+    except (FileNotFoundError, ValueError):
+        return None
+    numbers = [found.get(name) for name in End._fields if type(found.get(name)) is int]
+    return End(*numbers) if len(numbers) == len(End._fields) else None
 
 
 def write_end(output: Path, end: End) -> None:
     """Write the end of a job."""
-    _write_json(output / "_end.json", end._asdict())
-
-
-def _write_json(file: Path, content: dict[str, Any]) -> None:
-    with whole_file(file) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
-def _read_json(file: Path) -> dict[str, Any] | None:
-    """Read an object from a file; None if there is none in it."""
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
+    write_facts(output / "_end.json", end._asdict())
 
 
 # --- shards ----------------------------------------------------------------------------------------------
@@ -262,7 +226,7 @@ def table_of(
     """Compute one chunk; a record that cannot be computed has the reason in the column ``error``."""
     import pyarrow as pa
 
-    texts, lengths = [""] * len(chunk), [len(sequence) for _, sequence in chunk]
+    texts, lengths = [CleanSequence("")] * len(chunk), [len(sequence) for _, sequence in chunk]
     errors: list[str | None] = [None] * len(chunk)
     good = []
     for i, (name, sequence) in enumerate(chunk):
@@ -274,33 +238,48 @@ def table_of(
             good.append(i)
             lengths[i] = len(texts[i])
             _notice_once(name, texts[i], told, gaps=task == "fold")
-    compute = {"embed": embedding.embeddings, "fold": folding.structures, "predict": prediction.predictions}
     found: list[Any] = [None] * len(chunk)
-    for batch, results in compute[task](model, [texts[i] for i in good], **options):
-        advance([lengths[good[place]] for place in batch])
-        if results is None:
-            i = good[batch[0]]
-            errors[i] = batching.too_large(chunk[i][0], texts[i], model)
-            continue
-        for place, one in zip(batch, results, strict=True):
-            if task == "embed":
-                one = one.reshape(-1)
-            elif task == "fold":  # without the probabilities, L × L
-                brackets = to_dot_bracket(one.pairs, len(one), drop=True)  # 30 levels hold all but oddities
-                one = (one.sequence, brackets, one.confidence, len(one.pairs))
-            found[good[place]] = one
+    for place, one in _results_of(task, model, [(chunk[i][0], texts[i]) for i in good], options):
+        i = good[place]
+        advance([lengths[i]])
+        if isinstance(one, MemoryError):
+            errors[i] = str(one)
+        elif isinstance(one, ValueError):  # the model's fault
+            raise one
+        elif task == "embed":
+            found[i] = one.reshape(-1)
+        elif task == "fold":  # without the probabilities, L × L
+            brackets = to_dot_bracket(one.pairs, len(one), drop=True)  # 30 levels hold all but oddities
+            found[i] = (one.sequence, brackets, one.confidence, len(one.pairs))
+        else:
+            found[i] = one
     columns = {
         "index": pa.array(range(first, first + len(chunk)), pa.int64()),
         "name": pa.array([name for name, _ in chunk], pa.string()),
         "length": pa.array(lengths, pa.int64()),
-        **_results(task, model, found, options),
+        **_columns(task, model, found, options),
         "error": pa.array(errors, pa.string()),
     }
     refused = sum(error is not None for error in errors)
     return pa.table(columns).replace_schema_metadata({"refused": str(refused)})
 
 
-def _results(task: Task, model: Encoder, found: list[Any], options: dict[str, Any]) -> dict[str, pa.Array]:
+def _results_of(
+    task: Task, model: Encoder, records: list[tuple[str, CleanSequence]], options: dict[str, Any]
+) -> Iterator[tuple[int, Any]]:
+    """Yield numbers of records and their results, or a MemoryError that names one that does not fit by itself."""
+    if task == "fold":
+        yield from folding.structures(model, records, **options)
+        return
+    compute = {"embed": embedding.embeddings, "predict": prediction.predictions}[task]
+    for batch, results in compute(model, [text for _, text in records], **options):
+        if isinstance(results, Exception):
+            yield batch[0], MemoryError(batching.too_large(*records[batch[0]], model, error=results))
+        else:
+            yield from zip(batch, results, strict=True)
+
+
+def _columns(task: Task, model: Encoder, found: list[Any], options: dict[str, Any]) -> dict[str, pa.Array]:
     """Columns of the results, null where there is none; of the same types in every shard."""
     import pyarrow as pa
 
@@ -320,9 +299,10 @@ def _results(task: Task, model: Encoder, found: list[Any], options: dict[str, An
             ends = np.cumsum([0, *map(len, good)])
             return {"embedding": pa.LargeListArray.from_arrays(ends, values).take(rows)}
         return {"embedding": pa.FixedSizeListArray.from_arrays(values, model.config.dim).take(rows)}
-    columns = tasks.as_columns(model, np.array(good, dtype=np.float64))
+    columns = prediction.columns_of(model, good)
+    kinds = {"text": pa.string(), "number": pa.float64(), "numbers": pa.list_(pa.float64())}
     return {
-        name: pa.array(column, pa.string() if name == "label" else pa.float64()).take(rows)
+        name: pa.array(column, kinds[prediction.column_kind(model, name)]).take(rows)
         for name, column in columns.items()
     }
 

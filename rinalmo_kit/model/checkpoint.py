@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import save_file
@@ -15,16 +15,13 @@ from torch import Tensor, nn
 
 from .._utils.files import user_path, whole_file
 from .config import Config
-from .heads import ClassificationHead, RibosomeLoadHead, StructureHead
-from .metadata import check_heads, check_scaler, check_threshold, read_facts, read_json
+from .metadata import ModelInfo, check_heads, read_json
 from .rinalmo import Encoder, RiNALMo
+from .tasks import TASKS, task_of
 from .tensors import check_tensors, misfits, not_finite, shortened, some
 from .unwrap import unwrapped
 
 __all__ = ["save"]
-
-FACTS = ("labels", "pad_to", "window", "calibration", "about")
-"""What a file says of a model beside its weights."""
 
 
 def save(model: Encoder, path: str | os.PathLike, *, dtype: torch.dtype | None = None) -> Path:
@@ -44,7 +41,7 @@ def save(model: Encoder, path: str | os.PathLike, *, dtype: torch.dtype | None =
     Raises
     ------
     ValueError
-        For another ending, and for a model that :func:`load` would reject: weights that are no numbers or become
+        For another ending, and for a model that :func:`load` would reject: weights that are not numbers or become
         infinite in `dtype`, a head of another kind, unmerged low-rank matrices, or nonsense in ``labels``,
         ``threshold``, …
 
@@ -81,39 +78,20 @@ def file_content(
             )
         name = f"pred_head.{key.removeprefix('head.')}" if key.startswith("head.") else prefix + key
         state[name] = value.detach().to(device="cpu", dtype=dtype).contiguous()
-    if (threshold := check_threshold(model.threshold, source)) is not None:
-        state["threshold"] = torch.tensor(threshold, dtype=torch.float64)
-    if scaler := check_scaler(*(model.scaler or (None, None)), source):
-        for key, value in zip(("_mean", "_std"), scaler, strict=True):
-            state[f"scaler.{key}"] = torch.tensor([value], dtype=torch.float64)
-    facts = {name: getattr(model, name) for name in FACTS}
-    metadata = {"format": "pt", "rinalmo_kit": written_facts(facts, source)}
+    tensors, text = model.info.to_file(source)
+    state |= tensors
+    metadata = {"format": "pt", "rinalmo_kit": text}
     if isinstance(model, RiNALMo):
         metadata["heads"] = str(model.config.heads)
     else:
-        from .multimolecule import describe
+        from .multimolecule import AdaptedEncoder, describe
 
-        metadata["encoder"] = json.dumps(describe(model))
+        metadata["encoder"] = json.dumps(describe(cast(AdaptedEncoder, model)))
     if type(model) is RiNALMo:  # an ablation is written too, though nobody else can load it
         model_from_state(dict(state), metadata, source=source)
     elif bad := not_finite(state):
-        raise ValueError(f"{source}: weights that are no finite numbers ({len(bad)}): {some(bad)}")
+        raise ValueError(f"{source}: weights that are not finite numbers ({len(bad)}): {some(bad)}")
     return state, metadata
-
-
-def written_facts(facts: Mapping[str, Any], source: str) -> str:
-    """Return what is known of a model as JSON that can be read again."""
-    texts = []
-    for key, value in facts.items():
-        if value is None or (isinstance(value, tuple | list | dict) and not value):
-            continue
-        try:
-            texts.append(f"{json.dumps(key)}: {json.dumps(value)}")
-        except (TypeError, ValueError, RecursionError) as error:
-            raise ValueError(f"{source}: {key} cannot be written as JSON: {error}") from error
-    text = "{" + ", ".join(texts) + "}"
-    read_facts(text, source)
-    return text
 
 
 # --- from tensors to a model -----------------------------------------------------------------------------
@@ -121,7 +99,7 @@ def written_facts(facts: Mapping[str, Any], source: str) -> str:
 
 def model_from_state(
     state: dict[str, Any],
-    beside: Mapping[str, Any],
+    metadata: Mapping[str, Any],
     *,
     config: Config | None = None,
     source: str = "checkpoint",
@@ -135,69 +113,64 @@ def model_from_state(
     ValueError
         Names the source, the key, and what is wrong with it.
     """
-    threshold = check_threshold(state.pop("threshold", beside.get("threshold")), source)
-    scaler = check_scaler(*(state.pop(f"scaler.{key}", None) for key in ("_mean", "_std")), source)
-    facts = read_facts(beside["rinalmo_kit"], source) if "rinalmo_kit" in beside else {}
+    info = ModelInfo.from_file(state, metadata, source)
     check_tensors(state, source)
-    if "encoder" in beside:
-        state = renamed(state, peer_key, source)
-        model = peer_of(read_json(beside["encoder"], source, "encoder"), state, source)
+    if "encoder" in metadata:
+        state = rename_keys(state, external_key, source)
+        model = external_encoder(read_json(metadata["encoder"], source, "encoder"), state, source)
     else:
-        state, heads = released_layout(state, source)
-        if "heads" in beside:
-            heads = check_heads(beside["heads"], source)
+        state, heads = to_released_layout(state, source)
+        if "heads" in metadata:
+            heads = check_heads(metadata["heads"], source)
         lm = {key: value for key, value in state.items() if not key.startswith("head.")}
-        config = config_of(lm, heads=heads, config=config, source=source)
+        config = config_from_state(lm, heads=heads, config=config, source=source)
         with torch.device("meta"):
             model = RiNALMo(config)
     head = {key.removeprefix("head."): value for key, value in state.items() if key.startswith("head.")}
     if head:
         with torch.device("meta"):
-            model.head = head_of(head, model.config.dim, source)
-    fill(model, state, source)
-    model.threshold, model.scaler = threshold, scaler
-    for fact, value in facts.items():
-        setattr(model, fact, value)
+            model.head = head_from_state(head, model.config.dim, source)
+    load_strict(model, state, source)
+    model.info = info
     check_labels(model, source)
     return model
 
 
 def check_labels(model: Encoder, source: str) -> None:
     """Raise ValueError unless a classifier has as many labels as classes, if it has any."""
-    if model.labels is None or not isinstance(model.head, ClassificationHead):
+    if model.labels is None or model.head is None or (task := task_of(model.head)) is None:
         return
-    outputs = model.head.classifier[2].out_features
-    classes = max(2, outputs)  # one logit for yes or no
-    if len(model.labels) != classes:
+    classes = task.count_classes(model.head)
+    if classes is not None and len(model.labels) != classes:
         raise ValueError(
             f"{source}: labels: expected {classes} names, one for each class of its head, found {len(model.labels)}"
         )
 
 
-def peer_of(description: Mapping[str, Any], state: Mapping[str, Tensor], source: str) -> Encoder:
+def external_encoder(description: Mapping[str, Any], state: Mapping[str, Tensor], source: str) -> Encoder:
     """Make an encoder of another package, once the file's tensors are known to be those that it needs."""
     from .multimolecule import outline, rebuild
 
     lm = {key: value for key, value in state.items() if not key.startswith("head.")}
     try:
-        fitting(misfits(outline(description, most=len(lm)).state_dict(), lm), source)
+        check_fit(misfits(outline(description, most=len(lm)).state_dict(), lm), source)
         return rebuild(description)
     except ValueError as error:
         raise error if str(error).startswith(source) else ValueError(f"{source}: encoder: {error}") from error
 
 
-def peer_key(key: str) -> str:
+def external_key(key: str) -> str:
     """Return the name of a parameter in an adapted encoder."""
     return re.sub(r"^pred_head\.", "head.", key.removeprefix("lm."))
 
 
-def released_key(key: str) -> str:
+def to_released_key(key: str) -> str:
     """Return the name that a parameter of any layout has in the released files, task heads under ``head.``."""
     key = re.sub(r"^(lm|rinalmo|model)\.", "", key)
     return re.sub(r"^pred_head\.", "head.", key).replace("mh_attn.mh_attn.", "mh_attn.")
 
 
-def renamed(state: Mapping[str, Tensor], name: Callable[[str], str], source: str) -> dict[str, Tensor]:
+def rename_keys(state: Mapping[str, Tensor], name: Callable[[str], str], source: str) -> dict[str, Tensor]:
     """Rename the keys of a state dict, or raise ValueError if two get the same name."""
     found: dict[str, Tensor] = {}
     for key, value in state.items():
@@ -209,7 +182,7 @@ def renamed(state: Mapping[str, Tensor], name: Callable[[str], str], source: str
     return found
 
 
-def released_layout(state: Mapping[str, Tensor], source: str) -> tuple[dict[str, Tensor], int | None]:
+def to_released_layout(state: Mapping[str, Tensor], source: str) -> tuple[dict[str, Tensor], int | None]:
     """Rename keys of any known layout to those of the released files, task heads under ``head.``.
 
     Returns
@@ -218,8 +191,10 @@ def released_layout(state: Mapping[str, Tensor], source: str) -> tuple[dict[str,
     heads : int or None
         Number of attention heads, where the layout tells it.
     """
-    found, split, heads = {}, {}, None
-    for key, value in renamed(state, released_key, source).items():
+    found: dict[str, Tensor] = {}
+    split: dict[str, dict[str, tuple[str, Tensor]]] = {}
+    heads = None
+    for key, value in rename_keys(state, to_released_key, source).items():
         if key.endswith("rotary_emb.inv_freq"):  # computed, not learned; tells the width of a head
             embedding = next((v for k, v in state.items() if k.endswith("embedding.weight")), None)
             heads = None if embedding is None else embedding.shape[-1] // (2 * value.numel())
@@ -236,7 +211,9 @@ def released_layout(state: Mapping[str, Tensor], source: str) -> tuple[dict[str,
     return found, heads
 
 
-def config_of(lm: Mapping[str, Tensor], *, heads: int | None, config: Config | None, source: str) -> Config:
+def config_from_state(
+    lm: Mapping[str, Tensor], *, heads: int | None, config: Config | None, source: str
+) -> Config:
     """Read width and depth off a state dict; check them against `config` if there is one."""
     embedding = lm.get("embedding.weight")
     if not isinstance(embedding, Tensor) or embedding.dim() != 2:
@@ -267,27 +244,23 @@ def config_of(lm: Mapping[str, Tensor], *, heads: int | None, config: Config | N
     return Config(dim, blocks, heads)
 
 
-def head_of(state: Mapping[str, Tensor], dim: int, source: str) -> nn.Module:
+def head_from_state(state: Mapping[str, Tensor], dim: int, source: str) -> nn.Module:
     """Make the task head that a state dict describes."""
-    if "conv_out.weight" in state:
-        return StructureHead(dim)
-    if "linear_out.weight" in state:
-        return RibosomeLoadHead(dim)
-    layers = [state.get(f"classifier.{i}.weight") for i in (0, 2)]
-    if all(layer is not None and layer.dim() == 2 for layer in layers):
-        return ClassificationHead(dim, *(len(layer) for layer in layers))
+    for task in TASKS.values():
+        if (head := task.head_from_state(state, dim)) is not None:
+            return head
     raise ValueError(f"{source} has an unknown task head with the keys {some(sorted(state))}")
 
 
-def fill(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+def load_strict(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
     """Put a state dict into a model on the meta device, or list every key that does not fit."""
-    fitting(misfits(model.state_dict(), state), source)
+    check_fit(misfits(model.state_dict(), state), source)
     if bad := not_finite(state):
-        raise ValueError(f"{source} has weights that are no finite numbers ({len(bad)}): {some(bad)}")
+        raise ValueError(f"{source} has weights that are not finite numbers ({len(bad)}): {some(bad)}")
     model.load_state_dict({key: value.contiguous() for key, value in state.items()}, assign=True)
 
 
-def fitting(problems: Mapping[str, list[str]], source: str) -> None:
+def check_fit(problems: Mapping[str, list[str]], source: str) -> None:
     """Raise ValueError if there are problems, listing them."""
     if problems:
         lists = "\n".join(f"  {what} ({len(keys)}): {some(keys)}" for what, keys in problems.items())

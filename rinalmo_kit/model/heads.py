@@ -1,8 +1,10 @@
-"""The four prediction heads of the paper, with the parameter names of the released files (spec §3)."""
+"""Prediction heads: those of the paper, with the parameter names of the released files (spec §3), and ours."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 from .._utils.hardware import require_memory
 from . import tiled_structure_head
 
-__all__ = ["ClassificationHead", "RibosomeLoadHead", "StructureHead"]
+__all__ = ["ClassificationHead", "NucleotideHead", "RibosomeLoadHead", "StructureHead"]
 
 
 class ClassificationHead(nn.Module):
@@ -34,16 +36,38 @@ class ClassificationHead(nn.Module):
         return self.classifier(cls)
 
 
+class NucleotideHead(nn.Module):
+    """Two-layer MLP that gives a number for each nucleotide, such as its chemical reactivity (ours, not the paper's).
+
+    Examples
+    --------
+    >>> NucleotideHead(64)(torch.zeros(30, 64)).shape
+    torch.Size([30])
+    """
+
+    def __init__(self, dim: int, hidden: int = 128) -> None:
+        super().__init__()
+        self.regressor = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, 1))
+
+    def forward(self, representation: Tensor) -> Tensor:
+        """(…, dim) representation of nucleotides → (…) predictions in the scale of the training targets."""
+        return self.regressor(representation).squeeze(-1)
+
+
 class _ResNet(nn.Module):
     """Residual blocks under the names of the released files: ``blocks.{b}.conv_net.{index}.weight``."""
 
-    def __init__(self, blocks: int, convolutions: dict[int, nn.Module]) -> None:
+    def __init__(self, blocks: int, convolutions: Mapping[int, Callable[[], nn.Module]]) -> None:
         super().__init__()
         self.blocks = nn.ModuleList()
         for _ in range(blocks):
             block = nn.Module()
             block.conv_net = nn.ModuleDict({str(i): make() for i, make in convolutions.items()})
             self.blocks.append(block)
+
+    def convolutions(self) -> Iterator[nn.ModuleDict]:
+        """Yield the convolutions of each block, by their index in the released files."""
+        return (cast(nn.ModuleDict, block.conv_net) for block in self.blocks)
 
 
 class RibosomeLoadHead(nn.Module):
@@ -74,9 +98,9 @@ class RibosomeLoadHead(nn.Module):
     def forward(self, representation: Tensor, valid: Tensor) -> Tensor:
         """(B, L, dim) with ``<cls>`` and ``<eos>``, and the (B, L) mask of non-padding → (B,) predictions."""
         x = self.linear_in(representation.masked_fill(~valid[..., None], 0.0)).transpose(1, 2)
-        for block in self.resnet.blocks:
-            y = F.elu(F.instance_norm(block.conv_net["0"](x)))
-            x = x + F.elu(F.instance_norm(block.conv_net["3"](y)))
+        for convolutions in self.resnet.convolutions():
+            y = F.elu(F.instance_norm(convolutions["0"](x)))
+            x = x + F.elu(F.instance_norm(convolutions["3"](y)))
         pooled = (x * valid[:, None]).sum(-1) / valid.sum(-1, keepdim=True)
         return self.linear_out(self.dropout(pooled)).squeeze(-1)
 
@@ -141,8 +165,8 @@ class StructureHead(nn.Module):
         require_memory(needed, rows.device, f"the maps of {length} nucleotides")
         # The map is kept channels-last, one row a pair, (L², 64): a 1 × 1 convolution is a matrix product.
         x = (rows[:, None] + columns[None]).flatten(0, 1)
-        for number, block in enumerate(self.resnet.blocks):
-            narrow, wide, narrow_out = (block.conv_net[key].weight for key in ("0", "3", "6"))
+        for number, convolutions in enumerate(self.resnet.convolutions()):
+            narrow, wide, narrow_out = (cast(Tensor, convolutions[key].weight) for key in ("0", "3", "6"))
             if number == 0:
                 y = _normalised_outer_sum(*(F.linear(part, narrow[:, :, 0, 0]) for part in (rows, columns)))
             else:

@@ -1,4 +1,4 @@
-"""What a model file says beside its weights: the schema of it, by which every file is checked on loading and saving.
+"""What a model carries beside its weights, and the schema of it, by which every file is checked on loading and saving.
 
 A model file may come from anyone. Nothing in it is evaluated; what is not as it should be is rejected by name.
 """
@@ -11,7 +11,8 @@ import math
 import numbers
 import re
 import reprlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,7 +20,15 @@ from torch import Tensor
 
 from .._utils.rows import parse
 
-__all__ = ["check_facts", "check_heads", "check_scaler", "check_threshold", "read_facts", "read_json"]
+__all__ = [
+    "ModelInfo",
+    "check_heads",
+    "check_metadata",
+    "check_scaler",
+    "check_threshold",
+    "read_json",
+    "read_metadata",
+]
 
 LONGEST = 4_000_000
 """Characters of a JSON text."""
@@ -39,7 +48,104 @@ MOST_LABELS, LONGEST_LABEL = 10_000, 1_000
 MOST_POINTS = 1_000
 
 
-def read_facts(text: Any, source: str) -> dict[str, Any]:
+@dataclass
+class ModelInfo:
+    """What a model carries beside its weights.
+
+    In a file, ``threshold`` and ``scaler`` are tensors, as in the official ones; the rest is JSON in the metadata.
+
+    Attributes
+    ----------
+    threshold : float or None
+        Pairing threshold tuned on the validation set, for a structure head.
+    scaler : (float, float) or None
+        Mean and standard deviation of the training targets, for a regression head.
+    calibration : tuple of (float, float) or None
+        From the F1 that a structure head expects to the one that is seen (:mod:`rinalmo_kit.inference.confidence`).
+    labels : tuple of str or None
+        Names of the classes, for a classification head.
+    pad_to : int or None
+        Tokens every sequence is padded to, for a regression head, whose result depends on it (spec §3.4).
+    window : int or None
+        Nucleotides in the middle of a sequence that a classifier or a regression is shown; None: all.
+    about : dict
+        What is known of its training: recipe, fold, data.
+
+    Examples
+    --------
+    >>> ModelInfo(threshold=0.25, labels=("no", "yes")).to_file("my.safetensors")
+    ({'threshold': tensor(0.2500, dtype=torch.float64)}, '{"labels": ["no", "yes"]}')
+    """
+
+    threshold: float | None = None
+    scaler: tuple[float, float] | None = None
+    calibration: tuple[tuple[float, float], ...] | None = None
+    labels: tuple[str, ...] | None = None
+    pad_to: int | None = None
+    window: int | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_file(
+        cls, state: MutableMapping[str, Tensor], metadata: Mapping[str, Any], source: str
+    ) -> ModelInfo:
+        """Return what a file says, checked; its tensors are taken out of the state dict.
+
+        Raises
+        ------
+        ValueError
+            Names the file, the key, what was expected and what was found.
+        """
+        threshold = check_threshold(state.pop("threshold", metadata.get("threshold")), source)
+        mean, std = (state.pop(f"scaler.{key}", None) for key in ("_mean", "_std"))
+        scaler = check_scaler(mean, std, source)
+        known = read_metadata(metadata["rinalmo_kit"], source) if "rinalmo_kit" in metadata else {}
+        return cls(threshold=threshold, scaler=scaler, **known)
+
+    def to_file(self, source: str) -> tuple[dict[str, Tensor], str]:
+        """Return the tensors and the JSON text that a file keeps, checked as on reading.
+
+        Raises
+        ------
+        ValueError
+            For what cannot be written, or could not be read again.
+        """
+        tensors = {}
+        if (threshold := check_threshold(self.threshold, source)) is not None:
+            tensors["threshold"] = torch.tensor(threshold, dtype=torch.float64)
+        mean, std = self.scaler or (None, None)
+        if scaler := check_scaler(mean, std, source):
+            for key, number in zip(("_mean", "_std"), scaler, strict=True):
+                tensors[f"scaler.{key}"] = torch.tensor([number], dtype=torch.float64)
+        texts = []
+        for key in METADATA_FIELDS:
+            value = getattr(self, key)
+            if value is None or (isinstance(value, tuple | list | dict) and not value):
+                continue
+            try:
+                texts.append(f"{json.dumps(key)}: {json.dumps(value)}")
+            except (TypeError, ValueError, RecursionError) as error:
+                raise ValueError(f"{source}: {key} cannot be written as JSON: {error}") from error
+        text = "{" + ", ".join(texts) + "}"
+        read_metadata(text, source)
+        return tensors, text
+
+    def identity(self) -> tuple[Any, ...]:
+        """Return all that a model's results depend on beside its weights."""
+        return (self.threshold, self.calibration, self.scaler, self.labels, self.pad_to, self.window)
+
+    def for_new_task(
+        self,
+        *,
+        labels: tuple[str, ...] | None = None,
+        pad_to: int | None = None,
+        window: int | None = None,
+    ) -> ModelInfo:
+        """Return the info of a model that is about to learn a task: of the old one only its provenance is kept."""
+        return ModelInfo(labels=labels, pad_to=pad_to, window=window, about=self.about)
+
+
+def read_metadata(text: Any, source: str) -> dict[str, Any]:
     """Return what a file says of its model, checked.
 
     Parameters
@@ -62,24 +168,24 @@ def read_facts(text: Any, source: str) -> dict[str, Any]:
 
     Examples
     --------
-    >>> read_facts('{"labels": ["no", "yes"], "window": 80}', "my.safetensors")
+    >>> read_metadata('{"labels": ["no", "yes"], "window": 80}', "my.safetensors")
     {'labels': ('no', 'yes'), 'window': 80}
-    >>> read_facts('{"window": "wide"}', "my.safetensors")
+    >>> read_metadata('{"window": "wide"}', "my.safetensors")
     Traceback (most recent call last):
     ...
     ValueError: my.safetensors: window: expected a whole number from 1 to 100,000, found 'wide'
     """
-    return check_facts(read_json(text, source, "rinalmo_kit"), source)
+    return check_metadata(read_json(text, source, "rinalmo_kit"), source)
 
 
-def check_facts(facts: dict[str, Any], source: str) -> dict[str, Any]:
-    """Return the facts of :func:`read_facts` as a model has them, or raise ValueError."""
-    if unknown := [key for key in facts if key not in CHECKS]:
+def check_metadata(facts: dict[str, Any], source: str) -> dict[str, Any]:
+    """Return the facts of :func:`read_metadata` as a model has them, or raise ValueError."""
+    if unknown := [key for key in facts if key not in METADATA_FIELDS]:
         raise ValueError(
-            f"{source}: unknown entry {_shown(unknown[0])}; expected {', '.join(CHECKS)}. "
+            f"{source}: unknown entry {_shown(unknown[0])}; expected {', '.join(METADATA_FIELDS)}. "
             "Was the file written by a newer rinalmo_kit?"
         )
-    return {key: CHECKS[key](value, source, key) for key, value in facts.items()}
+    return {key: METADATA_FIELDS[key](value, source, key) for key, value in facts.items()}
 
 
 def read_json(text: Any, source: str, key: str) -> dict[str, Any]:
@@ -90,7 +196,7 @@ def read_json(text: Any, source: str, key: str) -> dict[str, Any]:
     >>> read_json('{"a": 1, "a": 2}', "my.safetensors", "encoder")
     Traceback (most recent call last):
     ...
-    ValueError: my.safetensors: encoder: the key 'a' is there twice
+    ValueError: my.safetensors: encoder: the key 'a' appears twice
     """
     if not isinstance(text, str):
         raise _wrong(source, key, "JSON text", text)
@@ -158,7 +264,7 @@ def _labels(value: Any, source: str, key: str) -> tuple[str, ...]:
             raise _wrong(source, key, f"names of 1 to {LONGEST_LABEL:,} characters", label)
     if len(set(value)) < len(value):
         twice = next(label for label in value if value.count(label) > 1)
-        raise ValueError(f"{source}: {key}: {_shown(twice)} is there twice")
+        raise ValueError(f"{source}: {key}: {_shown(twice)} appears twice")
     return tuple(value)
 
 
@@ -197,14 +303,14 @@ def _about(value: Any, source: str, key: str) -> dict[str, Any]:
     return value
 
 
-CHECKS: dict[str, Callable[[Any, str, str], Any]] = {
+METADATA_FIELDS: dict[str, Callable[[Any, str, str], Any]] = {
     "labels": _labels,
     "pad_to": _size,
     "window": _size,
     "calibration": _calibration,
     "about": _about,
 }
-"""What a file may say of a model, and what checks it."""
+"""What the metadata of a file may say of a model, in the order of files, and what checks it."""
 
 
 ABOUT: dict[str, tuple[type, str]] = {
@@ -244,7 +350,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise ValueError(f"the key {_shown(key)} is there twice")
+            raise ValueError(f"the key {_shown(key)} appears twice")
         found[key] = value
     return found
 

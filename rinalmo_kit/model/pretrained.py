@@ -1,4 +1,4 @@
-"""Models by name: those in the package, the official ones, and what each is for."""
+"""Models by name: those in the package and the official ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EMBEDDED", "OFFICIAL", "load", "models"]
 
-TASKS = {
+EXPERIMENTS = {
     "ss": ("structure", "f1"),
     "splice": ("splice site", "f1"),
     "ncrna": ("ncRNA family", "accuracy"),
@@ -86,7 +86,7 @@ def task_and_metric(name: str) -> tuple[str, str]:
     >>> task_and_metric("pico-ss")[1], task_and_metric("giga")
     ('f1', ('encoder', ''))
     """
-    return TASKS.get(name.partition("-")[2].split("-")[0], ("encoder", ""))
+    return EXPERIMENTS.get(name.partition("-")[2].split("-")[0], ("encoder", ""))
 
 
 @cache
@@ -141,12 +141,12 @@ OFFICIAL: dict[str, tuple[str, str | None]] = {
 """Official models (CC BY 4.0) → file of the public record, and its SHA-256 where one is published (spec §2.1)."""
 
 
-OFFICIAL_FACTS: dict[str, dict[str, Any]] = {
+OFFICIAL_METADATA: dict[str, dict[str, Any]] = {
     "giga-splice-donor": {"labels": ("no donor site", "donor site")},
     "giga-splice-acceptor": {"labels": ("no acceptor site", "acceptor site")},
     "giga-mrl": {"pad_to": 102},
 }
-"""What predictions need to know and the official files do not say (spec §3.4, §5)."""
+"""What the official files do not say of a model and its predictions need (spec §3.4, §5)."""
 
 
 def load(
@@ -183,7 +183,7 @@ def load(
     ------
     ValueError
         For an unknown name, a file that is not a checkpoint or would run code, for missing, unexpected or misshapen
-        parameters and weights that are no finite numbers, which are listed, and for anything that the file says of
+        parameters and weights that are not finite numbers, which are listed, and for anything that the file says of
         its model and that makes no sense (:mod:`rinalmo_kit.model.metadata`).
     FileNotFoundError, IsADirectoryError
         If the file does not exist, or is a folder.
@@ -213,7 +213,7 @@ def load(
     model = model_from_state(*read_state(path), config=config, source=str(path))
     model.name = name if name in EMBEDDED or name in OFFICIAL else path.name
     model.source = name if name in EMBEDDED or name in OFFICIAL else str(path.resolve())
-    for fact, value in OFFICIAL_FACTS.get(name, {}).items():
+    for fact, value in OFFICIAL_METADATA.get(name, {}).items():
         setattr(model, fact, value)
     if device is None:
         device = (
@@ -226,7 +226,7 @@ def load(
 
 
 def official_file(name: str) -> Path:
-    """Path of an official file: from ``$RINALMO_KIT_DATA``, the cache, or downloaded into the cache.
+    """Return the path of an official file: from ``$RINALMO_KIT_DATA``, the cache, or downloaded into the cache.
 
     The cache is ``$RINALMO_KIT_CACHE``, by default the user's cache folder. Of a file without a published SHA-256 a
     warning says, when it is downloaded, what could not be verified.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar, overload
 
 import torch
 import torch.nn.functional as F
@@ -14,9 +14,14 @@ from . import cpu_inference
 from .attention import Packing, attention_backends
 from .blocks import Block
 from .config import Config
+from .metadata import ModelInfo
 
 __all__ = ["Encoder", "ModelOutput", "RiNALMo"]
 
+if TYPE_CHECKING:
+    from .multimolecule import PeerConfig
+
+T = TypeVar("T")
 MASK_RATE = 0.15 * 0.8  # share of tokens replaced by <mask> in pretraining
 
 
@@ -58,6 +63,23 @@ class MaskedLMHead(nn.Module):
         return self.linear2(self.layer_norm(F.gelu(self.linear1(x))))
 
 
+class _InfoField(Generic[T]):
+    """An attribute of a model that is kept in its ``info``."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, model: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, model: Encoder, owner: type) -> T: ...
+    def __get__(self, model: Encoder | None, owner: type) -> T | Self:
+        return self if model is None else getattr(model.info, self.name)
+
+    def __set__(self, model: Encoder, value: T) -> None:
+        setattr(model.info, self.name, value)
+
+
 class Encoder(nn.Module):
     """What every encoder has, ours or an adapted one: a task head, and what was tuned or learned with it.
 
@@ -67,36 +89,28 @@ class Encoder(nn.Module):
     ----------
     head : nn.Module or None
         Task head (:mod:`rinalmo_kit.model.heads`) of a fine-tuned model.
-    threshold : float or None
-        Pairing threshold tuned on the validation set, for a structure head.
-    scaler : (float, float) or None
-        Mean and standard deviation of the training targets, for a regression head.
-    calibration : tuple of (float, float) or None
-        How the F1 that a structure head expects is to be read (:mod:`rinalmo_kit.inference.confidence`).
-    labels : tuple of str or None
-        Names of the classes, for a classification head.
-    pad_to : int or None
-        Tokens every sequence is padded to, for a regression head, whose result depends on it (spec §3.4).
-    window : int or None
-        Nucleotides in the middle of a sequence that a classifier or a regression is shown; None: all.
-    about : dict
-        What is known of its training: recipe, fold, data.
+    info : ModelInfo
+        What it carries beside its weights: ``threshold``, ``scaler``, ``calibration``, ``labels``, ``pad_to``,
+        ``window`` and ``about``, which are also attributes of the model itself.
     attention : str
         ``"auto"`` or one of :func:`attention_backends`.
     source : str or None
         Name or full path from which :func:`rinalmo_kit.load` gives the same model; None once it was in training mode.
     """
 
+    config: Config | PeerConfig
+    threshold = _InfoField[float | None]()
+    scaler = _InfoField[tuple[float, float] | None]()
+    calibration = _InfoField[tuple[tuple[float, float], ...] | None]()
+    labels = _InfoField[tuple[str, ...] | None]()
+    pad_to = _InfoField[int | None]()
+    window = _InfoField[int | None]()
+    about = _InfoField[dict[str, Any]]()
+
     def __init__(self) -> None:
         super().__init__()
         self.head: nn.Module | None = None
-        self.threshold: float | None = None
-        self.calibration: tuple[tuple[float, float], ...] | None = None
-        self.scaler: tuple[float, float] | None = None
-        self.labels: tuple[str, ...] | None = None
-        self.pad_to: int | None = None
-        self.window: int | None = None
-        self.about: dict[str, Any] = {}
+        self.info = ModelInfo()
         self.attention = "auto"
         self.name = type(self).__name__
         self.source: str | None = None
@@ -161,7 +175,7 @@ class RiNALMo(Encoder):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.config = config
+        self.config: Config = config
         self.embedding = nn.Embedding(len(VOCABULARY), config.dim, padding_idx=PAD)
         self.transformer = Transformer(config)
         self.lm_mask_head = MaskedLMHead(config.dim)
@@ -185,8 +199,9 @@ class RiNALMo(Encoder):
         """
         x = self.embed_tokens(tokens, packing)
         rotations = packing.rotations(self.config.dim // self.config.heads, x.dtype)
-        if maps is None and packing.backend == "loop" and cpu_inference.serves(x, self.transformer.blocks):
-            x = cpu_inference.run_blocks(self.transformer.blocks, x, packing, rotations)
+        blocks = list(self.transformer.blocks)
+        if maps is None and packing.backend == "loop" and cpu_inference.serves(x, blocks):
+            x = cpu_inference.run_blocks(blocks, x, packing, rotations)
             return self.transformer.final_layer_norm(x)
         for block in self.transformer.blocks:
             if self.gradient_checkpointing and torch.is_grad_enabled():
@@ -231,7 +246,7 @@ class RiNALMo(Encoder):
             raise ValueError("tokens hold nothing but <pad>: there is no sequence to encode")
         tokens = tokens.to(self.device)
         packing, width = self.packing(tokens), tokens.shape[1]
-        maps = [] if attentions else None
+        maps: list[Tensor] | None = [] if attentions else None
         packed = self.encode(tokens, packing, maps=maps)
         stacked = None
         if maps is not None:

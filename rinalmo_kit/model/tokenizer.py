@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
-from ..rna.alphabet import _BYTE_TO_ID, CLS, EOS, PAD, clean
+from ..rna.alphabet import _BYTE_TO_ID, CLS, EOS, PAD, CleanSequence, clean
 from ..rna.sequences import Sequences, read_sequences
 
-__all__ = ["tokenize"]
+__all__ = ["token_ids", "tokenize"]
 
 
 def tokenize(sequences: Sequences, *, pad_to: int | None = None, special_tokens: bool = True) -> torch.Tensor:
@@ -46,15 +48,41 @@ def tokenize(sequences: Sequences, *, pad_to: int | None = None, special_tokens:
     extra = 2 if special_tokens else 0
     longest = max((len(text) + extra for _, text in records), default=0)
     width = longest if pad_to is None else pad_to
-    tokens = torch.full((len(records), width), PAD, dtype=torch.int64)
-    for row, (name, text) in enumerate(records):
+    for name, text in records:
         if len(text) + extra > width:
             raise ValueError(
                 f"{name!r} needs {len(text) + extra} tokens, more than pad_to={width}; nothing is cut: raise pad_to"
             )
-        ids = torch.from_numpy(_BYTE_TO_ID[np.frombuffer(text.encode("ascii"), dtype=np.uint8)])
-        start = 1 if special_tokens else 0
-        tokens[row, start : start + len(text)] = ids
+    return token_ids([text for _, text in records], width=width, special_tokens=special_tokens)
+
+
+def token_ids(
+    sequences: Sequence[CleanSequence], *, width: int | None = None, special_tokens: bool = True
+) -> torch.Tensor:
+    """Return the token ids of clean sequences, int64 (number of sequences, width); see :func:`tokenize`.
+
+    Parameters
+    ----------
+    sequences : sequence of CleanSequence
+        From :func:`rinalmo_kit.rna.alphabet.clean`; they are not looked at again.
+    width : int, optional
+        Tokens of a row, at least those of the longest sequence, which is the default.
+    special_tokens : bool
+        Put ``<cls>`` and ``<eos>`` around each sequence.
+
+    Examples
+    --------
+    >>> token_ids([clean("gg")], width=6)
+    tensor([[0, 7, 7, 2, 1, 1]])
+    """
+    start = int(special_tokens)
+    if width is None:
+        width = max(map(len, sequences), default=0) + 2 * start
+    tokens = torch.full((len(sequences), width), PAD, dtype=torch.int64)
+    for row, text in zip(tokens, sequences, strict=True):
+        row[start : start + len(text)] = torch.from_numpy(
+            _BYTE_TO_ID[np.frombuffer(text.encode("ascii"), dtype=np.uint8)]
+        )
         if special_tokens:
-            tokens[row, 0], tokens[row, len(text) + 1] = CLS, EOS
+            row[0], row[len(text) + 1] = CLS, EOS
     return tokens

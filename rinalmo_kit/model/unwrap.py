@@ -1,4 +1,4 @@
-"""The model inside what other libraries wrap around one."""
+"""Unwrapping of models from torch.compile, DataParallel and the like."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ __all__ = ["unwrapped"]
 def unwrapped(model: Any) -> Encoder:
     """Return the encoder that a model is or holds.
 
-    What torch.compile, DataParallel, DistributedDataParallel and AveragedModel give is certain to compute what the
-    model inside does, which is returned. Nothing else is guessed at.
+    What torch.compile, DataParallel, DistributedDataParallel and AveragedModel give computes the same as the
+    model inside, which is returned. Nothing else is unwrapped.
 
     Raises
     ------

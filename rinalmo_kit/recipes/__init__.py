@@ -2,7 +2,7 @@
 
 from .named import RECIPES, recipe_named
 from .paper import RECIPES_OF_PAPER
-from .recipe import PAPER, Pretraining, Recipe, Schedule, changed
+from .recipe import PAPER, Pretraining, Recipe, Schedule, with_changes
 
 __all__ = [
     "PAPER",
@@ -11,6 +11,6 @@ __all__ = [
     "Pretraining",
     "Recipe",
     "Schedule",
-    "changed",
     "recipe_named",
+    "with_changes",
 ]

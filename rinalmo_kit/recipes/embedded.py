@@ -48,7 +48,7 @@ def _ours() -> list[Recipe]:
         source=_text("""
             Ours: all parameters at once, no gradual unfreezing; loss summed over pairs and divided by the length, so
             that long RNAs count; half of the structures mutated pair by pair in every epoch; among them ncRNAs with
-            ViennaRNA's pairing probabilities, if they are given, lest what is known of other families be forgotten.
+            ViennaRNA's pairing probabilities, if they are given, so that other families are not forgotten.
         """),
     )
     families = [

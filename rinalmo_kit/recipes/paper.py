@@ -31,7 +31,7 @@ def _structure(name: str, dataset: str, *, train: str, validation: str, test: st
         + " "
         + _text("""
             Learning rate 1e-4 of the paper (the script's default is 5e-4); decay over 7000 steps and a tenth of
-            the rate for thawed blocks are the code's (spec §5, §7.5), where the paper is silent. The weights of
+            the rate for unfrozen blocks are the code's (spec §5, §7.5), where the paper is silent. The weights of
             the last epoch, the threshold with the best mean F1 on the validation set (spec §4.3).
         """),
     )
@@ -190,7 +190,7 @@ RECIPES_OF_PAPER: dict[str, Recipe] = {
             source=_text("""
                 Paper, "Mean ribosome loading prediction": rate 1e-4 falling to 1e-5 over 5000 steps, batch 64,
                 50 epochs, mean squared error of standardised targets. As in the code (spec §5, §7.7), the
-                blocks thaw at epoch 3 (paper: 5), the lowest 6 of 33 never, at a tenth of the rate; but the
+                blocks are unfrozen at epoch 3 (paper: 5), the lowest 6 of 33 never, at a tenth of the rate; but the
                 targets' mean is known at the start, where the code spends epoch 0 on it. Random7600 is watched
                 and is a reported result, so nothing is selected by it: the last weights count.
             """),

@@ -1,4 +1,4 @@
-"""What a recipe is: an experiment as data, and how fields of it are changed."""
+"""Recipes: an experiment as data, and how fields of it are changed."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from .._utils.rows import parse
 from ..model.config import Config
 from ..model.metadata import LARGEST_SIZE
+from ..model.tasks import TASKS
 
-__all__ = ["PAPER", "Pretraining", "Recipe", "Schedule", "changed"]
+__all__ = ["PAPER", "Pretraining", "Recipe", "Schedule", "with_changes"]
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Learning rate over the run, as a share of its peak: linear warm-up, then a decay to a floor.
+    """The learning rate over the run, as a share of its peak: linear warm-up, then a decay to a floor.
 
     Parameters
     ----------
@@ -44,7 +45,7 @@ class Schedule:
     floor: float = 1.0
 
     def factor(self, step: int, *, total: int) -> float:
-        """Share of the peak rate at a step (from 0) of a run of `total` steps."""
+        """Return the share of the peak rate at a step (from 0) of a run of `total` steps."""
         if step < self.warmup_steps:
             return self.warmup_from + (1 - self.warmup_from) * (step + 1) / self.warmup_steps
         if self.decay == "constant":
@@ -62,7 +63,8 @@ class Recipe:
     Parameters
     ----------
     name : str
-    task : {"structure", "binary", "multiclass", "regression"}
+    task : str
+        Name in :data:`rinalmo_kit.model.tasks.TASKS`.
     dataset : str
         Name for :func:`rinalmo_kit.datasets.load_table`.
     target : str
@@ -70,8 +72,10 @@ class Recipe:
     train, validation, test : str
         Which rows, as conditions on the table's columns (:func:`rinalmo_kit._utils.rows.parse`). ``@fold`` is the fold;
         ``length`` is the sequence's length and ``part`` a number 0–9 that depends on the sequence alone.
-    loss : {"pairs", "pairs-by-length", "binary", "classes", "mse", "huber"}
-        See :func:`rinalmo_kit.training.losses.loss_of`.
+    loss : str
+        One of the task's: for structures the mean cross-entropy over pairs of nucleotides (``"pairs"``), or their sum
+        divided by the length (``"pairs-by-length"``); for classes ``"binary"`` (cross-entropy of one logit) or
+        ``"classes"``; for numbers ``"mse"`` or ``"huber"`` (delta 1).
     metric : str
         The paper's headline score.
     epochs, batch_size : int
@@ -82,7 +86,7 @@ class Recipe:
     schedule : Schedule
     unfreeze : tuple of (int, float)
         (epoch, share of the blocks): from this epoch on, this share of the blocks is trained, from the top, with
-        the last LayerNorm. Shares are those of giga's 33 blocks, so that other depths thaw alike.
+        the last LayerNorm. Shares are those of giga's 33 blocks, so that other depths are unfrozen alike.
     encoder_lr : float
         Rate of the encoder beside that of the head.
     train_embedding, train_beta : bool
@@ -118,19 +122,19 @@ class Recipe:
     steps : int or None
         Stop after this many steps, in the middle of an epoch if need be.
     start : str or Config
-        Model to start from, unless told otherwise; a Config means random weights.
+        Model to start from by default; a Config means random weights.
     source : str
         Where the recipe comes from.
     """
 
     name: str
-    task: Literal["structure", "binary", "multiclass", "regression"]
+    task: str
     dataset: str
     target: str
     train: str
     validation: str
     test: str
-    loss: Literal["pairs", "pairs-by-length", "binary", "classes", "mse", "huber"]
+    loss: str
     metric: str
     epochs: int
     batch_size: int
@@ -171,13 +175,15 @@ class Recipe:
                 raise ValueError(f"{name}={getattr(self, name)}: expected at most {LARGEST_SIZE:,}")
 
     def describe(self) -> str:
-        """Say in a few lines what the recipe does and where it comes from."""
-        thaw = ", ".join(f"{share:.0%} of the blocks from epoch {epoch}" for epoch, share in self.unfreeze)
+        """Return a few lines on what the recipe does and where it comes from."""
+        unfrozen = ", ".join(
+            f"{share:.0%} of the blocks from epoch {epoch}" for epoch, share in self.unfreeze
+        )
         folds = f", {self.folds} folds" if self.folds > 1 else ""
         return (
             f"{self.name}: {self.task} on {self.dataset} ({self.target}), scored by {self.metric}{folds}\n"
             f"  {self.epochs} epochs, batch {self.batch_size}, {self.optimizer} {self.lr:g}, {self.loss} loss; "
-            f"trained: head, {thaw or 'no block'}\n  {self.source}"
+            f"trained: head, {unfrozen or 'no block'}\n  {self.source}"
         )
 
 
@@ -199,29 +205,20 @@ LEAST = {
 }
 
 
-SCORES = {
-    "structure": ("precision", "recall", "f1"),
-    "binary": ("accuracy", "precision", "recall", "specificity", "f1"),
-    "multiclass": ("accuracy", "f1"),
-    "regression": ("r2", "spearman", "pearson"),
-}
-"""Scores by which the best epoch of a task can be chosen."""
-
-
-def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+def with_changes(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     """Return the recipe with other values in some of its fields.
 
     Raises
     ------
     ValueError
-        For a field that there is not, or a value that it cannot have; says which it can.
+        For an unknown field, or a value that it cannot have; says which it can.
 
     Examples
     --------
     >>> from rinalmo_kit.recipes import RECIPES
-    >>> changed(RECIPES["mrl"], {"epochs": 3}).epochs
+    >>> with_changes(RECIPES["mrl"], {"epochs": 3}).epochs
     3
-    >>> changed(RECIPES["mrl"], {"epochs": "three"})
+    >>> with_changes(RECIPES["mrl"], {"epochs": "three"})
     Traceback (most recent call last):
     ...
     ValueError: epochs='three': expected a whole number, 1 or more
@@ -231,15 +228,19 @@ def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
         if name not in kinds:
             raise ValueError(f"the recipe has no field {name!r}; it has {', '.join(sorted(kinds))}")
         wanted = _expected(name, kinds[name], value)
-        if name == "best" and value is not None and value not in SCORES[recipe.task]:
-            wanted = f"None or one of {', '.join(SCORES[recipe.task])}"
+        if name == "best" and value is not None and value not in (known := TASKS[recipe.task].monitors):
+            wanted = f"None or one of {', '.join(known)}"
+        if name in ("task", "loss"):
+            losses = dict.fromkeys(loss for task in TASKS.values() for loss in task.losses)
+            known = tuple(TASKS if name == "task" else losses)
+            wanted = "" if value in known else f"one of {', '.join(known)}"
         if wanted:
             raise ValueError(f"{name}={value!r}: expected {wanted}")
     return replace(recipe, **changes)
 
 
 def _expected(name: str, kind: Any, value: Any) -> str:
-    """Say what a field takes, if it does not take this value; else nothing."""
+    """Return what a field takes, if it does not take this value; else an empty text."""
     kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
     if value is None and NoneType in kinds:
         return ""
@@ -266,7 +267,7 @@ class Pretraining:
     Attributes
     ----------
     chosen, masked, replaced : float
-        Share of the tokens that is to be predicted, and of these the shares that are masked or replaced by another
+        Share of the tokens that are predicted, and of these the shares that are masked or replaced by another
         letter; the rest stays as it is (paper, "Pre-training").
     max_tokens : int
         Longer sequences are cropped (spec §6).
@@ -303,7 +304,7 @@ class Pretraining:
         return self.sequences * self.gpus * self.max_tokens
 
     def lr(self, config: Config) -> float:
-        """Peak learning rate: 5e-5 for giga (paper), 1e-4 for the smaller ones (released configuration, spec §6)."""
+        """Return the peak learning rate: 5e-5 for giga (paper), 1e-4 for smaller ones (released, spec §6)."""
         return 5e-5 if config.dim >= Config.giga().dim else 1e-4
 
 

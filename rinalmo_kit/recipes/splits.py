@@ -1,4 +1,4 @@
-"""From a recipe to its examples: training, validation and test."""
+"""The training, validation and test examples of a recipe."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._utils.rows import select
+from ..model.tasks import TASKS
+from ..rna.folded import FoldedRNA
 from ..structure import Structure
 from .recipe import Recipe
 
@@ -21,13 +23,13 @@ __all__ = ["Example", "Splits", "splits_of"]
 
 @dataclass
 class Example:
-    """One sequence with what is to be predicted of it.
+    """One sequence with its target.
 
     Attributes
     ----------
     name, sequence : str
-    target : Structure, str or float
-        A structure, the name of a class, or a number.
+    target : Structure, str, float or ndarray
+        A structure, the name of a class, a number, or a number for each nucleotide.
     group : str
         Value of the recipe's ``group`` column.
     rows : Tensor or None
@@ -102,7 +104,7 @@ def splits_of(
             raise ValueError(f"{recipe.name}: {which}={condition!r}: {error}") from error
         if tables[which].empty and which in wanted:
             raise ValueError(f"{recipe.name}: the table has no {which} rows ({condition}, fold {fold})")
-    labels = labels_of(recipe, tables) if recipe.task in ("binary", "multiclass") else None
+    labels = labels_of(recipe, tables) if TASKS[recipe.task].classifies else None
     for which, most in (("train", limit), ("validation", limit), ("test", test_limit)):
         if most is not None:
             tables[which] = _some(tables[which], most, recipe.target if labels else None)
@@ -126,7 +128,7 @@ def _some(table: pd.DataFrame, limit: int, label: str | None) -> pd.DataFrame:
 
 
 def labels_of(recipe: Recipe, tables: Mapping[str, pd.DataFrame]) -> tuple[str, ...]:
-    """Names of the classes: for yes or no the negative first, else the most frequent first (spec §5, ncRNA).
+    """Return the names of the classes: of two the negative one first, else the most frequent first (spec §5, ncRNA).
 
     Raises
     ------
@@ -138,22 +140,16 @@ def labels_of(recipe: Recipe, tables: Mapping[str, pd.DataFrame]) -> tuple[str, 
     for which, chosen in tables.items():
         for name, label in zip(chosen["id"], chosen[recipe.target].astype(str), strict=True):
             if label not in counts.index:
-                raise ValueError(
-                    f"{name!r} is of the class {label!r}, of which there is no training row ({which})"
-                )
-    if recipe.task == "binary":
-        return recipe.class_names or tuple(sorted(counts.index))
-    return tuple(sorted(counts.index, key=lambda name: (-counts[name], name)))
+                raise ValueError(f"{name!r} is of the class {label!r}, which has no training row ({which})")
+    return TASKS[recipe.task].order_labels(counts.to_dict(), recipe.class_names)
 
 
 def _examples(recipe: Recipe, table: pd.DataFrame) -> Iterable[Example]:
+    task = TASKS[recipe.task]
     groups = table[recipe.group].astype(str) if recipe.group in table else [""] * len(table)
     columns = (table["id"].astype(str), table["sequence"], table[recipe.target], groups)
     for name, sequence, target, group in zip(*columns, strict=True):
-        if recipe.task == "structure":
-            target = Structure.from_dot_bracket(sequence, target, name=name)
-        else:
-            target = float(target) if recipe.task == "regression" else str(target)
-            if recipe.class_names:
-                target = recipe.class_names[int(target)]
+        target = task.target(name, sequence, target, recipe.class_names)
+        if isinstance(target, FoldedRNA):  # draws itself, for users
+            target = Structure.of(target)
         yield Example(name, sequence, target, group)

@@ -1,38 +1,26 @@
-"""A user's table as a recipe with its examples."""
+"""Tables of users: checked, and with a default recipe."""
 
 from __future__ import annotations
 
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
-from decimal import Decimal
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from ..datasets.user_tables import SOURCE, as_table, cell_text, is_missing, missing_columns
+from .._utils.cells import cell_text, is_missing
+from ..datasets.user_tables import SOURCE, as_table, missing_columns
+from ..model.task_base import Task
+from ..model.tasks import user_task
 from ..rna.alphabet import clean
-from ..structure import Structure
 from .recipe import Recipe, Schedule
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["own_recipe", "own_table"]
-
-# --- a user's own data -------------------------------------------------------------------------------
-
-TARGETS = {
-    "structure": ("dot_bracket", "structure"),
-    "classification": ("label", "class", "family", "target"),
-    "regression": ("target", "value", "label", "y"),
-}
-"""Names under which the target column of a user's table is looked for."""
+__all__ = ["default_recipe", "validate_user_table"]
 
 
-def own_table(data: Any, *, task: str, target: str | None = None) -> pd.DataFrame:
+def validate_user_table(data: Any, *, task: str, target: str | None = None) -> pd.DataFrame:
     """Return a user's table, checked and in shape: columns id, sequence, target and split.
 
     Parameters
@@ -42,9 +30,11 @@ def own_table(data: Any, *, task: str, target: str | None = None) -> pd.DataFram
         optionally ``id``
         and ``split`` (train, validation, test). Without ``split``, eight tenths of the sequences are for training, a
         tenth for each of the others; equal sequences stay together, and every class keeps one for training.
-    task : {"classification", "regression", "structure"}
+    task : {"structure", "classification", "regression", "nucleotide-regression"}
+        The target is a structure in dot-bracket notation; the name of a class; a number; or a number for each
+        nucleotide, as a list or as text with commas or spaces between, ``nan`` where there is none.
     target : str, optional
-        Name of the target column; default: the first of :data:`TARGETS` that is there.
+        Name of the target column; default: the first of the task's ``target_columns`` that is there.
 
     Raises
     ------
@@ -54,28 +44,28 @@ def own_table(data: Any, *, task: str, target: str | None = None) -> pd.DataFram
     Examples
     --------
     >>> import pandas as pd
-    >>> table = own_table(pd.DataFrame({"sequence": ["ACGT", "GGGU"], "label": ["a", "b"]}), task="classification")
+    >>> rows = pd.DataFrame({"sequence": ["ACGT", "GGGU"], "label": ["a", "b"]})
+    >>> table = validate_user_table(rows, task="classification")
     >>> table["sequence"].tolist(), list(table.columns)
     (['ACGU', 'GGGU'], ['id', 'sequence', 'target', 'split'])
     """
-    if task not in TARGETS:
-        raise ValueError(f"task={task!r}: expected one of {', '.join(TARGETS)}")
+    kind = user_task(task)
     data = as_table(data, task=task)
     try:
-        return _checked(data, task, target)
+        return _checked(data, kind, target)
     except ValueError as error:
         source = data.attrs.get(SOURCE)
         raise ValueError(f"{source}: {error}" if source else str(error)) from None
 
 
-def _checked(data: pd.DataFrame, task: str, target: str | None) -> pd.DataFrame:
+def _checked(data: pd.DataFrame, task: Task, target: str | None) -> pd.DataFrame:
     import pandas as pd
 
     if data.empty and not len(data.columns):
         raise ValueError("the table has no rows")
-    target = target or next((name for name in TARGETS[task] if name in data), None)
+    target = target or next((name for name in task.target_columns if name in data), None)
     if any(name not in data for name in ("sequence", target)):
-        raise ValueError(missing_columns(data, f"sequence and {target or ' or '.join(TARGETS[task])}"))
+        raise ValueError(missing_columns(data, f"sequence and {target or ' or '.join(task.target_columns)}"))
     if data.empty:
         raise ValueError("the table has no rows")
     ids = rows = [f"row {i}" for i in range(1, len(data) + 1)]
@@ -84,12 +74,12 @@ def _checked(data: pd.DataFrame, task: str, target: str | None) -> pd.DataFrame:
         ids = _cells(lambda _, value: cell_text(value, "an id"), rows, data["id"], places)
     sequences = _cells(_own_sequence, ids, data["sequence"], places)
     pairs = zip(sequences, data[target], strict=True)
-    targets = _cells(lambda name, pair: _own_target(task, name, *pair), ids, pairs, places)
+    targets = _cells(lambda name, pair: task.check_cell(name, *pair), ids, pairs, places)
     table = pd.DataFrame({"id": ids, "sequence": sequences, "target": targets})
     if "split" in data:
         table["split"] = _cells(_own_split, ids, data["split"], places)
     else:
-        table["split"] = _shared_out(table, classes=task == "classification")
+        table["split"] = _shared_out(table, classes=task.classifies)
     return table
 
 
@@ -150,66 +140,37 @@ def _own_split(name: str, value: Any) -> str:
     return split
 
 
-def _own_target(task: str, name: str, sequence: str, value: Any) -> Any:
-    if task == "structure":
-        if not isinstance(value, str):
-            raise ValueError(f"{name!r}: expected a dot-bracket structure, found {value!r}")
-        return Structure.from_dot_bracket(sequence, value, name=name).dot_bracket
-    if task == "regression":
-        return _own_number(name, value)
-    try:
-        return cell_text(value, "the name of a class")
-    except ValueError as error:
-        raise ValueError(f"{name!r}: {error}") from None
+def default_recipe(table: pd.DataFrame, *, task: str, least: int = 2) -> Recipe:
+    """Return a recipe for a user's table: all of the encoder is trained, and the best epoch is kept.
 
-
-def _own_number(name: str, value: Any) -> float:
-    number = float("nan")
-    text = isinstance(value, str) and value.isascii() and "_" not in value
-    if (text or isinstance(value, Real | Decimal)) and not isinstance(value, bool | np.bool_):
-        with suppress(ValueError, OverflowError):
-            number = float(value)
-    if not np.isfinite(number):
-        raise ValueError(f"{name!r}: expected a number, found {value!r}")
-    return number
-
-
-def own_recipe(table: pd.DataFrame, *, task: str, least: int = 2) -> Recipe:
-    """Make a recipe for a table of :func:`own_table`: all of the encoder is trained, the best epoch is kept.
-
-    `least` is the number of classes that there have to be; to test a model, one is enough.
+    The table comes from :func:`validate_user_table`. `least` is the least number of classes; to test a model, one is
+    enough.
     """
-    classes = table["target"].nunique()
-    if task == "classification" and classes < least:
+    classes = table["target"].nunique() if user_task(task).classifies else 0
+    if user_task(task).classifies and classes < least:
         raise ValueError(
             f"all {len(table)} rows are of the class {table['target'].iloc[0]!r}: expected two at least"
         )
-    kind = {"classification": "binary" if classes <= 2 else "multiclass"}.get(task, task)
-    loss, metric, epochs, batch = {
-        "structure": ("pairs-by-length", "f1", 5, 4),
-        "binary": ("binary", "accuracy", 10, 16),
-        "multiclass": ("classes", "accuracy", 10, 16),
-        "regression": ("mse", "r2", 10, 16),
-    }[kind]
+    kind = user_task(task, classes)
     return Recipe(
         name="own data",
-        task=kind,
+        task=kind.name,
         dataset="own data",
         target="target",
         train="split == 'train'",
         validation="split == 'validation'",
         test="split == 'test'",
-        loss=loss,
-        metric=metric,
-        epochs=epochs,
-        batch_size=batch,
+        loss=kind.loss,
+        metric=kind.metric,
+        epochs=kind.epochs,
+        batch_size=kind.batch_size,
         lr=5e-4,
         optimizer="adamw",
         weight_decay=0.01,
         schedule=Schedule(warmup_steps=20, decay="linear", floor=0.05),
         encoder_lr=0.2,
-        best=metric,
+        best=kind.metric,
         gradient_clip=1.0,
-        pad_to=int(table["sequence"].str.len().max()) + 2 if kind == "regression" else None,
+        pad_to=int(table["sequence"].str.len().max()) + 2 if kind.padded else None,
         source="Ours, for data of your own: a warm-up and a linear decay, the encoder at a fifth of the head's rate.",
     )

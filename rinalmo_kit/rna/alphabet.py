@@ -8,10 +8,14 @@ character outside the vocabulary is refused here with its place.
 from __future__ import annotations
 
 import re
+from typing import NewType
 
 import numpy as np
 
-__all__ = ["CLS", "EOS", "MASK", "PAD", "UNK", "VOCABULARY", "clean"]
+__all__ = ["CLS", "EOS", "MASK", "PAD", "UNK", "VOCABULARY", "CleanSequence", "clean"]
+
+CleanSequence = NewType("CleanSequence", str)
+"""A sequence that :func:`clean` returned: upper case, U for T, every letter in the vocabulary."""
 
 VOCABULARY = ("<cls>", "<pad>", "<eos>", "<unk>", "<mask>", *"ACGTIRYKMSWBDHVN-")
 
@@ -33,7 +37,7 @@ _ALLOWED = re.compile("[ACGTUIRYKMSWBDHVN-]*", re.IGNORECASE | re.ASCII).fullmat
 _WHITESPACE = {ord(c): None for c in " \t\r\n\v\f\ufeff"}
 
 
-def clean(sequence: str, *, name: str = "sequence") -> str:
+def clean(sequence: str, *, name: str = "sequence") -> CleanSequence:
     r"""Return the sequence in upper case with U for T, or say what is wrong with it and where.
 
     White space (spaces, tabs, line ends of any system) is dropped, so a sequence copied over several
@@ -66,7 +70,7 @@ def clean(sequence: str, *, name: str = "sequence") -> str:
     sequence = sequence.translate(_WHITESPACE)
     if not _ALLOWED(sequence):
         _refuse(sequence, name)
-    return sequence.upper().replace("T", "U")
+    return CleanSequence(sequence.upper().replace("T", "U"))
 
 
 def _refuse(sequence: str, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Mutated examples of structures."""
+"""Augmentation of structures: homologues with mutated pairs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from ..recipes.splits import Example
-from ..structure import Structure
+from ..rna.folded import FoldedRNA
 
 __all__ = ["Mutated"]
 
@@ -19,12 +19,12 @@ PAIR_RATES = np.array([0.28, 0.28, 0.17, 0.17, 0.05, 0.05])
 
 
 class Mutated(Dataset):
-    """Examples asked for as (epoch, number); of half of the structures, another homologue in every epoch.
+    """Dataset indexed by (epoch, number); half of the structures are replaced by a made-up homologue in every epoch.
 
     Parameters
     ----------
     examples : list of Example
-        Those whose target is no structure stay as they are.
+        Those whose target is not a structure stay as they are.
     rate : float
         Share of the base pairs, and of the unpaired nucleotides, that are drawn anew; pairs stay pairs. 0: the
         examples as they are.
@@ -37,7 +37,7 @@ class Mutated(Dataset):
     def __getitem__(self, item: tuple[int, int]) -> Example:
         epoch, i = item
         example = self.examples[i]
-        if not self.rate or not isinstance(example.target, Structure):
+        if not self.rate or not isinstance(example.target, FoldedRNA):
             return example
         rng = np.random.default_rng((self.seed, epoch, i))
         if rng.random() < 0.5:

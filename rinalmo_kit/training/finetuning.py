@@ -1,4 +1,4 @@
-"""Fine-tuning: carry out a recipe, or train on a table of one's own."""
+"""Fine-tuning: by a recipe of the paper, or on a table of your own."""
 
 from __future__ import annotations
 
@@ -7,40 +7,34 @@ import os
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
-from .._utils.claim import claim
 from .._utils.files import user_path
 from .._utils.numbers_given import whole_number
 from .._utils.progress import progress_bar
-from .._utils.run_folders import check_folder, leads, run_lock
-from ..datasets.user_tables import names_table
+from .._utils.run_folders import check_folder, claim_folder, leads, run_lock
 from ..inference.batching import batches_by_length, represent
 from ..inference.prediction import middle
-from ..metrics import THRESHOLDS, task_scores, threshold_scores, tune_threshold
 from ..model import checkpoint as model_checkpoint
 from ..model import pretrained
 from ..model.config import Config
-from ..model.heads import ClassificationHead
 from ..model.rinalmo import Encoder, RiNALMo
-from ..model.tasks import as_columns, head_outputs
+from ..model.task_base import Task
+from ..model.tasks import TASKS, task_of
 from ..model.unwrap import unwrapped
-from ..recipes.named import RECIPES, recipe_named
-from ..recipes.recipe import Recipe, Schedule, changed
-from ..recipes.splits import Example, Splits, splits_of
-from ..recipes.user_data import fingerprint, own_recipe, own_table
-from ..rna.decoding import greedy_pairs
+from ..recipes.recipe import Recipe, Schedule
+from ..recipes.resolve import resolve
+from ..recipes.splits import Example, Splits
+from ..rna.alphabet import CleanSequence
 from .augmentation import Mutated
 from .batch_plan import BatchPlan, shuffled_batches
 from .checkpoints import read_checkpoint
-from .losses import loss_of
 from .run_options import check_recipe, check_trainer_options
-from .task_losses import new_head
 from .trainer import Run, fit
 
 __all__ = ["finetune"]
@@ -48,20 +42,20 @@ __all__ = ["finetune"]
 Mode = Literal["full", "lora", "frozen"]
 
 
-def stages(model: Encoder, recipe: Recipe) -> list[tuple[int, list[nn.Parameter]]]:
-    """Parameters of the encoder that a recipe trains, with the epoch from which on it does.
+def unfreezing_schedule(model: Encoder, recipe: Recipe) -> list[tuple[int, list[nn.Parameter]]]:
+    """Return the parameters of the encoder that a recipe trains, with the epoch from which on it does.
 
     Shares of blocks are rounded to whole blocks, one at least, counted from the top.
     """
     embedding, blocks, norm = model.layers()
-    found, thawed = [], 0
+    found, unfrozen = [], 0
     for epoch, share in recipe.unfreeze:
         wanted = max(1, round(share * len(blocks)))
-        modules = blocks[len(blocks) - wanted : len(blocks) - thawed]
-        if not thawed:
+        modules = blocks[len(blocks) - wanted : len(blocks) - unfrozen]
+        if not unfrozen:
             modules = [*modules, *([norm] if norm is not None else [])]
             modules += [embedding] if recipe.train_embedding else []
-        thawed = max(thawed, wanted)
+        unfrozen = max(unfrozen, wanted)
         parameters = [
             parameter
             for module in modules
@@ -73,89 +67,74 @@ def stages(model: Encoder, recipe: Recipe) -> list[tuple[int, list[nn.Parameter]
 
 
 class FineTuning(Run):
-    """Trains the head, and the encoder as the recipe thaws it; tunes what is tuned on the validation set."""
+    """Trains the head, and the encoder as the recipe unfreezes it; tunes what is tuned on the validation set."""
 
     def __init__(
         self, model: Encoder, recipe: Recipe, plan: BatchPlan, *, seed: int, mode: Mode = "full"
     ) -> None:
         super().__init__(model, plan, seed=seed)
         self.recipe = recipe
-        self.index = {label: i for i, label in enumerate(model.labels or ())}
-        self.found: list[tuple[Any, Any]] = []  # targets and predictions of the validation under way
+        self.task = TASKS[recipe.task]
+        self.found: list[Any] = []  # what the task keeps of the validation under way
         self.validated_at = -1
-        self.stages = stages(model, recipe) if mode == "full" else []
+        self.stages = unfreezing_schedule(model, recipe) if mode == "full" else []
         if mode == "lora":
             from ..model.lora import add_lora
 
             add_lora(model)
-            head = {id(p) for p in model.head.parameters()}
+            head = {id(p) for p in self.head.parameters()}
             lora = [p for p in model.parameters() if p.requires_grad and id(p) not in head]
             self.stages = [(0, lora)]
-        self.thawed = -1
+        self.unfrozen_at = -1
+
+    @property
+    def head(self) -> nn.Module:
+        """The head of the model, which every model in training has."""
+        return cast(nn.Module, self.model.head)
 
     def groups(self) -> tuple[list[dict[str, Any]], str, Schedule]:
         recipe = self.recipe
-        rates = [(list(self.model.head.parameters()), recipe.lr)]
+        rates = [(list(self.head.parameters()), recipe.lr)]
         rates += [(parameters, recipe.lr * recipe.encoder_lr) for _, parameters in self.stages]
         groups = [{"params": p, "lr": lr, "weight_decay": recipe.weight_decay} for p, lr in rates if p]
         return groups, recipe.optimizer, recipe.schedule
 
-    def thaw(self, epoch: int) -> None:
+    def unfreeze_for_epoch(self, epoch: int) -> None:
         """Let gradients reach the parameters that are trained in this epoch, and no others."""
-        if epoch == self.thawed:
+        if epoch == self.unfrozen_at:
             return
-        self.thawed = epoch
+        self.unfrozen_at = epoch
         self.model.requires_grad_(False)
-        self.model.head.requires_grad_(True)
+        self.head.requires_grad_(True)
         for start, parameters in self.stages:
             for parameter in parameters if epoch >= start else ():
                 parameter.requires_grad_(True)
 
     def on_train_batch_start(self, batch: list[Example], _: int) -> None:
         super().on_train_batch_start(batch, _)
-        self.thaw(self.plan.epoch_at(self.position))
+        self.unfreeze_for_epoch(self.plan.epoch_at(self.position))
 
     def outputs(self, batch: list[Example]) -> list[Tensor] | Tensor:
-        if batch[0].rows is not None:
-            return head_outputs(self.model, [example.rows.to(self.device) for example in batch])
-        return head_outputs(self.model, represent(self.model, [example.sequence for example in batch]))
-
-    def targets(self, batch: list[Example]) -> list[Any]:
-        """Targets in the scale of the outputs."""
-        if self.index:
-            return [self.index[example.target] for example in batch]
-        if self.recipe.task == "regression":
-            mean, std = self.model.scaler or (0.0, 1.0)
-            return [(example.target - mean) / std for example in batch]
-        return [example.target for example in batch]
+        rows = [example.rows for example in batch if example.rows is not None]
+        if rows:
+            return self.task.apply_head(self.model, [one.to(self.device) for one in rows])
+        return self.task.apply_head(
+            self.model, represent(self.model, [CleanSequence(e.sequence) for e in batch])
+        )
 
     def training_step(self, batch: list[Example], _: int) -> Tensor:
-        loss = loss_of(self.recipe.loss, self.outputs(batch), self.targets(batch))
+        targets = self.task.encode_targets(self.model, [example.target for example in batch])
+        loss = self.task.compute_loss(self.recipe.loss, self.outputs(batch), targets)
         return self.checked(loss, lambda: [example.name for example in batch])
 
     def validation_step(self, batch: list[Example], _: int) -> None:
-        outputs = self.outputs(batch)
-        if self.recipe.task == "structure":
-            for example, logits in zip(batch, outputs, strict=True):
-                probabilities = logits.float().sigmoid().cpu().numpy()
-                pairs = greedy_pairs(probabilities, example.sequence, threshold=THRESHOLDS[0])
-                self.found.append((example.target, threshold_scores(example.target, *pairs)))
-        else:
-            columns = as_columns(self.model, outputs.double().cpu().numpy())
-            predicted = columns.get("label", columns.get("prediction"))
-            self.found += zip((example.target for example in batch), predicted, strict=True)
+        sequences, targets = [e.sequence for e in batch], [e.target for e in batch]
+        self.found += self.task.validate(self.model, self.outputs(batch), sequences, targets)
 
     def on_validation_epoch_end(self) -> None:
-        targets, predicted = zip(*self.found, strict=True)
-        self.found.clear()
+        found, self.found = self.found, []
         self.validated_at = self.position
-        if self.recipe.task == "structure":
-            self.model.threshold, means = tune_threshold(predicted)
-            best = means[THRESHOLDS.index(self.model.threshold)]
-            scores = dict(zip(("precision", "recall", "f1"), best.tolist(), strict=False))
-            scores["threshold"] = self.model.threshold
-        else:
-            scores = task_scores(self.recipe.task, targets, predicted, labels=self.model.labels)
+        scores = self.task.validation_scores(self.model, found)
         self.log_dict({f"val_{name}": value for name, value in scores.items()}, prog_bar=True)
 
 
@@ -164,7 +143,7 @@ def finetune(
     *,
     output: str | os.PathLike,
     model: Encoder | str | os.PathLike | Config | None = None,
-    task: Literal["classification", "regression", "structure"] | None = None,
+    task: str | None = None,
     target: str | None = None,
     mode: Mode = "full",
     fold: int = 0,
@@ -177,26 +156,28 @@ def finetune(
     checkpoint_every: int | None = None,
     **trainer_options: Any,
 ) -> Encoder:
-    """Fine-tune an encoder by a recipe of the paper, or on data of your own; a stopped run goes on where it was.
+    """Fine-tune an encoder by a recipe of the paper, or on data of your own; a stopped run is resumed.
 
     Parameters
     ----------
     recipe : str, Recipe, or data
         Name in :data:`rinalmo_kit.recipes.RECIPES`, a recipe, or your own data with the columns of
-        :func:`rinalmo_kit.recipes.user_data.own_table`: a DataFrame, a dict of columns, a list of dicts, a
+        :func:`rinalmo_kit.recipes.user_data.validate_user_table`: a DataFrame, a dict of columns, a list of dicts, a
         Dataset, Structures, or
         the path of a table.
     output : path
         Folder for checkpoints, logs and, at the end, ``model.safetensors``, which :func:`rinalmo_kit.fold` and
-        :func:`rinalmo_kit.predict` take by its path. If it holds this run, unfinished, that goes on; if finished, its
-        model is returned.
+        :func:`rinalmo_kit.predict` take by its path. If it holds this run, unfinished, that is resumed; if
+        finished, its model is returned.
     model : Encoder, name, path or Config, optional
         Start from this; a Config means random weights, and an encoder of another kind comes from
         :func:`rinalmo_kit.model.multimolecule.adapt`. Default: the recipe's ``start``, the embedded
         ``"pico"`` (the paper's model
         is ``"giga"``). It is changed in place. A head that fits the task is kept, else a new one is made.
-    task, target : str, optional
-        For your own data: what is learned, and the column it stands in.
+    task : {"structure", "classification", "regression", "nucleotide-regression"}, optional
+        For your own data: what is learned.
+    target : str, optional
+        For your own data: the column of the targets.
     mode : {"full", "lora", "frozen"}
         Train the encoder as the recipe says; or low-rank additions to its weights, which are merged at the end; or
         the head alone on representations that are computed once (fast, and small in memory).
@@ -232,7 +213,7 @@ def finetune(
     BlockingIOError
         If another process is training in that folder.
     FloatingPointError
-        If the loss is no number; names the batch.
+        If the loss is not a number; names the batch.
 
     Examples
     --------
@@ -261,36 +242,45 @@ def finetune(
     if leads():
         check_folder(output)
     given = splits is not None
-    options = {"task": task, "target": target, "fold": fold, "limit": limit, "changes": changes}
-    recipe, splits, own = prepare(recipe, splits, **options)
-    if recipe.mutate and (mode == "frozen" or recipe.task != "structure"):
+    experiment = resolve(recipe, task=task, target=target, changes=changes)
+    kind, recipe, table, own = experiment
+    check_recipe(recipe, None if table is None else list(table))
+    if splits is None:
+        splits = experiment.splits(fold=fold, limit=limit, wanted=("train", "validation"))
+    if recipe.mutate and (mode == "frozen" or not kind.folds):
         raise ValueError(
             f"mutate={recipe.mutate}: only structures are mutated, and not where a frozen encoder computes each once"
         )
     if recipe.window:
-        if recipe.task == "structure":
+        if kind.whole:
             raise ValueError(
-                f"window={recipe.window}: structures are learned whole; max_lengths leaves long ones out"
+                f"window={recipe.window}: {kind.answers} are learned whole; max_lengths leaves long ones out"
             )
         splits = dataclasses.replace(
-            splits, train=in_window(splits.train, recipe), validation=in_window(splits.validation, recipe)
+            splits,
+            train=crop_examples(splits.train, recipe),
+            validation=crop_examples(splits.validation, recipe),
         )
-    check_examples([*splits.train, *splits.validation, *unlabelled], recipe.task)
+    for example in (*splits.train, *splits.validation, *unlabelled):
+        kind.check_sequence(example.name, example.sequence)
     torch.manual_seed(seed)
     model = starting_model(recipe.start if model is None else model)
     start = model.name
     facts = {"recipe": dataclasses.asdict(recipe), "fold": fold, "seed": seed, "mode": mode, "start": start}
-    rows = [f"{e.name} {e.sequence} {e.target}" for e in (*splits.train, *splits.validation, *unlabelled)]
+    rows = [
+        f"{e.name} {e.sequence} {kind.target_text(e.target)}"
+        for e in (*splits.train, *splits.validation, *unlabelled)
+    ]
     facts["data"] = zlib.crc32("\n".join(rows).encode())
     with run_lock(output):
-        claim(output, facts)
+        claim_folder(output / "run.json", facts, what="run")
         if (finished := output / "model.safetensors").exists():
             return pretrained.load(finished, device="cpu")
         options = {"output": output, "seed": seed, "mode": mode, **every, **trainer_options}
         first = train(model, recipe, splits, unlabelled, **options)
         if given:  # which rows these are, nobody has said
             recipe = dataclasses.replace(recipe, dataset="own data")
-        model.about = about(recipe, fold=fold, limit=limit, start=start, earlier=model.about)
+        model.about = training_metadata(recipe, fold=fold, limit=limit, start=start, earlier=model.about)
         if own is not None:
             model.about["own data"] = own
         if first:
@@ -310,16 +300,17 @@ def train(
     validate_every: int | None,
     **options: Any,
 ) -> bool:
-    """Train a model in place; tell whether this process is the first of those that trained together."""
-    ready(model, recipe, splits)
+    """Train a model in place; return whether this process is the first of those that trained together."""
+    attach_head(model, recipe, splits)
     if mode == "frozen":
-        represent_once(model, [*splits.train, *splits.validation, *unlabelled])
+        precompute_representations(model, [*splits.train, *splits.validation, *unlabelled])
     lengths = [len(example) for example in splits.train]
-    plan = plan_of(recipe, lengths, seed=seed, others=len(unlabelled))
+    plan = make_batch_plan(recipe, lengths, seed=seed, others=len(unlabelled))
     examples = Mutated([*splits.train, *unlabelled], recipe.mutate, seed)
     run = FineTuning(model.train(), recipe, plan, seed=seed, mode=mode)
     epoch = plan.first[1]
-    validation = DataLoader(sorted(splits.validation, key=len), batch_size=16, collate_fn=list)
+    watched = cast(Dataset, sorted(splits.validation, key=len))  # a list serves as one
+    validation: DataLoader = DataLoader(watched, batch_size=16, collate_fn=list)
     trainer = fit(
         run,
         DataLoader(examples, batch_sampler=plan, collate_fn=list),
@@ -331,7 +322,7 @@ def train(
         **options,
     )
     if recipe.best is not None and (output / "best.ckpt").exists():
-        restore(run, output / "best.ckpt")
+        load_checkpoint(run, output / "best.ckpt")
     elif run.validated_at != run.position:  # the threshold has to belong to the last weights
         trainer.validate(run, validation, verbose=False)
     if mode == "lora":
@@ -342,45 +333,8 @@ def train(
     return trainer.is_global_zero
 
 
-def prepare(
-    recipe: Any,
-    splits: Splits | None,
-    *,
-    task: str | None,
-    target: str | None,
-    fold: int,
-    limit: int | None,
-    changes: Any,
-) -> tuple[Recipe, Splits, int | None]:
-    """Find the recipe and its examples, from a name or from a user's own data, and the latter's fingerprint."""
-    table = None
-    if isinstance(recipe, str) and not names_table(recipe, known=RECIPES, task=task):
-        recipe = recipe_named(recipe)
-    elif not isinstance(recipe, Recipe):
-        if task is None:
-            raise ValueError("task: say what is to be learned: 'classification', 'regression' or 'structure'")
-        table = own_table(recipe, task=task, target=target)
-        recipe = own_recipe(table, task=task)
-    recipe = changed(recipe, changes or {})
-    check_recipe(recipe, None if table is None else list(table))
-    own = None if table is None else fingerprint(table)
-    if splits is None:
-        wanted = ("train", "validation")
-        splits = splits_of(recipe, table, fold=fold, limit=limit, wanted=wanted)
-    return recipe, splits, own
-
-
-def check_examples(examples: Sequence[Example], task: str) -> None:
-    """Reject examples that nothing can be learned from, by name."""
-    for example in examples:
-        if not example.sequence:
-            raise ValueError(f"{example.name!r} is empty: expected a sequence")
-        if task == "structure" and len(example) < 2:
-            raise ValueError(f"{example.name!r}: one nucleotide has no structure to learn; leave it out")
-
-
-def in_window(examples: list[Example], recipe: Recipe) -> list[Example]:
-    """Examples with the middle of their sequences alone."""
+def crop_examples(examples: list[Example], recipe: Recipe) -> list[Example]:
+    """Return the examples with the middle of their sequences alone."""
     return [dataclasses.replace(e, sequence=middle(e.sequence, recipe.window)) for e in examples]
 
 
@@ -391,39 +345,35 @@ def starting_model(model: Encoder | str | os.PathLike | Config) -> Encoder:
     return pretrained.load(model, device="cpu") if isinstance(model, str | os.PathLike) else unwrapped(model)
 
 
-def ready(model: Encoder, recipe: Recipe, splits: Splits) -> None:
-    """Give a model the head, labels and scaler of a task; a head that fits is kept."""
-    told = {"labels": splits.labels, "pad_to": recipe.pad_to, "window": recipe.window}
-    model_checkpoint.written_facts(
-        told, recipe.name
-    )  # what could not be saved is rejected before the training
-    head = new_head(recipe, model.config.dim, splits.labels)
+def attach_head(model: Encoder, recipe: Recipe, splits: Splits) -> None:
+    """Attach the head of a recipe's task to a model, with its labels and scaler; a head that fits is kept."""
+    task = TASKS[recipe.task]
+    info = model.info.for_new_task(labels=splits.labels, pad_to=recipe.pad_to, window=recipe.window)
+    info.to_file(recipe.name)  # what could not be saved is rejected before the training
+    head = task.new_head(model.config.dim, splits.labels, loss=recipe.loss)
     shapes = {key: value.shape for key, value in head.state_dict().items()}
     old = {key: value.shape for key, value in model.head.state_dict().items()} if model.head else None
     if old != shapes or model.labels != splits.labels:
         model.head = head.to(model.device)
-    model.labels, model.pad_to, model.window = splits.labels, recipe.pad_to, recipe.window
-    model.threshold = model.scaler = None
-    if recipe.loss == "mse":
-        targets = np.array([example.target for example in splits.train])
-        model.scaler = (float(targets.mean()), float(targets.std()) or 1.0)
+    info.scaler = task.scaler([example.target for example in splits.train], recipe.loss)
+    model.info = info
 
 
 @torch.no_grad()
-def represent_once(model: Encoder, examples: list[Example]) -> None:
+def precompute_representations(model: Encoder, examples: list[Example]) -> None:
     """Compute the representations that a frozen encoder would give in every epoch; for a classifier <cls> alone."""
     model.eval()
-    only_cls = isinstance(model.head, ClassificationHead)
+    task = cast(Task, task_of(model.head))
     with progress_bar(len(examples), "represent", shown=len(examples) > 2000) as bar:
         for batch in batches_by_length([len(example) for example in examples]):
-            found = represent(model, [examples[i].sequence for i in batch])
+            found = represent(model, [CleanSequence(examples[i].sequence) for i in batch])
             for i, rows in zip(batch, found, strict=True):
-                examples[i].rows = (rows[:1] if only_cls else rows).cpu().clone()
+                examples[i].rows = task.read_rows(rows).cpu().clone()
             bar.update(len(batch))
 
 
-def plan_of(recipe: Recipe, lengths: list[int], *, seed: int, others: int = 0) -> BatchPlan:
-    """Batches of a recipe's run; what stands in them is (epoch, number of the example).
+def make_batch_plan(recipe: Recipe, lengths: list[int], *, seed: int, others: int = 0) -> BatchPlan:
+    """Return the batches of a recipe's run, as (epoch, number of the example).
 
     Of as many `others`, numbered after those whose lengths are given, each epoch takes ``recipe.unlabelled`` in turn.
     """
@@ -441,17 +391,17 @@ def plan_of(recipe: Recipe, lengths: list[int], *, seed: int, others: int = 0) -
     return BatchPlan(epoch, epochs=recipe.epochs, steps=recipe.steps)
 
 
-def restore(run: FineTuning, path: Path) -> None:
-    """Put the weights and the threshold of a checkpoint into a run's model."""
+def load_checkpoint(run: FineTuning, path: Path) -> None:
+    """Load the weights and the threshold of a checkpoint into a run's model."""
     checkpoint = read_checkpoint(path, run.model.device)
     run.load_state_dict(checkpoint["state_dict"])
     run.model.threshold = checkpoint["threshold"]
 
 
-def about(
+def training_metadata(
     recipe: Recipe, *, fold: int, limit: int | None, start: str, earlier: dict[str, Any]
 ) -> dict[str, Any]:
-    """Say what a model was trained on, for the file it is saved in and for :mod:`rinalmo_kit.evaluation.leakage`."""
+    """Return what a model was trained on, for its file and for :mod:`rinalmo_kit.evaluation.leakage`."""
     from ..datasets.loading import TABLES, data_note
 
     return {

@@ -18,11 +18,10 @@ from lightning.pytorch.strategies import FSDPStrategy
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from .._utils.claim import claim
 from .._utils.files import user_path
 from .._utils.hardware import peak_flops
 from .._utils.numbers_given import positive_number, whole_number
-from .._utils.run_folders import check_folder, leads, run_lock
+from .._utils.run_folders import check_folder, claim_folder, leads, run_lock
 from ..datasets.corpus.store import Corpus, as_corpus
 from ..model import checkpoint as model_checkpoint
 from ..model import pretrained
@@ -288,7 +287,7 @@ def pretrain(
         "accumulate_grad_batches": trainer_options.get("accumulate_grad_batches", 1),
     }
     with run_lock(output):
-        claim(output, {"kind": "pretraining", **facts})
+        claim_folder(output / "run.json", {"kind": "pretraining", **facts}, what="run")
         if (finished := output / "model.safetensors").exists():
             return with_weights(model, finished)
         model.gradient_checkpointing = gradient_checkpointing
@@ -325,7 +324,7 @@ def starting_model(model: Config | RiNALMo | str | os.PathLike | None) -> RiNALM
     model = pretrained.load(model, device="cpu") if isinstance(model, str | os.PathLike) else unwrapped(model)
     if not isinstance(model, RiNALMo):
         raise ValueError(f"{model.name} is no RiNALMo: only ours are pretrained")
-    model.head = model.threshold = model.scaler = model.labels = model.pad_to = model.window = None
+    model.head, model.info = None, model.info.for_new_task()
     return model
 
 

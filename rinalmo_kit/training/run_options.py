@@ -1,4 +1,4 @@
-"""What a training run may be asked for: numbers, options of Lightning, fields of recipes; checked before any work."""
+"""Checks of the options of a training run, before any work: options of Lightning and fields of recipes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from .._utils.numbers_given import _is_number, positive_number, whole_number
-from ..recipes.recipe import Recipe, changed
+from ..model.tasks import TASKS
+from ..recipes.recipe import Recipe, with_changes
 
 __all__ = ["check_recipe", "check_trainer_options"]
 
@@ -24,19 +25,11 @@ PARTIAL: dict[str, tuple[Any, ...]] = {
 """Options that train on a part, or not at all, and end as if all was done; with the values that do not."""
 
 
-LOSSES = {
-    "structure": ("pairs", "pairs-by-length"),
-    "binary": ("binary",),
-    "multiclass": ("classes",),
-    "regression": ("mse", "huber"),
-}
-
-
 FIELDS = ("epochs", "steps", "batch_size", "lr", "encoder_lr", "folds", "pad_to", "window", "unlabelled")
 
 
 def check_trainer_options(options: Mapping[str, Any]) -> None:
-    """Reject options that Lightning does not have, and those with which a run would look finished and is not.
+    """Reject options that Lightning does not have, and those with which an unfinished run would look finished.
 
     Raises
     ------
@@ -113,17 +106,15 @@ def check_recipe(recipe: Recipe, columns: Collection[str] | None = None) -> None
     Examples
     --------
     >>> from rinalmo_kit.recipes import RECIPES
-    >>> check_recipe(changed(RECIPES["mrl"], {"target": "rl"}))
+    >>> check_recipe(with_changes(RECIPES["mrl"], {"target": "rl"}))
     Traceback (most recent call last):
     ValueError: target='rl': no such column; there are id, sequence, target, split
     """
     from ..datasets.schemas import SCHEMAS
 
-    changed(recipe, {name: getattr(recipe, name) for name in FIELDS})
-    if recipe.loss not in LOSSES[recipe.task]:
-        raise ValueError(
-            f"loss={recipe.loss!r}: expected {' or '.join(LOSSES[recipe.task])}, for the task {recipe.task}"
-        )
+    with_changes(recipe, {name: getattr(recipe, name) for name in FIELDS})
+    if recipe.loss not in (losses := TASKS[recipe.task].losses):
+        raise ValueError(f"loss={recipe.loss!r}: expected {' or '.join(losses)}, for the task {recipe.task}")
     columns = SCHEMAS.get(recipe.dataset) if columns is None else columns
     for name in ("target", "group"):
         column = getattr(recipe, name)

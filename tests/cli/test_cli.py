@@ -128,11 +128,11 @@ def test_a_crash_loses_nothing_finished(tmp_path):
     code = (
         "import os, sys\n"
         "from rinalmo_kit import cli\nfrom rinalmo_kit.inference import folding\n"
-        "real = folding.pair_probabilities\n"
-        "def crash(sequence, **options):\n"
-        "    if sequence == 'GCGCGCUUUUGCGCGC': os.kill(os.getpid(), 9)\n"
-        "    return real(sequence, **options)\n"
-        "folding.pair_probabilities = crash\n"
+        "real = folding.structure_or_error\n"
+        "def crash(model, record, *rest):\n"
+        "    if record[1] == 'GCGCGCUUUUGCGCGC': os.kill(os.getpid(), 9)\n"
+        "    return real(model, record, *rest)\n"
+        "folding.structure_or_error = crash\n"
         "cli.main(sys.argv[1:])\n"
     )
     path = tmp_path / "in.fa"

@@ -44,7 +44,7 @@ def unused(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(folding, "folding_model", loaded)
     monkeypatch.setattr(prediction, "predicting_model", loaded)
-    monkeypatch.setattr("rinalmo_kit.evaluation.scoring._models", loaded)
+    monkeypatch.setattr("rinalmo_kit.evaluation.scoring.predictors_of", loaded)
 
 
 def written(path: Path, rnas: dict[str, str]) -> Path:
@@ -340,12 +340,12 @@ def test_of_two_starts_one_works_and_the_other_says_who_does(fasta, tmp_path, ca
     code = (
         "import pathlib, sys, time\n"
         "from rinalmo_kit import cli\nfrom rinalmo_kit.inference import folding\n"
-        "real = folding.pair_probabilities\n"
-        "def wait(sequence, **options):\n"
+        "real = folding.structure_or_error\n"
+        "def wait(*arguments):\n"
         f"    pathlib.Path({str(begun)!r}).touch()\n"
         f"    while not pathlib.Path({str(go)!r}).exists(): time.sleep(0.02)\n"
-        "    return real(sequence, **options)\n"
-        "folding.pair_probabilities = wait\n"
+        "    return real(*arguments)\n"
+        "folding.structure_or_error = wait\n"
         "sys.exit(cli.main(sys.argv[1:]))\n"
     )
     first = subprocess.Popen([sys.executable, "-c", code, "fold", str(fasta), "-q", "-o", str(out)])
@@ -398,12 +398,12 @@ def test_what_a_killed_process_left_is_removed(what, fasta, tmp_path):
 def test_ctrl_c_keeps_what_is_finished(what, name, fasta, tmp_path, capsys, monkeypatch):
     if what == "predict" and ".".join(name.split(".")[1:2]) not in ("csv", "tsv", "parquet"):
         pytest.skip("is no table")
-    real = {"fold": folding.pair_probabilities, "predict": prediction.predictions}[what]
+    real = {"fold": folding.structure_or_error, "predict": prediction.predictions}[what]
 
-    def fold(sequence: str, **options: object) -> object:
-        if sequence == RNAS["00012"]:
+    def fold(model: object, record: tuple[str, str], *rest: object) -> object:
+        if record[1] == RNAS["00012"]:
             raise KeyboardInterrupt
-        return real(sequence, **options)
+        return real(model, record, *rest)
 
     def predict(model: object, texts: list[str]) -> object:
         for batch, results in real(model, texts):
@@ -411,7 +411,7 @@ def test_ctrl_c_keeps_what_is_finished(what, name, fasta, tmp_path, capsys, monk
             raise KeyboardInterrupt
 
     if what == "fold":
-        monkeypatch.setattr(folding, "pair_probabilities", fold)
+        monkeypatch.setattr(folding, "structure_or_error", fold)
     else:
         monkeypatch.setattr(prediction, "predictions", predict)
     assert run(what, fasta, "-o", tmp_path / name) == 130
@@ -478,7 +478,7 @@ def test_predict_rejects_what_memory_does_not_take(fasta, tmp_path, capsys, monk
     def short(model: object, texts: list[str]) -> object:
         for batch, results in real(model, texts):
             for i, one in zip(batch, results, strict=True):
-                yield [i], None if i == 1 else one[None]
+                yield [i], MemoryError() if i == 1 else one[None]
 
     monkeypatch.setattr(prediction, "predictions", short)
     assert run("predict", fasta, "-o", tmp_path / "x.csv") == 1
@@ -498,7 +498,7 @@ def test_scores_are_not_added_to_another_table(content, tmp_path, capsys, unused
     out.write_text(content, encoding="latin-1")
     assert run("evaluate", "trivial", tmp_path / "in.dbn", "-o", out) == 2
     error = capsys.readouterr().err
-    assert f"{out} is no CSV of scores" in error
+    assert f"{out} is not a CSV of scores" in error
     assert out.read_text(encoding="latin-1") == content
 
 

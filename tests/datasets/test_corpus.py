@@ -247,7 +247,9 @@ def test_a_finished_corpus_is_neither_built_again_nor_replaced(fasta, tmp_path, 
     copy = tmp_path / "renamed.fasta"
     shutil.copy(fasta, copy)
     assert dump(build_corpus(copy, tmp_path / "out", threads=1, progress=False)) == dump(first)
-    with pytest.raises(FileExistsError, match=r"min_length 16, now 20, seed 0, now 1"):
+    with pytest.raises(
+        FileExistsError, match=r"min_length: 16 there, 20 asked for\n  seed: 0 there, 1 asked for"
+    ):
         build_corpus(fasta, tmp_path / "out", min_length=20, seed=1, progress=False)
     copy.write_text(as_fasta(relatives(seed=2)))
     with pytest.raises(FileExistsError, match="other input files"):
@@ -350,7 +352,9 @@ def test_killed_and_run_again(stage, fasta, tmp_path, monkeypatch):
 @needs_tools
 def test_an_unfinished_build_of_something_else_is_begun_anew(fasta, tmp_path):
     killed("write", fasta, tmp_path / "out")
-    with pytest.warns(UserWarning, match=r"unfinished.*\(min_length 16, now 120\): beginning anew"):
+    with pytest.warns(
+        UserWarning, match=r"unfinished.*\(min_length: 16 there, 120 asked for\): beginning anew"
+    ):
         corpus = build_corpus(fasta, tmp_path / "out", min_length=120, progress=False)
     assert corpus.lengths.min() >= 120 and corpus.meta["counts"]["too_short"] > 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [FILE, "refused.tsv"]
@@ -442,7 +446,7 @@ def test_table(tmp_path):
     refused = (tmp_path / "out/refused.tsv").read_text()
     assert f"{path}\t9\tbad\t'bad', position 5: 'X'" in refused and f"{path}\t10\tnone\t" in refused
     assert dump(build_corpus_from_table(table, tmp_path / "out", progress=False)) == dump(corpus)
-    with pytest.raises(FileExistsError, match=r"holdout split, now 0.5"):
+    with pytest.raises(FileExistsError, match=r"holdout: 'split' there, 0.5 asked for"):
         build_corpus_from_table(table, tmp_path / "out", holdout=0.5, progress=False)
     with pytest.raises(ValueError, match="no column sequence; it has id"):
         build_corpus_from_table(table[["id"]], tmp_path / "new")
@@ -554,7 +558,7 @@ def test_command(fasta, tmp_path, capsys):
         "Corpus(240 sequences in 40 clusters, 4 of them held out)\nrecords 240\n" in capsys.readouterr().out
     )
     assert cli.main([*arguments, "--no-clusters"]) == 2
-    assert "min_identity 0.7, now None" in capsys.readouterr().err
+    assert "min_identity: 0.7 there, None asked for" in capsys.readouterr().err
     fasta.write_text(fasta.read_text() + ">bad\nX\n")
     assert cli.main([*arguments[:4], str(tmp_path / "new"), "-q"]) == 1
     assert f"1 records refused, see {tmp_path / 'new' / 'refused.tsv'}" in capsys.readouterr().err

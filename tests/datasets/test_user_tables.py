@@ -15,7 +15,7 @@ import pytest
 import rinalmo_kit as rk
 from rinalmo_kit.datasets.user_tables import as_table, ending_of, read_table
 from rinalmo_kit.evaluation import evaluate
-from rinalmo_kit.recipes.user_data import own_table
+from rinalmo_kit.recipes.user_data import validate_user_table
 from rinalmo_kit.training.finetuning import finetune
 from tests.helpers.examples import QUIET, classes, hairpins, tiny
 
@@ -65,7 +65,7 @@ def write(table, path):
 )
 def test_ids_and_labels_keep_their_letters(name, tmp_path):
     path = write(words(), tmp_path / name)
-    found = own_table(path, task="classification")
+    found = validate_user_table(path, task="classification")
     assert found["id"].tolist() == WORDS and found["target"].tolist() == WORDS[::-1]
     assert read_table(str(path))["id"].tolist() == WORDS
 
@@ -89,7 +89,7 @@ def test_tables_of_a_hard_round(name, shared):
     if not path.exists():
         pytest.skip("needs the cases")
     lines = [line.split(",") for line in path.read_text().splitlines()]
-    found = own_table(path, task="classification")
+    found = validate_user_table(path, task="classification")
     assert found["target"].tolist() == [line[-1] for line in lines[1:]]
     if "id" in lines[0]:
         assert found["id"].tolist() == [line[0] for line in lines[1:]]
@@ -116,7 +116,7 @@ def test_tables_of_a_hard_round(name, shared):
 )
 def test_classes_of_every_dtype_have_a_text(values, texts):
     table = pd.DataFrame({"id": range(3), "sequence": ["ACGU", "GGCC", "AACC"], "label": values})
-    found = own_table(table, task="classification")
+    found = validate_user_table(table, task="classification")
     assert found["target"].tolist() == texts and found["id"].tolist() == ["0", "1", "2"]
 
 
@@ -146,7 +146,7 @@ def test_missing_values_name_their_row(kind, column):
     if column in ("split", "sequence"):
         values = [*usual.values(), values.iloc[2]]
     with pytest.raises(ValueError, match=r"^row 3, ") as found:
-        own_table(table.assign(**{column: values}), task="classification")
+        validate_user_table(table.assign(**{column: values}), task="classification")
     assert column == "id" or "'r'" in str(found.value)
 
 
@@ -156,7 +156,7 @@ def test_missing_values_in_files_name_file_and_row(ending, tmp_path):
     table.loc[4, "label"] = None
     path = write(table, tmp_path / f"t.{ending}")
     with pytest.raises(ValueError, match=rf"t\.{ending}: row 5, 'NA': expected the name of a class"):
-        own_table(path, task="classification")
+        validate_user_table(path, task="classification")
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_what_is_no_number_names_its_row(value):
         {"id": ["p", "q"], "sequence": ["ACGU", "GGCC"], "y": pd.Series([1, value], dtype=object)}
     )
     with pytest.raises(ValueError, match=r"^row 2, 'q': expected a number, found"):
-        own_table(table, task="regression")
+        validate_user_table(table, task="regression")
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_what_is_no_number_names_its_row(value):
 )
 def test_numbers_of_every_kind(value):
     table = pd.DataFrame({"sequence": ["ACGU"], "y": pd.Series([value], dtype=object)})
-    assert own_table(table, task="regression")["target"].tolist() == [2.0]
+    assert validate_user_table(table, task="regression")["target"].tolist() == [2.0]
 
 
 # --- files -------------------------------------------------------------------------------------------
@@ -232,7 +232,7 @@ CSV = b"id,sequence,label\na,ACGU,x\nb,GGCC,y\n"
 def test_what_is_no_table_is_named(name, content, message, tmp_path):
     (tmp_path / name).write_bytes(content)
     with pytest.raises((ValueError, OSError)) as found:
-        own_table(tmp_path / name, task="classification")
+        validate_user_table(tmp_path / name, task="classification")
     assert str(tmp_path / name) in str(found.value) and message in str(found.value)
     with pytest.raises((ValueError, OSError), match="t\\."):
         finetune(tmp_path / name, task="classification", model=tiny(), output=tmp_path / "run", **QUIET)
@@ -264,7 +264,10 @@ def test_a_folder_and_an_absent_file(tmp_path, monkeypatch):
 
 def test_long_sequences_and_a_column_of_row_numbers(tmp_path):
     (tmp_path / "t.csv").write_text(f",sequence,label\n0,{'ACGU' * 50_000},a\n1,GG,b\n")
-    assert own_table(tmp_path / "t.csv", task="classification")["sequence"].str.len().tolist() == [200_000, 2]
+    assert validate_user_table(tmp_path / "t.csv", task="classification")["sequence"].str.len().tolist() == [
+        200_000,
+        2,
+    ]
 
 
 # --- forms -------------------------------------------------------------------------------------------
@@ -290,7 +293,7 @@ ROWS = [dict(zip(COLUMNS, row, strict=True)) for row in zip(*COLUMNS.values(), s
     ids=["DataFrame", "lists", "tuples", "arrays", "Series", "rows", "tuple", "iterator", "Dataset", "index"],
 )
 def test_every_form_of_a_table(data):
-    found = own_table(data, task="classification")
+    found = validate_user_table(data, task="classification")
     assert found["target"].tolist() == ["0", "1", "0"] and found["id"].tolist() == ["row 1", "row 2", "row 3"]
 
 
@@ -329,9 +332,9 @@ def test_columns_of_different_lengths_or_twice():
         as_table(pd.DataFrame([["ACGU", 1, 2]], columns=["sequence", "label", "label"]))
     for empty in ([], {}, pd.DataFrame()):
         with pytest.raises(ValueError, match="no rows"):
-            own_table(empty, task="classification")
+            validate_user_table(empty, task="classification")
     with pytest.raises(ValueError, match="row 2"):
-        own_table([{"sequence": "ACGU", "label": 1}, {"sequence": "GGCC"}], task="classification")
+        validate_user_table([{"sequence": "ACGU", "label": 1}, {"sequence": "GGCC"}], task="classification")
 
 
 # --- rows that nothing can be learned from -----------------------------------------------------------
@@ -373,7 +376,7 @@ def test_rare_classes_go_to_training(rare):
     for place in range(0, 40, 3):  # wherever the rare ones stand
         labels = base["label"].tolist()
         labels[place : place + len(rare)] = rare[: len(labels) - place]
-        found = own_table(base.assign(label=labels), task="classification")
+        found = validate_user_table(base.assign(label=labels), task="classification")
         trained = set(found.loc[found["split"] == "train", "target"])
         assert trained == set(labels) and {"validation", "test"} < set(found["split"])
 
@@ -381,7 +384,7 @@ def test_rare_classes_go_to_training(rare):
 def test_splits_of_tables_without_rare_classes_are_as_before():
     import zlib
 
-    found = own_table(classes(100, seed=1), task="classification")
+    found = validate_user_table(classes(100, seed=1), task="classification")
     order = sorted(set(found["sequence"]), key=lambda sequence: zlib.crc32(sequence.encode()))
     for split, part in (("validation", order[:10]), ("test", order[10:20]), ("train", order[20:])):
         assert set(found.loc[found["split"] == split, "sequence"]) == set(part)
@@ -418,9 +421,9 @@ def test_scores_are_not_added_to_another_file(content, tmp_path, monkeypatch):
     path = tmp_path / "mine.csv"
     path.write_text(content)
     monkeypatch.setattr(
-        "rinalmo_kit.evaluation.scoring._models", lambda model: pytest.fail("work before the check")
+        "rinalmo_kit.evaluation.scoring.predictors_of", lambda model: pytest.fail("work before the check")
     )
-    with pytest.raises(ValueError, match=r"mine\.csv is no CSV of scores"):
+    with pytest.raises(ValueError, match=r"mine\.csv is not a CSV of scores"):
         evaluate("trivial", hairpins(3, seed=0), output=path)
     assert path.read_text() == content
 
@@ -430,7 +433,7 @@ def test_scores_that_cannot_be_written_are_noticed_first(where, tmp_path, monkey
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
     monkeypatch.setattr(
-        "rinalmo_kit.evaluation.scoring._models", lambda model: pytest.fail("work before the check")
+        "rinalmo_kit.evaluation.scoring.predictors_of", lambda model: pytest.fail("work before the check")
     )
     with pytest.raises(OSError, match=where.split("/")[-1]):
         evaluate("trivial", hairpins(3, seed=0), output=tmp_path / where)

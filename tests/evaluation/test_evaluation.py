@@ -152,9 +152,7 @@ def test_experiments_are_averaged_over_their_recipes():
     ]
     noted = average_scores(scores.assign(data=["a sample", "a stand-in", "", None, ""]))
     assert noted["data"].tolist() == ["a sample; a stand-in"]
-    with pytest.raises(
-        ValueError, match="splice-donor is there twice: give the scores of one model a recipe"
-    ):
+    with pytest.raises(ValueError, match="splice-donor appears twice: give the scores of one model a recipe"):
         average_scores(pd.concat([scores, scores]))
 
 

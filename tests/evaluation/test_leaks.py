@@ -11,14 +11,14 @@ import pytest
 from rinalmo_kit import datasets
 from rinalmo_kit.datasets import load_table
 from rinalmo_kit.evaluation import leakage
-from rinalmo_kit.evaluation.leakage import OFFICIAL, LeakWarning, TrainedOn
+from rinalmo_kit.evaluation.leakage import TRAINING_SETS, LeakWarning, TrainedOn
 from rinalmo_kit.model import pretrained
 from rinalmo_kit.rna import families
 
 
 def found(model, dataset, query=None):
     table = load_table(dataset)
-    return leakage.find(OFFICIAL[model], table.query(query) if query else table, dataset=dataset)
+    return leakage.find(TRAINING_SETS[model], table.query(query) if query else table, dataset=dataset)
 
 
 def test_exact_duplicates():
@@ -28,9 +28,9 @@ def test_exact_duplicates():
 
 
 def test_every_official_model_with_a_head_is_listed():
-    assert {name for name in pretrained.OFFICIAL if "-" in name} <= set(OFFICIAL)
-    assert all(what.dataset in datasets.TABLES for trained in OFFICIAL.values() for what in trained)
-    assert str(OFFICIAL["giga-ss-archiveII-5s"][0]) == "archiveII without 5s"
+    assert {name for name in pretrained.OFFICIAL if "-" in name} <= set(TRAINING_SETS)
+    assert all(what.dataset in datasets.TABLES for trained in TRAINING_SETS.values() for what in trained)
+    assert str(TRAINING_SETS["giga-ss-archiveII-5s"][0]) == "archiveII without 5s"
 
 
 def test_a_test_set_that_was_trained_on(data):
@@ -58,7 +58,7 @@ def test_rows_that_are_in_the_training_set(data):
 def test_one_warning_with_all_rows(data):
     table = load_table("archiveII").query("family in ('tRNA', '5s')")
     with pytest.warns(LeakWarning) as caught:
-        rows = leakage.warn(OFFICIAL["giga-ss-archiveII-5s"], table, dataset="archiveII", model="m")
+        rows = leakage.warn(TRAINING_SETS["giga-ss-archiveII-5s"], table, dataset="archiveII", model="m")
     assert len(caught) == 1 and len(caught[0].message.rows) == len(rows) == 279
     message = str(caught[0].message)
     assert (
@@ -68,25 +68,27 @@ def test_one_warning_with_all_rows(data):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert leakage.warn(
-            OFFICIAL["giga-ss-archiveII-5s"], table.query("family == '5s'"), dataset="archiveII"
+            TRAINING_SETS["giga-ss-archiveII-5s"], table.query("family == '5s'"), dataset="archiveII"
         ).empty
 
 
 def test_what_cannot_be_compared_is_said(data, monkeypatch, tmp_path):
-    with pytest.warns(LeakWarning, match=r"cannot be told: rfam88 train: the rows at hand are not those"):
+    with pytest.warns(LeakWarning, match=r"is unknown: rfam88 train: the available rows are not those"):
         leakage.warn(
-            OFFICIAL["giga-ncrna-0"], load_table("rfam88").query("split == 'test'"), dataset="rfam88"
+            TRAINING_SETS["giga-ncrna-0"], load_table("rfam88").query("split == 'test'"), dataset="rfam88"
         )
     table = load_table("archiveII")
     monkeypatch.setenv("RINALMO_KIT_DATA", str(tmp_path))
     monkeypatch.setenv("RINALMO_KIT_CACHE", str(tmp_path))
-    rows = leakage.find(OFFICIAL["giga-ss-archiveII-5s"], table, dataset="archiveII")
+    rows = leakage.find(TRAINING_SETS["giga-ss-archiveII-5s"], table, dataset="archiveII")
     assert len(rows) == 1936 - 642, "the set is known without the training rows"
     assert "archiveII.parquet is missing" in rows.attrs["unchecked"][0]
     own = pd.DataFrame({"id": ["a"], "sequence": ["ACGU"]})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert leakage.warn(OFFICIAL["pico-ss"], own).empty, "own data, nothing to compare with: no noise"
+        assert leakage.warn(TRAINING_SETS["pico-ss"], own).empty, (
+            "own data, nothing to compare with: no noise"
+        )
 
 
 def model(**about):
@@ -125,8 +127,8 @@ def test_what_a_model_was_started_from_counts_too(data):
     with pytest.warns(LeakWarning, match="of bprna TR0"):
         rows = leakage.warn_if_trained_on(mine, recipe("rivas"), examples(test))
     assert set(rows["trained_on"]) == {"bprna TR0", "bprna VL0"}
-    assert leakage.trained_on(SimpleNamespace(name="pico-ss", about={})) == OFFICIAL["pico-ss"]
-    assert leakage.trained_on(model(pretraining={"start": "pico-ss"})) == OFFICIAL["pico-ss"]
+    assert leakage.trained_on(SimpleNamespace(name="pico-ss", about={})) == TRAINING_SETS["pico-ss"]
+    assert leakage.trained_on(model(pretraining={"start": "pico-ss"})) == TRAINING_SETS["pico-ss"]
     assert leakage.trained_on(SimpleNamespace(name="a.pt")) == ()
 
 

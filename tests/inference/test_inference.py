@@ -53,7 +53,7 @@ def test_shapes_of_input_and_output(tmp_path):
 
 
 def test_errors_name_the_record_before_anything_is_computed(monkeypatch):
-    monkeypatch.setattr(folding, "pair_logits", None)  # calling it would fail differently
+    monkeypatch.setattr(folding, "represent", None)  # calling it would fail differently
     with pytest.raises(ValueError, match="'b', position 3: 'X' is not a nucleotide"):
         rk.fold({"a": "ACGU", "b": "ACXU"})
     with pytest.raises(ValueError, match="'b' is empty"):
@@ -86,7 +86,7 @@ def test_training_mode_is_refused():
 
 def test_refold_does_not_run_the_model(monkeypatch):
     s = rk.fold(TRNA)
-    monkeypatch.setattr(folding, "pair_logits", None)
+    monkeypatch.setattr(folding, "represent", None)
     assert len(refold(s, threshold=0.999999).pairs) <= len(s.pairs)
     assert refold(s, threshold=rk.load("pico-ss").threshold) == s
     with pytest.raises(ValueError, match="no probabilities"):
@@ -184,6 +184,58 @@ def test_an_rna_that_memory_does_not_suffice_for_is_named(monkeypatch: pytest.Mo
     def full(*_: object, **__: object) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
 
-    monkeypatch.setattr(folding, "pair_probabilities", full)
+    monkeypatch.setattr(folding, "represent", full)
     with pytest.raises(MemoryError, match="'long' has 4 nucleotides, too many for the memory of cpu"):
         list(fold_each([("long", "ACGU")]))
+
+
+def test_a_list_is_folded_in_batches_and_gives_what_each_gives_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    rnas = {f"r{i}": "".join(rng.choice(list("ACGU"), n)) for i, n in enumerate(rng.integers(1, 150, 40))}
+    alone = [rk.fold(sequence) for sequence in rnas.values()]
+    real, batches = folding.represent, []
+
+    def counted(model: object, texts: list[str]) -> list[torch.Tensor]:
+        batches.append(len(texts))
+        return real(model, texts)
+
+    monkeypatch.setattr(folding, "represent", counted)
+    for together in (rk.fold(rnas), list(fold_each(rnas.items()))):
+        assert [s.name for s in together] == list(rnas)
+        assert together == alone
+        for one, other in zip(together, alone, strict=True):
+            np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-4)
+        assert len(batches) < 10
+        batches.clear()
+
+
+def test_what_was_folded_before_an_error_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    def records():
+        yield from {"a": "ACGU", "b": "GGGGAAAACCCC", "c": "GGAAAACC", "d": "AC"}.items()
+        raise RuntimeError("the file ends here")
+
+    found = []
+    with pytest.raises(RuntimeError, match="the file ends here"):
+        for structure in fold_each(records()):
+            found.append(structure.name)
+    assert found == list("abcd")
+    real = folding.structure_or_error
+
+    def stopped(model: object, record: tuple[str, str], *rest: object) -> object:
+        if record[0] == "b":
+            raise KeyboardInterrupt
+        return real(model, record, *rest)
+
+    monkeypatch.setattr(folding, "structure_or_error", stopped)
+    found = []
+    with pytest.raises(KeyboardInterrupt):
+        for structure in fold_each(records()):
+            found.append(structure.name)
+    assert found == ["a"]
+
+
+def test_a_chunk_ends_before_it_holds_too_many_probabilities(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folding, "CHUNK_VALUES", 100)
+    records = [("", "A" * length) for length in (9, 4, 9, 9, 30, 30, 2)]
+    chunks = folding._growing_chunks(records, tokens=1000)
+    assert [[len(sequence) for _, sequence in chunk] for chunk in chunks] == [[9], [4, 9], [9, 30], [30], [2]]

@@ -114,12 +114,13 @@ def test_another_job_in_the_same_folder_is_refused(fasta, records, tmp_path, cap
     assert cli.main(command) == 0
     capsys.readouterr()
     assert cli.main([*command, "--pool", "cls", "--shard-size", "7"]) == 2
-    assert "(pool: mean then, cls now; shard_size: 10000 then, 7 now)" in capsys.readouterr().err
+    differing = "\n  pool: 'mean' there, 'cls' asked for\n  shard_size: 10000 there, 7 asked for\n"
+    assert differing in capsys.readouterr().err
     assert cli.main([*command, "-m", "pico-ss"]) == 2
-    assert "model: pico " in capsys.readouterr().err
+    assert "model: 'pico " in capsys.readouterr().err
     write(fasta, [*records[:-1], ("r49", "ACGU")])
     assert cli.main(command) == 2
-    assert "input: in.fasta " in capsys.readouterr().err
+    assert "input: 'in.fasta " in capsys.readouterr().err
     other = tmp_path / "other"
     other.mkdir()
     (other / "mine.csv").touch()
@@ -131,7 +132,9 @@ def test_changed_weights_are_another_model(fasta, tiny, tmp_path):
     bulk.run("embed", fasta, tmp_path / "out", model=tiny)
     with torch.no_grad():
         next(tiny.parameters())[5, 0] += 1e-3
-    with pytest.raises(ValueError, match=r"holds another job \(model: RiNALMo .* then, RiNALMo .* now\)"):
+    with pytest.raises(
+        ValueError, match=r"holds another job: .*\n  model: 'RiNALMo .*' there, 'RiNALMo .*' asked for"
+    ):
         bulk.run("embed", fasta, tmp_path / "out", model=tiny)
 
 
@@ -263,7 +266,7 @@ def test_other_errors_are_not_taken_for_lack_of_memory(fasta, tiny, monkeypatch)
 def test_lack_of_memory_of_the_cpu_is_known():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60, dtype=torch.uint8)
-    assert batching._is_memory_error(caught.value)
+    assert batching.is_memory_error(caught.value)
 
 
 def test_packed_input(fasta, records, tmp_path):

@@ -58,7 +58,7 @@ FACTS = {
     "labels: expected names of 1 to 1,000 characters": [
         {"labels": ["a", "b", value]} for value in (None, 3, "", "x" * 2000, ["c"], "\ud800")
     ],
-    "labels: 'a' is there twice": [{"labels": ["a", "b", "a"]}],
+    "labels: 'a' appears twice": [{"labels": ["a", "b", "a"]}],
     "labels: expected 3 names, .* found [24]": [{"labels": list("ab")}, {"labels": list("abcd")}],
     "pad_to: expected a whole number from 1 to 100,000": [
         {"pad_to": value} for value in (None, "ten", 0, -1, 1.5, 10**9, 10**30, True, [102], 1e300)
@@ -98,7 +98,7 @@ TEXTS = {
     "[]": "expected a JSON object",
     '"x"': "expected a JSON object, found 'x'",
     "1": "expected a JSON object",
-    '{"window": 3, "window": 4}': "the key 'window' is there twice",
+    '{"window": 3, "window": 4}': "the key 'window' appears twice",
     '{"window": NaN}': "expected finite numbers, found NaN",
     '{"window": -Infinity}': "expected finite numbers, found -Infinity",
     '{"window": 1e999}': "expected finite numbers, found 1e999",
@@ -167,13 +167,13 @@ TENSORS = {
     "bool": (mapped(torch.Tensor.bool), rf"not floating-point numbers \(1\): {EMBEDDING} \(torch.bool\)"),
     "uint8": (mapped(lambda x: x.to(torch.uint8)), rf"not floating-point numbers \(1\): {EMBEDDING}"),
     "complex": (mapped(lambda x: x.to(torch.complex64)), rf"not floating-point numbers \(1\): {EMBEDDING}"),
-    "NaN": (with_one(float("nan")), rf"weights that are no finite numbers \(1\): {EMBEDDING}"),
-    "infinite": (with_one(float("inf")), rf"weights that are no finite numbers \(1\): {EMBEDDING}"),
-    "-infinite": (with_one(-float("inf")), rf"weights that are no finite numbers \(1\): {EMBEDDING}"),
-    "half NaN": (mapped(lambda x: (x * float("nan")).half()), f"no finite numbers .*: {EMBEDDING}"),
-    "half -inf": (mapped(lambda x: (x - float("inf")).half()), f"no finite numbers .*: {EMBEDDING}"),
-    "bfloat16 NaN": (mapped(lambda x: (x * float("nan")).bfloat16()), f"no finite numbers .*: {EMBEDDING}"),
-    "too large": (mapped(lambda x: x.double() + 1e300), f"no finite numbers .*: {EMBEDDING}"),
+    "NaN": (with_one(float("nan")), rf"weights that are not finite numbers \(1\): {EMBEDDING}"),
+    "infinite": (with_one(float("inf")), rf"weights that are not finite numbers \(1\): {EMBEDDING}"),
+    "-infinite": (with_one(-float("inf")), rf"weights that are not finite numbers \(1\): {EMBEDDING}"),
+    "half NaN": (mapped(lambda x: (x * float("nan")).half()), f"not finite numbers .*: {EMBEDDING}"),
+    "half -inf": (mapped(lambda x: (x - float("inf")).half()), f"not finite numbers .*: {EMBEDDING}"),
+    "bfloat16 NaN": (mapped(lambda x: (x * float("nan")).bfloat16()), f"not finite numbers .*: {EMBEDDING}"),
+    "too large": (mapped(lambda x: x.double() + 1e300), f"not finite numbers .*: {EMBEDDING}"),
     "scalar": (mapped(lambda x: x.sum()), "missing key embedding.weight"),
     "1-D": (mapped(torch.ravel), "missing key embedding.weight"),
     "no width": (mapped(lambda x: x[:, :0].contiguous()), r"embedding.weight: an empty tensor, of shape \(22, 0\)"),
@@ -366,6 +366,6 @@ def test_weights_of_another_encoder(peer, tmp_path):
     name = next(key for key in state if key.endswith("dense.weight"))
     path = tmp_path / "peer.safetensors"
     save_file(state | {name: state[name] * float("nan")}, path, metadata=told)
-    rejected(path, rf"no finite numbers \(1\): {re.escape(name)}")
+    rejected(path, rf"not finite numbers \(1\): {re.escape(name)}")
     save_file({key: value for key, value in state.items() if key != name}, path, metadata=told)
     rejected(path, rf"missing \(1\): {re.escape(name)}")

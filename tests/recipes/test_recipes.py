@@ -15,7 +15,7 @@ import rinalmo_kit as rk
 from rinalmo_kit.evaluation.leakage import LeakWarning
 from rinalmo_kit.model.config import Config
 from rinalmo_kit.model.rinalmo import RiNALMo
-from rinalmo_kit.recipes import RECIPES, RECIPES_OF_PAPER, changed, recipe_named
+from rinalmo_kit.recipes import RECIPES, RECIPES_OF_PAPER, recipe_named, with_changes
 from tests.helpers.examples import QUIET
 
 PAPER = list(RECIPES_OF_PAPER)
@@ -116,7 +116,7 @@ def test_values_that_a_field_cannot_have_are_refused():
                         ("lr", float("nan")), ("optimizer", "sgd"), ("loss", "foo"), ("best", "f1"),
                         ("unfreeze", 3), ("balance", 1), ("train", 7), ("schedule", "linear")):  # fmt: skip
         with pytest.raises(ValueError, match=f"^{name}=.*: expected "):
-            changed(mrl, {name: value})
+            with_changes(mrl, {name: value})
     fine = {
         "epochs": 2,
         "lr": 0,
@@ -125,7 +125,7 @@ def test_values_that_a_field_cannot_have_are_refused():
         "unfreeze": (),
         "start": Config(32, 1, heads=2),
     }
-    assert changed(mrl, fine) == replace(mrl, **fine)
+    assert with_changes(mrl, fine) == replace(mrl, **fine)
 
 
 def test_recipes_are_those_of_the_paper():

@@ -8,7 +8,7 @@ from rinalmo_kit._utils.rows import part_of
 from rinalmo_kit.datasets.user_tables import read_table
 from rinalmo_kit.recipes import RECIPES
 from rinalmo_kit.recipes.splits import splits_of
-from rinalmo_kit.recipes.user_data import own_recipe, own_table
+from rinalmo_kit.recipes.user_data import default_recipe, validate_user_table
 from rinalmo_kit.structure import write_structures
 from tests.helpers.examples import classes
 
@@ -95,28 +95,29 @@ def test_limits_keep_every_class_and_are_the_same_every_time(data):
 
 def test_own_table_without_splits():
     table = pd.concat([classes(100, seed=1), classes(100, seed=1)])
-    found = own_table(table, task="classification")
+    found = validate_user_table(table, task="classification")
     shares = found["split"].value_counts(normalize=True)
     assert shares["train"] == pytest.approx(0.8) and shares["test"] == shares["validation"] == pytest.approx(
         0.1
     )
     assert (found.groupby("sequence")["split"].nunique() == 1).all(), "equal sequences stay together"
-    recipe = own_recipe(found, task="classification")
+    recipe = default_recipe(found, task="classification")
     assert (recipe.task, recipe.loss) == ("binary", "binary")
     splits = splits_of(recipe, found)
     assert splits.labels == ("poor", "rich") and len(splits.train) == 160
     assert (
-        own_table(table.iloc[::-1], task="classification")["split"].tolist() == found["split"].tolist()[::-1]
+        validate_user_table(table.iloc[::-1], task="classification")["split"].tolist()
+        == found["split"].tolist()[::-1]
     )
 
 
 def test_splits_of_an_own_table():
     table = classes(4, seed=1).assign(split=["TRAIN ", "valid", "Test", "train"])
-    found = own_table(table, task="classification")
+    found = validate_user_table(table, task="classification")
     assert found["split"].tolist() == ["train", "validation", "test", "train"]
     for wrong, told in (("holdout", "'holdout'"), (None, "nothing"), (float("nan"), "nothing")):
         with pytest.raises(ValueError, match=f"'rna 2': expected train, validation or test .* found {told}"):
-            own_table(table.assign(split=["train", "test", wrong, "train"]), task="classification")
+            validate_user_table(table.assign(split=["train", "test", wrong, "train"]), task="classification")
 
 
 def test_tables_from_files(tmp_path):

@@ -11,12 +11,12 @@ from reproduction.thermodynamics import likely_pairs, read_likely_pairs, write_l
 from rinalmo_kit import Structure
 from rinalmo_kit.datasets import load_structures
 from rinalmo_kit.model.config import Config
+from rinalmo_kit.model.losses import structure_loss
 from rinalmo_kit.recipes import recipe_named
 from rinalmo_kit.recipes.splits import Example, Splits
 from rinalmo_kit.rna.pairs import CANONICAL
 from rinalmo_kit.training.augmentation import Mutated
 from rinalmo_kit.training.finetuning import finetune
-from rinalmo_kit.training.losses import structure_loss
 
 RNA = pytest.importorskip("RNA", reason="ViennaRNA is not installed")
 SEQUENCES = ["GGGGCUAUAGCUCAGUUGGGAGAGCGCCUGCUUUGCACGCAGGAGGUCUGCGGUUCGAUCCCGCAUAGCUCCACCA", "GGGGAAAACCCC"]

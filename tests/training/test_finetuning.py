@@ -14,12 +14,12 @@ import torch.nn.functional as F
 
 import rinalmo_kit as rk
 from rinalmo_kit.model.config import Config
+from rinalmo_kit.model.losses import structure_loss
 from rinalmo_kit.model.multimolecule import adapt
 from rinalmo_kit.model.rinalmo import RiNALMo
+from rinalmo_kit.model.tasks import TASKS
 from rinalmo_kit.recipes import RECIPES, Schedule
-from rinalmo_kit.training.finetuning import FineTuning, finetune, plan_of, stages
-from rinalmo_kit.training.losses import loss_of, structure_loss
-from rinalmo_kit.training.task_losses import new_head
+from rinalmo_kit.training.finetuning import FineTuning, finetune, make_batch_plan, unfreezing_schedule
 from tests.helpers.examples import QUIET, classes, hairpins, tiny
 
 FAST = {"epochs": 6, "lr": 5e-3, "encoder_lr": 1.0, "train_embedding": True, "batch_size": 16}
@@ -40,19 +40,24 @@ def test_structure_loss_is_cross_entropy_over_the_upper_triangle():
     assert torch.isclose(structure_loss(logits, pairs, by_length=True), each.sum() / 9)
     assert structure_loss(logits, np.zeros((0, 2), dtype=np.int64)).isfinite()
     structures = [rk.Structure("ACGUACGUA", pairs), rk.Structure("ACGUACGUA", [])]
-    both = loss_of("pairs", [logits, logits], structures)
+    both = TASKS["structure"].compute_loss("pairs", [logits, logits], structures)
     assert torch.isclose(both, (structure_loss(logits, pairs) + structure_loss(logits, pairs[:0])) / 2)
 
 
 def test_losses_of_the_other_tasks():
     logits = torch.tensor([[0.3, -1.0], [2.0, 0.1]])
-    assert torch.isclose(loss_of("classes", logits, [1, 0]), F.cross_entropy(logits, torch.tensor([1, 0])))
+    assert torch.isclose(
+        TASKS["multiclass"].compute_loss("classes", logits, [1, 0]),
+        F.cross_entropy(logits, torch.tensor([1, 0])),
+    )
     one = logits[:, :1]
     expected = F.binary_cross_entropy_with_logits(one[:, 0], torch.tensor([1.0, 0.0]))
-    assert torch.isclose(loss_of("binary", one, [1, 0]), expected)
+    assert torch.isclose(TASKS["binary"].compute_loss("binary", one, [1, 0]), expected)
     numbers = torch.tensor([1.0, 5.0])
-    assert loss_of("mse", numbers, [1.0, 2.0]).item() == pytest.approx(4.5)
-    assert loss_of("huber", numbers, [1.0, 2.0]).item() == pytest.approx((0 + 2.5) / 2)  # delta 1
+    assert TASKS["regression"].compute_loss("mse", numbers, [1.0, 2.0]).item() == pytest.approx(4.5)
+    assert TASKS["regression"].compute_loss("huber", numbers, [1.0, 2.0]).item() == pytest.approx(
+        (0 + 2.5) / 2
+    )  # delta 1
 
 
 # --- what is trained -------------------------------------------------------------------------------------
@@ -62,7 +67,9 @@ def thawed(recipe, blocks=33):
     """Epoch → names of the parameters that are trained from then on, for a model of giga's depth."""
     model = RiNALMo(Config(8, blocks, heads=2))
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    return {epoch: {names[id(p)] for p in found} for epoch, found in stages(model, RECIPES[recipe])}
+    return {
+        epoch: {names[id(p)] for p in found} for epoch, found in unfreezing_schedule(model, RECIPES[recipe])
+    }
 
 
 def blocks_of(names):
@@ -108,8 +115,8 @@ def test_depths_scale_with_the_number_of_blocks():
 def test_rates_of_head_and_encoder():
     recipe = RECIPES["ss-bprna"]
     model = tiny(blocks=11)
-    model.head = new_head(recipe, 32, None)
-    run = FineTuning(model, recipe, plan_of(recipe, [10, 20], seed=0), seed=0)
+    model.head = TASKS["structure"].new_head(32, loss=recipe.loss)
+    run = FineTuning(model, recipe, make_batch_plan(recipe, [10, 20], seed=0), seed=0)
     groups, optimizer, schedule = run.groups()
     assert [group["lr"] for group in groups] == pytest.approx([1e-4] + [1e-5] * 4) and optimizer == "adam"
     assert schedule.factor(7000, total=10**5) == pytest.approx(0.1)
@@ -226,7 +233,7 @@ def test_a_class_without_training_rows_is_refused(tmp_path):
     table = classes(8, seed=0).assign(split=["train"] * 4 + ["validation"] * 2 + ["test"] * 2)
     table.loc[7, "label"] = "new"
     with pytest.raises(
-        ValueError, match=r"'rna 7' is of the class 'new', of which there is no training row \(test\)"
+        ValueError, match=r"'rna 7' is of the class 'new', which has no training row \(test\)"
     ):
         finetune(table, task="classification", model=tiny(), output=tmp_path, **QUIET)
 

@@ -46,7 +46,7 @@ TRAINER = [
 def no_work(monkeypatch):
     """Nothing is loaded, read or built before the options are checked."""
     for name in (
-        "training.finetuning.prepare",
+        "training.finetuning.resolve",
         "training.finetuning.starting_model",
         "training.pretraining.as_corpus",
         "datasets.corpus.build.digest",

@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from rinalmo_kit._utils.claim import claim
+from rinalmo_kit._utils.run_folders import claim_folder
 from rinalmo_kit.recipes import RECIPES, Schedule
 from rinalmo_kit.training.batch_plan import BatchPlan, shuffled_batches
-from rinalmo_kit.training.finetuning import plan_of
+from rinalmo_kit.training.finetuning import make_batch_plan
 from rinalmo_kit.training.trainer import default_precision
 
 
@@ -61,11 +61,11 @@ def test_long_sequences_are_left_out_whole_and_others_taken_in_turn():
     recipe = dataclasses.replace(
         RECIPES["pico-ss"], epochs=3, max_lengths=(50, 100), unlabelled=2, batch_size=2
     )
-    plan = plan_of(recipe, [30, 80, 40], seed=0, others=3)
+    plan = make_batch_plan(recipe, [30, 80, 40], seed=0, others=3)
     batches = list(plan)
     taken = [{i for batch in batches for epoch, i in batch if epoch == number} for number in range(3)]
     assert taken == [{0, 2, 3, 4}, {0, 1, 2, 5, 3}, {0, 1, 2, 4, 5}]
-    assert max(map(len, batches)) == 2 and len(plan_of(recipe, [30, 80, 40], seed=0)) == 1 + 2 + 2
+    assert max(map(len, batches)) == 2 and len(make_batch_plan(recipe, [30, 80, 40], seed=0)) == 1 + 2 + 2
 
 
 def test_schedule_of_the_papers_pretraining_and_of_its_recipes():
@@ -79,17 +79,19 @@ def test_schedule_of_the_papers_pretraining_and_of_its_recipes():
 
 
 def test_a_folder_with_another_run_is_refused(tmp_path):
-    claim(tmp_path / "run", {"recipe": "mrl", "seed": 0, "lr": 1e-4})
-    claim(tmp_path / "run", {"recipe": "mrl", "seed": 0, "lr": 1e-4})
+    claim_folder(tmp_path / "run" / "run.json", {"recipe": "mrl", "seed": 0, "lr": 1e-4}, what="run")
+    claim_folder(tmp_path / "run" / "run.json", {"recipe": "mrl", "seed": 0, "lr": 1e-4}, what="run")
     with pytest.raises(ValueError, match=r"holds another run[\s\S]*seed: 0 there, 1 asked for"):
-        claim(tmp_path / "run", {"recipe": "mrl", "seed": 1, "lr": 1e-4})
+        claim_folder(tmp_path / "run" / "run.json", {"recipe": "mrl", "seed": 1, "lr": 1e-4}, what="run")
 
 
 def test_of_another_recipe_only_what_differs_is_told(tmp_path):
     old = dataclasses.asdict(RECIPES["mrl"])
-    claim(tmp_path, {"recipe": old, "start": "micro", "data": 1})
+    claim_folder(tmp_path / "run.json", {"recipe": old, "start": "micro", "data": 1}, what="run")
     with pytest.raises(ValueError, match="holds another run") as found:
-        claim(tmp_path, {"recipe": {**old, "epochs": 3}, "start": "nano", "data": 2})
+        claim_folder(
+            tmp_path / "run.json", {"recipe": {**old, "epochs": 3}, "start": "nano", "data": 2}, what="run"
+        )
     told = str(found.value).splitlines()[1:]
     assert told == [
         "  data: other training rows there than asked for",

@@ -9,7 +9,7 @@ import pytest
 
 import rinalmo_kit as rk
 from rinalmo_kit._utils.rows import parse, part_of, select
-from rinalmo_kit.recipes import RECIPES, changed, splits
+from rinalmo_kit.recipes import RECIPES, splits, with_changes
 
 TABLE = pd.DataFrame(
     {
@@ -93,7 +93,7 @@ def test_anything_else_is_rejected(text, tmp_path, monkeypatch):
     assert len(str(told.value)) < 400 and time.perf_counter() - start < 1
     for name in ("train", "validation", "test"):
         with pytest.raises(ValueError, match=f"^{name}=.*: expected a condition"):
-            changed(RECIPES["mrl"], {name: text})
+            with_changes(RECIPES["mrl"], {name: text})
     assert not list(tmp_path.iterdir())
 
 
@@ -116,7 +116,7 @@ def test_columns_are_named(condition, told):
 
 
 def test_a_recipe_names_the_condition_and_the_column(data):
-    recipe = changed(RECIPES["mrl"], {"train": "species == 'human'"})
+    recipe = with_changes(RECIPES["mrl"], {"train": "species == 'human'"})
     with pytest.raises(
         ValueError, match=r"mrl: train=\"species == 'human'\": the table has no column 'species'"
     ):

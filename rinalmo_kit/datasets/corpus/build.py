@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..._utils.files import output_lock, remove_left_over, user_path, whole_file
+from ..._utils.files import output_lock, remove_left_over, user_path
 from ..._utils.numbers_given import whole_number
 from ..._utils.provenance import provenance
-from ..._utils.run_folders import check_folder, read_facts
+from ..._utils.run_folders import check_folder, differences, read_facts, write_facts
 from ..user_tables import as_table, cell_text, is_missing
 from . import stages
 from .store import FILE, Corpus, held_out, require_lmdb
@@ -344,9 +344,10 @@ def finished(output: Path, job: dict[str, Any]) -> bool:
     """Tell whether the corpus is there already; refuse to touch another one."""
     if not (output / FILE).exists():
         return False
-    if differing := _differences(Corpus(output).meta.get("job", {}), job):
+    if differing := differences(Corpus(output).meta.get("job", {}), job):
         raise FileExistsError(
-            f"{output / FILE} was built otherwise ({differing}). Name another folder, or delete the file first"
+            f"{output / FILE} was built otherwise: choose another folder, or delete the file first\n  "
+            + "\n  ".join(differing)
         )
     return True
 
@@ -361,23 +362,14 @@ def begin(output: Path, job: dict[str, Any]) -> Path:
         shutil.rmtree(leftover, ignore_errors=True)
     if (work / "job.json").exists():
         old = read_facts(work / "job.json", remedy=f"delete the folder {work} to begin anew")
-        differing = _differences(old, job)
+        differing = "; ".join(differences(old, job))
         if not differing:
             return work
-        warnings.warn(
-            f"{work} is of an unfinished build with others ({differing}): beginning anew", stacklevel=3
-        )
+        warnings.warn(f"{work} is of another, unfinished build ({differing}): beginning anew", stacklevel=3)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    with whole_file(work / "job.json") as temporary:
-        temporary.write_text(json.dumps(job), encoding="utf-8")
+    write_facts(work / "job.json", job)
     return work
-
-
-def _differences(old: dict[str, Any], new: dict[str, Any]) -> str:
-    changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-    plain = {"inputs": "other input files or their order", "families": "other families"}
-    return ", ".join(plain.get(name, f"{name} {old.get(name)}, now {new.get(name)}") for name in changed)
 
 
 @contextmanager
