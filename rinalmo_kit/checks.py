@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ._utils.files import whole_file
+from ._utils.files import atomic_write
 from .datasets.loading import load_structures
 from .inference.embedding import embed
 from .inference.folding import fold_each
@@ -106,5 +106,5 @@ def write_reference(every: int = 25) -> None:
         "every": every,
         "embedding": embed(sequence, model=model)[0][::every].astype(float).round(5).tolist(),
     }
-    with whole_file(REFERENCE) as temporary:
+    with atomic_write(REFERENCE) as temporary:
         temporary.write_text(json.dumps(content) + "\n")

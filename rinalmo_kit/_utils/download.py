@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .contents import CHECKSUMMED, check_content
-from .files import check_output, sha256_of, whole_file
+from .files import atomic_write, check_output, sha256_of
 
 if TYPE_CHECKING:
     import requests
@@ -184,7 +184,7 @@ class Part:
             def note() -> None:
                 file.flush()
                 os.fsync(file.fileno())
-                with whole_file(self.note) as temporary:
+                with atomic_write(self.note) as temporary:
                     temporary.write_text(json.dumps(self.facts(), indent=1), encoding="utf-8")
 
             def add(block: bytes) -> None:
@@ -339,7 +339,7 @@ def _remember(path: Path, facts: dict[str, Any]) -> None:
         "date": datetime.date.today().isoformat(),
         "note": "not compared with a published value: none is known",
     }
-    with contextlib.suppress(OSError), whole_file(note_of(path)) as temporary:
+    with contextlib.suppress(OSError), atomic_write(note_of(path)) as temporary:
         temporary.write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 __all__ = [
+    "atomic_write",
     "cache_folder",
     "check_output",
     "is_same",
@@ -29,7 +30,6 @@ __all__ = [
     "remove_left_over",
     "sha256_of",
     "user_path",
-    "whole_file",
 ]
 
 
@@ -67,7 +67,7 @@ def open_stream(path: Path) -> BinaryIO:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Give a temporary name beside `path` to write to, and rename it at the end; an error leaves nothing behind.
 
     The content is on the disk before the rename, and the file has the permissions that the user's umask gives. A
@@ -106,7 +106,7 @@ def _beginning(name: str) -> str:
 
 
 def left_over(folder: Path) -> dict[str, list[Path]]:
-    """Return the temporary files of :func:`whole_file` that lie in a folder, by the names they are for.
+    """Return the temporary files of :func:`atomic_write` that lie in a folder, by the names they are for.
 
     A long name is cut; look it up as :func:`remove_left_over` does.
     """
@@ -207,7 +207,7 @@ def output_lock(path: Path) -> Iterator[None]:
         raise BlockingIOError(f"{path} is being written by {who}. Wait for it, or choose another output")
     with held:
         facts = {"pid": os.getpid(), "host": socket.gethostname(), "command": shlex.join(sys.argv)[:300]}
-        with whole_file(holder) as temporary:
+        with atomic_write(holder) as temporary:
             temporary.write_text(json.dumps({**facts, "since": time.strftime("%F %T")}), encoding="utf-8")
         try:
             yield

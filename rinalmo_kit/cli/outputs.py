@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 from .._utils.cells import arrays_as_text
 from .._utils.filenames import file_name
 from .._utils.files import (
+    atomic_write,
     check_output,
     is_same,
     is_stream,
@@ -27,7 +28,6 @@ from .._utils.files import (
     output_lock,
     remove_left_over,
     user_path,
-    whole_file,
 )
 from ..rna.formats import FORMATS, format_structure
 from ..rna.structure_text import title
@@ -328,7 +328,7 @@ class Folder:
         path = self.folder / file_name(structure.name, self.taken, self.ending)
         remove_left_over(path, self.left)
         try:
-            with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+            with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
                 with structures(file, self.ending[1:]) as write:
                     write(structure)
         except OSError as error:

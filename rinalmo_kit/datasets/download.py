@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .._utils.download import fetch
-from .._utils.files import sha256_of, user_path, whole_file
+from .._utils.files import atomic_write, sha256_of, user_path
 from .catalogue import CATALOGUE, Dataset, Original, count_rows
 from .loading import cache_dir, data_note, find_table, is_built, load_table
 from .parsers import PARSERS
@@ -76,9 +76,9 @@ def get(name: str, *, source: Path | None = None) -> Path:
     target = cache_dir() / f"{name}.parquet"
     target.parent.mkdir(parents=True, exist_ok=True)
     note = {"sha256": sums, "rows": len(table), "date": datetime.date.today().isoformat()}
-    with whole_file(target) as temporary:
+    with atomic_write(target) as temporary:
         table.to_parquet(temporary, index=False)
-    with whole_file(target.with_suffix(".json")) as temporary:
+    with atomic_write(target.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(note, indent=1), encoding="utf-8")
     return target
 

@@ -257,13 +257,13 @@ def test_a_pipe_is_written_to_and_stays_one(what, name, fasta, tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/null").exists(), reason="needs /dev/null")
-@pytest.mark.parametrize("write", ["fold", "predict", "samples", "scores", "whole_file"])
+@pytest.mark.parametrize("write", ["fold", "predict", "samples", "scores", "atomic_write"])
 def test_a_device_is_not_replaced(write, fasta, tmp_path):
     device = tmp_path / "null.csv"
     device.symlink_to("/dev/null")  # what renames onto a device would replace this link
     write_structures(HAIRPINS, tmp_path / "in.dbn")
-    if write == "whole_file":
-        with files.whole_file(device) as temporary:
+    if write == "atomic_write":
+        with files.atomic_write(device) as temporary:
             temporary.write_text("something")
     elif write in ("fold", "predict"):
         assert run(write, fasta, "-o", device) == 0

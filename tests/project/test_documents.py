@@ -90,7 +90,9 @@ def test_speed_ratios_are_the_measured_ones():
 
 def test_measured_files_say_where_they_come_from():
     paths = {*(ROOT / "data/measured").glob("*.csv")}
-    paths.remove(ROOT / "data/measured/model_scores.csv")  # rows of scores.csv: tests/reproduction/test_model_scores.py
+    paths.remove(
+        ROOT / "data/measured/model_scores.csv"
+    )  # rows of scores.csv: tests/reproduction/test_model_scores.py
     for path in paths:
         for row in rows(path):
             assert row["command"] and row["commit"] and row["date"], path
