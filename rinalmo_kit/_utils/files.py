@@ -45,7 +45,7 @@ def user_path(path: str | os.PathLike) -> Path:
 
 
 def is_stream(path: Path) -> bool:
-    """Tell whether a path is a device, a pipe or an open descriptor, which is written to as it is, not replaced.
+    """Return whether a path is a device, a pipe or an open descriptor, which is written to as it is, not replaced.
 
     Examples
     --------
@@ -128,7 +128,7 @@ def remove_left_over(path: Path, among: dict[str, list[Path]] | None = None) -> 
 
 
 def is_same(one: Path, other: Path) -> bool:
-    """Tell whether two paths mean one file, by whatever name or link; it need not exist."""
+    """Return whether two paths mean one file, by whatever name or link; it need not exist."""
     return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
 
 
@@ -222,7 +222,7 @@ def sha256_of(path: Path) -> str:
 
 
 def cache_folder() -> Path:
-    """Folder for what is downloaded: ``$RINALMO_KIT_CACHE``, by default the user's cache folder."""
+    """Return the folder for downloads: ``$RINALMO_KIT_CACHE``, by default the user's cache folder."""
     import pooch
 
     return user_path(os.environ.get("RINALMO_KIT_CACHE") or pooch.os_cache("rinalmo_kit"))

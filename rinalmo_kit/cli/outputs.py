@@ -1,4 +1,4 @@
-"""Where results go: the ending of an output decides what is in it, and finished records are not lost."""
+"""Output files of the commands: the ending chooses the format, and finished records are not lost."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Output(NamedTuple):
     def of(
         cls, given: str | None, format: str | None, endings: Mapping[str, str], *, folders: bool = False
     ) -> Output:
-        """Tell what to write where.
+        """Return the output that a path and a format name.
 
         Parameters
         ----------

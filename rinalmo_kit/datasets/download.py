@@ -1,4 +1,4 @@
-"""Getting the original files of a dataset, making its table, and checking what is at hand."""
+"""Download of a dataset's source files, the table made from them, and the check of the available table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from .._utils.download import fetch
 from .._utils.files import atomic_write, sha256_of, user_path
-from .catalogue import CATALOGUE, Dataset, Original, count_rows
+from .catalogue import CATALOGUE, Dataset, SourceFile, count_rows
 from .loading import cache_dir, data_note, find_table, is_built, load_table
 from .parsers import PARSERS
 from .sidecar import read_sidecar, sidecar_path
@@ -19,7 +19,7 @@ from .sidecar import read_sidecar, sidecar_path
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Report", "describe", "get", "overview", "verify"]
+__all__ = ["VerificationReport", "describe", "get", "overview", "verify"]
 
 # --- getting ---------------------------------------------------------------------------------------------
 
@@ -27,7 +27,7 @@ __all__ = ["Report", "describe", "get", "overview", "verify"]
 def get(name: str, *, source: Path | None = None) -> Path:
     """Download the original files of a dataset, or take them from a folder, and make its table in the cache.
 
-    What was downloaded is kept and not fetched again; a broken download goes on where it stopped. The
+    What was downloaded is kept and not fetched again; a broken download resumes where it stopped. The
     table appears whole, with a note beside it of the files it was made from.
 
     Parameters
@@ -89,7 +89,7 @@ def _entry(name: str) -> Dataset:
     return CATALOGUE[name]
 
 
-def _checked(path: Path, file: Original) -> str:
+def _checked(path: Path, file: SourceFile) -> str:
     """Return the SHA-256 of a file, which must be the known one where one is known."""
     found = sha256_of(path)
     if file.sha256 not in (None, found):
@@ -103,7 +103,7 @@ def _checked(path: Path, file: Original) -> str:
 
 
 @dataclass
-class Report:
+class VerificationReport:
     """What :func:`verify` found: lines to show, and whether nothing is wrong."""
 
     name: str
@@ -114,7 +114,7 @@ class Report:
         return "\n  ".join([f"{self.name}: {'ok' if self.ok else 'WRONG'}", *self.lines])
 
 
-def verify(name: str) -> Report:
+def verify(name: str) -> VerificationReport:
     """Check the table of a dataset and the originals it was made from, and compare its rows with the paper.
 
     Every difference of the counts is a line of the report. The result is not ok if a row cannot be right,
@@ -125,10 +125,10 @@ def verify(name: str) -> Report:
     FileNotFoundError
         If there is no table.
     """
-    entry, report, path = _entry(name), Report(name), find_table(name)
+    entry, report, path = _entry(name), VerificationReport(name), find_table(name)
     report.lines.append(f"table: {path}")
     if is_built(path):
-        _verify_originals(entry, path, report)
+        _verify_source_files(entry, path, report)
     try:
         table = load_table(name)
     except (ValueError, OSError) as error:
@@ -155,8 +155,8 @@ def verify(name: str) -> Report:
     return report
 
 
-def _verify_originals(entry: Dataset, table: Path, report: Report) -> None:
-    """Compare the originals in the cache with the known checksums and with those noted when the table was made."""
+def _verify_source_files(entry: Dataset, table: Path, report: VerificationReport) -> None:
+    """Compare the source files in the cache with the known checksums and with those noted when the table was made."""
     path = table.with_suffix(".json")
     noted = json.loads(path.read_text(encoding="utf-8"))["sha256"] if path.exists() else {}
     for file in entry.files:
@@ -217,7 +217,7 @@ def overview(names: Sequence[str] = tuple(CATALOGUE)) -> pd.DataFrame:
 
 
 def describe(name: str) -> str:
-    """Tell everything the catalogue says of a dataset."""
+    """Return everything that the catalogue says about a dataset."""
     entry = _entry(name)
     lines = [f"{name}: {entry.title}", f"task: {entry.task}", f"licence: {entry.licence}"]
     lines += [f"cite: https://doi.org/{doi}" for doi in entry.citations]

@@ -397,7 +397,7 @@ def test_embedding_map_errors(points: object, labels: object, message: str):
 
 
 def test_training_log_puts_the_parts_of_a_resumed_run_together(tmp_path: Path):
-    parts = {  # the second goes on from step 100 and makes steps 101 to 120 again
+    parts = {  # the second resumes from step 100 and makes steps 101 to 120 again
         0: "step,train_loss,val_perplexity\n49,2,\n49,,4\n99,1.8,\n109,1.7,\n119,1.6,\n",
         10: "step,train_loss,val_perplexity\n199,1.2,\n199,,3\n",
         2: "step,train_loss,val_perplexity\n109,1.7,\n149,1.5,\n149,,3.5\n",

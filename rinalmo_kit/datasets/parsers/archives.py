@@ -1,7 +1,7 @@
 """Files of a folder, or of zip and tar archives that may lie inside each other, read without trust.
 
 Only files that are asked for are read, none is run, links are passed over, and a path that leads out of
-the archive is refused.
+the archive is rejected.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def unpacked(source: Path, wanted: str) -> Iterator[tuple[Path, list[Path]]]:
 
 @contextmanager
 def saying(folder: Path, source: Path) -> Iterator[None]:
-    """Let errors name the file inside `source` instead of its copy in the temporary folder."""
+    """Make errors name the file inside `source` instead of its copy in the temporary folder."""
     try:
         yield
     except ValueError as error:
