@@ -175,7 +175,7 @@ class Part:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Any]:
-        """Give a function that adds bytes; the note is brought up to date now and then, and at the end."""
+        """Yield a function that adds bytes; the note is brought up to date now and then, and at the end."""
         with self.path.open("rb+" if self.size else "wb") as file:
             file.truncate(self.size)
             file.seek(self.size)

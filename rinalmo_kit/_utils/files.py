@@ -68,7 +68,7 @@ def open_stream(path: Path) -> BinaryIO:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path` to write to, and rename it at the end; an error leaves nothing behind.
+    """Yield a temporary name beside `path` to write to, and rename it at the end; an error leaves nothing behind.
 
     The content is on the disk before the rename, and the file has the permissions that the user's umask gives. A
     device or a pipe gets the content when it is whole, and stays what it is.

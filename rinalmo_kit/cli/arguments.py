@@ -296,14 +296,14 @@ def parser() -> argparse.ArgumentParser:
     action = actions.add_parser("list", help="what there is and what is here; or all about one dataset")
     action.add_argument("name", nargs="?")
     action.set_defaults(run="data list")
-    action = actions.add_parser("get", help="make a table from the original files; resumes after a stop")
+    action = actions.add_parser("get", help="make a table from the source files; resumes after a stop")
     action.add_argument("name")
     action.add_argument(
         "--from",
         dest="source",
         type=place,
         metavar="FOLDER",
-        help="take the originals from there; nothing is downloaded",
+        help="take the source files from there; nothing is downloaded",
     )
     action.set_defaults(run="data get")
     action = actions.add_parser("verify", help="check rows, checksums and counts of what is here")

@@ -232,7 +232,7 @@ COLUMNS = ("name", "sequence", "dot_bracket")
 
 @contextmanager
 def structures(stream: Any, content: str) -> Iterator[Callable[[Structure], object]]:
-    """Give a function that writes one structure to a stream."""
+    """Yield a function that writes one structure to a stream."""
     if content == "parquet":
         import pyarrow as pa
 
@@ -268,7 +268,7 @@ def _row(structure: Structure) -> tuple[str, str, str]:
 
 @contextmanager
 def tables(stream: Any, content: str) -> Iterator[Callable[[pd.DataFrame], object]]:
-    """Give a function that writes the next rows of a table to a stream."""
+    """Yield a function that writes the next rows of a table to a stream."""
     if content == "parquet":
         import pyarrow as pa
 

@@ -25,7 +25,7 @@ __all__ = ["VerificationReport", "describe", "get", "overview", "verify"]
 
 
 def get(name: str, *, source: Path | None = None) -> Path:
-    """Download the original files of a dataset, or take them from a folder, and make its table in the cache.
+    """Download the source files of a dataset, or take them from a folder, and make its table in the cache.
 
     What was downloaded is kept and not fetched again; a broken download resumes where it stopped. The
     table appears whole, with a note beside it of the files it was made from.
@@ -35,7 +35,7 @@ def get(name: str, *, source: Path | None = None) -> Path:
     name : str
         A dataset of the paper.
     source : Path, optional
-        Folder, archive or file with the originals; nothing is downloaded then.
+        Folder, archive or file with the source files; nothing is downloaded then.
 
     Returns
     -------
@@ -46,7 +46,7 @@ def get(name: str, *, source: Path | None = None) -> Path:
     ------
     ValueError
         If there is no such dataset or no parser for it, a file must be downloaded by hand, a checksum
-        differs, or a row of the originals cannot be right (file, line, what was expected).
+        differs, or a row of a source file is wrong (file, line, what was expected).
     ConnectionError
         If a download fails; says how to do without.
     """
@@ -115,7 +115,7 @@ class VerificationReport:
 
 
 def verify(name: str) -> VerificationReport:
-    """Check the table of a dataset and the originals it was made from, and compare its rows with the paper.
+    """Check the table of a dataset and the source files it was made from, and compare its rows with the paper.
 
     Every difference of the counts is a line of the report. The result is not ok if a row cannot be right,
     a checksum differs, or counts differ from the paper's without being those of the table's sidecar.

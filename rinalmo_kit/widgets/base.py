@@ -15,7 +15,7 @@ anywidget = optional(
 
 
 def asset(*names: str) -> str:
-    """Join files of the folder ``assets``: a page takes one script and one style sheet of a widget."""
+    """Return the joined text of files of the folder ``static``; a page takes one script and one style sheet."""
     return "\n".join((Path(__file__).parent / "static" / name).read_text(encoding="utf-8") for name in names)
 
 

@@ -1,6 +1,6 @@
 """The embedding explorer: a map of thousands of RNAs to search, filter, select from, and place new sequences on.
 
-Python embeds, makes the map, folds what is looked at and keeps the table; ``assets/explorer.js`` draws.
+Python embeds, makes the map, folds what is looked at and keeps the table; ``static/explorer.js`` draws.
 """
 
 from __future__ import annotations
@@ -264,7 +264,7 @@ class EmbeddingExplorer(LiveWidget):
             self.message = {"text": f"{len(new)} placed and selected"}
 
     def static_mimebundle(self) -> dict[str, str]:
-        """Give a picture of the map."""
+        """Return a picture of the map."""
         import base64
         import io
 

@@ -1,6 +1,6 @@
 """The folding studio: paste, fold, inspect, constrain, compare and export a figure, live in a notebook.
 
-Python folds, decodes, scores and writes files; ``assets/studio.js`` draws what it is told and reports what a user does.
+Python folds, decodes, scores and writes files; ``static/studio.js`` draws what it is told and reports what a user does.
 """
 
 from __future__ import annotations

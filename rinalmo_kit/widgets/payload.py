@@ -28,7 +28,7 @@ def strip_position_numbers(text: str) -> str:
 
 
 def structure_payload(s: Structure) -> dict[str, Any]:
-    """Give what a page needs to draw a structure.
+    """Return what a page needs to draw a structure.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def structure_payload(s: Structure) -> dict[str, Any]:
 
 
 def candidates(s: Structure) -> bytes:
-    """Give the pairs that are at all probable: i, j and 10,000 p, as little-endian int32, the most probable first."""
+    """Return the pairs that are at all probable: i, j and 10,000 p, as little-endian int32, the most probable first."""
     if s.probabilities is None:
         return b""
     i, j = np.nonzero(np.triu(s.probabilities, 1) >= SHOWN)

@@ -41,7 +41,7 @@ _DAMAGE = (
 
 @contextmanager
 def unpacked(source: Path, wanted: str) -> Iterator[tuple[Path, list[Path]]]:
-    """Give the files of a folder or archive whose relative path matches the pattern `wanted`.
+    """Yield the files of a folder or archive whose relative path matches the pattern `wanted`.
 
     Files of archives are copied to a temporary folder that goes away again; so are those of a folder,
     for a parser to change them as it likes.
