@@ -1,6 +1,6 @@
 """What the estimate says beside what is measured; see README.md.
 
-    python benchmarks/estimates.py
+    python -m benchmarks estimates
 
 Each case runs in fresh processes: one gives the memory that the job adds, loading included, the other the median time.
 """
@@ -17,13 +17,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).resolve().parent.parent), str(Path(__file__).resolve().parent)]
+import rinalmo_kit as rk
+from rinalmo_kit.inference import estimate
+from rinalmo_kit.inference.estimate import estimate as estimate_job
 
-import run  # noqa: E402
-
-import rinalmo_kit as rk  # noqa: E402
-from rinalmo_kit.inference import estimate  # noqa: E402
-from rinalmo_kit.inference.estimate import estimate as estimate_job  # noqa: E402
+from . import run
 
 OUTPUT = run.OUTPUT.with_name("estimates.csv")
 RANDOM = ("nano", "micro")  # sizes with random weights
@@ -75,17 +73,31 @@ def measure(case: list[Any], what: str) -> None:
 
 
 def in_fresh_process(case: list[Any], what: str) -> Any:
-    command = [sys.executable, "-W", "ignore", __file__, "--measure", what, json.dumps(case)]
-    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "benchmarks",
+        "estimates",
+        "--measure",
+        what,
+        json.dumps(case),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=run.ROOT)
+    return json.loads(done.stdout)
 
 
-def main() -> None:
+def main(words: list[str]) -> None:
+    """Run all cases and write the table."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks estimates",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--output", type=Path, default=OUTPUT)
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     if options.measure:
         measure(json.loads(options.measure[1]), options.measure[0])
         return
@@ -104,15 +116,10 @@ def main() -> None:
         row |= {"ratio_s": f"{seconds / taken:.2f}", "estimated_mb": f"{expected / 2**20:.1f}"}
         row |= {"measured_mb": f"{peak / 2**20:.1f}", "ratio_mb": f"{expected / peak:.2f}"}
         row |= {key: stamped[key] for key in ("threads", "machine cores", "torch version")}
-        row["command"] = stamped["command"].replace("run.py", Path(__file__).name)
-        rows.append(row | {"commit": stamped["commit"], "date": stamped["date"]})
+        rows.append(row | {key: stamped[key] for key in ("command", "commit", "date")})
         with options.output.open("w", newline="") as stream:
             writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
         print("  ".join(str(cell) for cell in list(row.values())[:8]), flush=True)
     print(f"written to {options.output}")
-
-
-if __name__ == "__main__":
-    main()

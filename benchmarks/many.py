@@ -1,6 +1,6 @@
 """A million RNAs through ``rinalmo_kit.inference.bulk``: speed, and memory that does not grow.
 
-    python benchmarks/many.py [--records 1000000] [--model pico] [--task embed] [--processes 1]
+    python -m benchmarks many [--records 1000000] [--model pico] [--task embed] [--processes 1]
 
 Without ``--model`` a small encoder with random weights, so that reading, cutting and writing are what is measured.
 The records (20 to 40 nt, fixed seed) are written first. Memory is that of all processes together, sampled every
@@ -12,10 +12,7 @@ from __future__ import annotations
 
 import argparse
 import csv
-import datetime
 import os
-import shlex
-import sys
 import tempfile
 import threading
 import time
@@ -23,17 +20,15 @@ from pathlib import Path
 
 import torch
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent), str(HERE)]
+import rinalmo_kit as rk
+from rinalmo_kit._utils.provenance import provenance
+from rinalmo_kit.inference import bulk
+from rinalmo_kit.model.config import Config
+from rinalmo_kit.model.rinalmo import RiNALMo
 
-import run as benchmark  # noqa: E402
+from .run import ROOT
 
-import rinalmo_kit as rk  # noqa: E402
-from rinalmo_kit.inference import bulk  # noqa: E402
-from rinalmo_kit.model.config import Config  # noqa: E402
-from rinalmo_kit.model.rinalmo import RiNALMo  # noqa: E402
-
-OUTPUT = HERE.parent / "data" / "measured" / "many.csv"
+OUTPUT = ROOT / "data" / "measured" / "many.csv"
 
 
 def write_fasta(path: Path, records: int) -> None:
@@ -67,14 +62,15 @@ def memory() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
+def main(words: list[str]) -> None:
+    """Run the job, as words of the command line say, and write its row."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks many")
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--model", help="name or checkpoint file (default: a small one with random weights)")
     parser.add_argument("--task", choices=list(bulk.MODELS), default="embed")
     parser.add_argument("--processes", type=int, default=1)
-    options = parser.parse_args()
-    commit = benchmark.commit()
+    options = parser.parse_args(words)
+    stamp = provenance()  # of the code that runs, whatever happens to it meanwhile
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         fasta, output = folder / "many.fasta", folder / "out"
@@ -113,9 +109,7 @@ def main() -> None:
         "output_mb": f"{size:.0f}",
         "threads": torch.get_num_threads(),
         "machine_cores": os.cpu_count(),
-        "command": shlex.join(["python", "benchmarks/many.py", *sys.argv[1:]]),
-        "commit": commit,
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        **stamp,
     }
     write(row, OUTPUT)
     print(*(f"{key}: {value}" for key, value in row.items()), sep="\n")
@@ -136,7 +130,3 @@ def write(row: dict, path: Path) -> None:
         writer = csv.DictWriter(stream, list(row), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows.values())
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """Benchmarks against the official way of computing and against multimolecule; see README.md.
 
-    python benchmarks/run.py [encode|head|decode|evaluate|start|train|all] [--quick]
+    python -m benchmarks [encode|head|decode|evaluate|start|train|all] [--quick]
 
 Every line first checks that both sides give the same numbers, then times them in turn and compares medians.
 """
@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import argparse
 import csv
-import datetime
 import os
-import shlex
 import statistics
 import subprocess
 import sys
@@ -24,25 +22,20 @@ from typing import Any
 import numpy as np
 import torch
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent), str(HERE)]
+from rinalmo_kit import embed, tokenize
+from rinalmo_kit._utils.hardware import available_memory
+from rinalmo_kit._utils.provenance import provenance
+from rinalmo_kit.inference.estimate import encoder_flops
+from rinalmo_kit.metrics import THRESHOLDS, threshold_scores, tune_threshold
+from rinalmo_kit.model.config import Config
+from rinalmo_kit.model.heads import StructureHead
+from rinalmo_kit.model.rinalmo import RiNALMo
+from rinalmo_kit.rna.decoding import greedy_pairs
 
-import official  # noqa: E402
-import peers  # noqa: E402
+from . import official, peers
 
-from rinalmo_kit import (  # noqa: E402
-    embed,
-    tokenize,
-)
-from rinalmo_kit._utils.hardware import available_memory  # noqa: E402
-from rinalmo_kit.inference.estimate import encoder_flops  # noqa: E402
-from rinalmo_kit.metrics import THRESHOLDS, threshold_scores, tune_threshold  # noqa: E402
-from rinalmo_kit.model.config import Config  # noqa: E402
-from rinalmo_kit.model.heads import StructureHead  # noqa: E402
-from rinalmo_kit.model.rinalmo import RiNALMo  # noqa: E402
-from rinalmo_kit.rna.decoding import greedy_pairs  # noqa: E402
-
-OUTPUT = HERE.parent / "data" / "measured" / "benchmarks.csv"
+ROOT = Path(__file__).resolve().parent.parent
+OUTPUT = ROOT / "data" / "measured" / "benchmarks.csv"
 SEED = 0
 HEAD_DIM = 1280
 PEAK_SIDE = 2048
@@ -75,18 +68,8 @@ def stamp(line: Line) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "machine cores": os.cpu_count(),
         "torch version": torch.__version__,
-        "command": shlex.join(["python", "benchmarks/run.py", *sys.argv[1:]]),
-        "commit": commit(),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        **provenance(),
     }
-
-
-def commit() -> str:
-    """Short hash of the code that ran, ``+`` if files differ from it; empty outside a repository."""
-    git = ["git", "-C", str(HERE)]
-    head = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    changes = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True)
-    return head.stdout.strip() + "+" * bool(changes.stdout.strip()) if head.returncode == 0 else ""
 
 
 def write(lines: list[Line], path: Path) -> None:
@@ -238,8 +221,8 @@ def apply_head(side: str, length: int) -> Callable[[], torch.Tensor]:
 
 def peak_memory(side: str, length: int) -> float:
     """MB that one call adds, at its peak, to a fresh process."""
-    command = [sys.executable, __file__, "head", "--peak", side, str(length)]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    command = [sys.executable, "-m", "benchmarks", "head", "--peak", side, str(length)]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout)
 
 
 def print_peak(side: str, length: int) -> None:
@@ -397,7 +380,7 @@ def start(clock: Clock, *, quick: bool, repetitions: int) -> Iterator[Line]:
 
 def train(clock: Clock, *, quick: bool, repetitions: int, sizes: list[str]) -> Iterator[Line]:
     """Forward, backward and AdamW step with all dropouts; and what loading the batch takes beside it."""
-    import training  # needs pandas and the tables of the experiments
+    from . import training  # needs pandas and the tables of the experiments
 
     for size in sizes:
         model = random_model(size)
@@ -429,9 +412,10 @@ BENCHMARKS = {
 }
 
 
-def main() -> None:
+def main(words: list[str]) -> None:
+    """Run some of the benchmarks, as words of the command line say."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("which", nargs="?", default="all", choices=[*BENCHMARKS, "all"])
     parser.add_argument("--quick", action="store_true", help="fewer and shorter RNAs")
@@ -443,7 +427,7 @@ def main() -> None:
     parser.add_argument("--cpu-time", action="store_true", help="for a busy machine, with --threads 1")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     if options.threads:
         torch.set_num_threads(options.threads)
     if options.peak:
@@ -469,7 +453,3 @@ def main() -> None:
         amounts = f"{line.ours_s:>8.3g} {line.reference_s:>10.3g} {line.ratio:>7.3g} {line.goal:>5}"
         print(f"{line.benchmark:<24} {line.size:<20} {amounts}  {line.reference}")
     print(f"written to {options.output}")
-
-
-if __name__ == "__main__":
-    main()

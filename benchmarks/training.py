@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import official
-import peers
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,6 +21,8 @@ from rinalmo_kit.datasets.corpus.store import ListCorpus
 from rinalmo_kit.model.heads import ClassificationHead
 from rinalmo_kit.model.rinalmo import RiNALMo
 from rinalmo_kit.training.masking import MaskedDataset, collate
+
+from . import official, peers
 
 SEED = 0
 

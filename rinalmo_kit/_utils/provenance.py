@@ -1,4 +1,4 @@
-"""Which commit and which command made a number."""
+"""The commit and the command that made a number."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["provenance"]
 
 
 def provenance() -> dict[str, str]:
-    """Tell the command that runs, the commit of the working folder (with ``+`` if it has changes) and the date.
+    """Return the command that runs, the commit of the working folder (with ``+`` if it has changes) and the date.
 
     Of absolute paths in the command the last part is kept: where things lie on a machine concerns nobody else.
     """
@@ -26,8 +26,14 @@ def provenance() -> dict[str, str]:
     def plain(word: str) -> str:
         return Path(word).name if Path(word).is_absolute() else word
 
-    commit = git("rev-parse", "--short", "HEAD") or "unknown"
     words = ["=".join(map(plain, word.split("="))) for word in sys.argv]
-    command = " ".join([Path(words[0]).name, *words[1:]])
+    program, spec = Path(words[0]).name, sys.modules["__main__"].__spec__
+    if program == "__main__.py" and spec is not None:
+        program = f"python -m {spec.name.removesuffix('.__main__')}"
+    commit = git("rev-parse", "--short", "HEAD") or "unknown"
     changed = "+" if git("status", "--porcelain", "--untracked-files=no") else ""
-    return {"command": command, "commit": commit + changed, "date": datetime.date.today().isoformat()}
+    return {
+        "command": " ".join([program, *words[1:]]),
+        "commit": commit + changed,
+        "date": datetime.date.today().isoformat(),
+    }

@@ -143,7 +143,7 @@ def _predict_some(records: list[tuple[str, str]], model: Any, source: Any, write
     """Predict and write some records; if it is interrupted, those that are finished."""
     import pandas as pd
 
-    from ..inference.batching import notice, ready_sequence, too_large
+    from ..inference.batching import ready_sequence, too_large, warn_if_unusual
     from ..inference.prediction import columns_of, predictions
 
     names, texts = [], []
@@ -153,7 +153,7 @@ def _predict_some(records: list[tuple[str, str]], model: Any, source: Any, write
         except ValueError as error:
             source.skip(error)
         else:
-            notice(name, texts[-1])
+            warn_if_unusual(name, texts[-1])
             names.append(name)
     bar.update(len(records) - len(names))
     found: dict[int, Any] = {}

@@ -28,7 +28,7 @@ TOKEN_BUDGET = 768
 
 
 TOKEN_BUDGET_GPU = 32_768
-"""Tokens encoded at a time on a GPU (not measured: no GPU was at hand)."""
+"""Tokens encoded at a time on a GPU (not measured: no GPU was available)."""
 
 
 PADDED_BUDGET = 400_000
@@ -43,8 +43,8 @@ def ready_sequence(name: str, sequence: str) -> CleanSequence:
     return cleaned
 
 
-def notice(name: str, sequence: str, *, gaps: bool = False) -> None:
-    """Warn of what is computed as asked, but may not be what was meant."""
+def warn_if_unusual(name: str, sequence: str, *, gaps: bool = False) -> None:
+    """Warn about a sequence longer than the training length or, if `gaps`, with gaps."""
     if len(sequence) > TRAINED_LENGTH:
         warnings.warn(
             f"{name!r} has {len(sequence)} nucleotides; the models were trained on at most {TRAINED_LENGTH}. "
@@ -59,10 +59,10 @@ def notice(name: str, sequence: str, *, gaps: bool = False) -> None:
         )
 
 
-def within_memory(
+def run_with_oom_retry(
     batches: Iterable[list[int]], lengths: list[int], compute: Callable[[list[int]], Any]
 ) -> Iterator[tuple[list[int], Any]]:
-    """Compute batch after batch; what memory does not suffice for is tried again in halves.
+    """Compute batch after batch; retry in halves what memory does not suffice for.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def within_memory(
     ...     if len(batch) > 2:
     ...         raise MemoryError
     ...     return [f"result {i}" for i in batch]
-    >>> [batch for batch, _ in within_memory([[0, 1, 2, 3], [4]], [9] * 5, compute)]
+    >>> [batch for batch, _ in run_with_oom_retry([[0, 1, 2, 3], [4]], [9] * 5, compute)]
     [[0, 1], [2, 3], [4]]
     """
     limit = float("inf")

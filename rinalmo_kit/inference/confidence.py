@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Calibration", "calibrate", "expected_f1", "read_off", "reliability"]
+__all__ = ["Calibration", "apply_calibration", "calibrate", "expected_f1", "reliability"]
 
 Calibration = tuple[tuple[float, float], ...]
 """Points (expectation of the model, F1 seen), both rising."""
@@ -99,14 +99,14 @@ def calibrate(expected: ArrayLike, observed: ArrayLike, *, points: int = 10) -> 
     return tuple((round(float(x), 4), round(float(y), 4)) for x, y, _ in pooled)
 
 
-def read_off(calibration: Calibration, expected: float) -> float:
+def apply_calibration(calibration: Calibration, expected: float) -> float:
     """Read an expectation off: straight lines between the points, and from (0, 0) to the first.
 
     No confidence is above the F1 of the last point.
 
     Examples
     --------
-    >>> read_off(((0.2, 0.1), (0.8, 0.7)), 0.5), read_off(((0.2, 0.1), (0.8, 0.7)), 0.1)
+    >>> apply_calibration(((0.2, 0.1), (0.8, 0.7)), 0.5), apply_calibration(((0.2, 0.1), (0.8, 0.7)), 0.1)
     (0.4, 0.05)
     """
     x, y = zip((0.0, 0.0), *calibration, strict=True)

@@ -14,7 +14,15 @@ from ..model.pretrained import ready_model
 from ..model.rinalmo import Encoder
 from ..rna.alphabet import CleanSequence
 from ..rna.sequences import Sequences
-from .batching import batches_by_length, finite, notice, represent, token_budget, too_large, within_memory
+from .batching import (
+    batches_by_length,
+    finite,
+    represent,
+    run_with_oom_retry,
+    token_budget,
+    too_large,
+    warn_if_unusual,
+)
 from .folding import ready_records
 
 if TYPE_CHECKING:
@@ -68,7 +76,7 @@ def embed(
     records = ready_records(sequences)
     texts = [text for _, text in records]
     for record in records:
-        notice(*record)
+        warn_if_unusual(*record)
     model = ready_model(model)
     results: list[Any] = [None] * len(texts)
     with progress_bar(len(texts), "embed", shown=progress) as bar:
@@ -87,7 +95,7 @@ def embed(
 def embeddings(
     model: Encoder, texts: list[CleanSequence], pool: Literal["cls", "mean"] | None
 ) -> Iterator[tuple[list[int], list[NDArray[np.float32]] | Exception]]:
-    """Yield indices of clean sequences and their embeddings, batch by batch; see :func:`within_memory`."""
+    """Yield indices of clean sequences and their embeddings, batch by batch; see :func:`run_with_oom_retry`."""
 
     def compute(batch: list[int]) -> list[NDArray[np.float32]]:
         found = []
@@ -98,6 +106,6 @@ def embeddings(
         return found
 
     lengths = [len(text) for text in texts]
-    yield from within_memory(
+    yield from run_with_oom_retry(
         batches_by_length(lengths, token_budget(model.config, model.device)), lengths, compute
     )

@@ -26,14 +26,14 @@ from .batching import (
     batches_by_length,
     finite,
     is_memory_error,
-    notice,
     ready_sequence,
     represent,
+    run_with_oom_retry,
     token_budget,
     too_large,
-    within_memory,
+    warn_if_unusual,
 )
-from .confidence import promised_f1, read_off
+from .confidence import apply_calibration, promised_f1
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -129,7 +129,7 @@ def fold(
     _check_rules(**options)
     model = folding_model(model)
     for record in records:
-        notice(*record, gaps=True)
+        warn_if_unusual(*record, gaps=True)
     folded: list[Any] = [None] * len(records)
     with progress_bar(len(records), "fold", shown=progress) as bar:
         for i, structure in structures(model, records, **options):
@@ -222,7 +222,7 @@ def _fold_chunk(
         except ValueError as error:
             yield i, error
         else:
-            notice(*cleaned[-1], gaps=True)
+            warn_if_unusual(*cleaned[-1], gaps=True)
             places.append(i)
     for i, found in structures(model, cleaned, **options):
         yield places[i], found
@@ -322,7 +322,7 @@ def refold(
     pairs = as_pairs(np.concatenate((forced, pairs)))
     confidence = None
     if model is not None and model.calibration is not None:
-        confidence = read_off(model.calibration, promised_f1(structure.probabilities, pairs))
+        confidence = apply_calibration(model.calibration, promised_f1(structure.probabilities, pairs))
     clean_sequence = CleanSequence(structure.sequence)
     return Structure.from_checked(clean_sequence, pairs, structure.name, structure.probabilities, confidence)
 
@@ -357,7 +357,7 @@ def structures(
         return represent(model, [records[i][1] for i in batch])
 
     budget = token_budget(model.config, model.device)
-    for batch, encoded in within_memory(batches_by_length(lengths, budget), lengths, encode):
+    for batch, encoded in run_with_oom_retry(batches_by_length(lengths, budget), lengths, encode):
         if isinstance(encoded, Exception):
             yield batch[0], _too_large(model, records[batch[0]], encoded)
             continue

@@ -16,7 +16,7 @@ from ..model.task_base import Task, to_arrays
 from ..model.tasks import task_of
 from ..rna.alphabet import CleanSequence
 from ..rna.sequences import Sequences
-from .batching import batches_for, finite, notice, represent, too_large, within_memory
+from .batching import batches_for, finite, represent, run_with_oom_retry, too_large, warn_if_unusual
 from .folding import ready_records
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def predict(
 
     records = ready_records(sequences)
     for record in records:
-        notice(*record)
+        warn_if_unusual(*record)
     model = predicting_model(model)
     found: list[Any] = [None] * len(records)
     with progress_bar(len(records), "predict", shown=progress) as bar:
@@ -121,7 +121,7 @@ def predict(
 def predictions(
     model: Encoder, texts: list[CleanSequence]
 ) -> Iterator[tuple[list[int], Sequence[NDArray[np.floating]] | Exception]]:
-    """Yield indices of clean sequences and what the head gives for them, batch by batch; see :func:`within_memory`."""
+    """Yield indices of clean sequences and what the head gives, batch by batch; see :func:`run_with_oom_retry`."""
     texts = [CleanSequence(middle(text, model.window)) for text in texts]
 
     task = _task_of(model)
@@ -131,7 +131,7 @@ def predictions(
         return [finite(one, model) for one in found]
 
     lengths = [len(text) for text in texts]
-    yield from within_memory(batches_for(model, lengths), lengths, compute)
+    yield from run_with_oom_retry(batches_for(model, lengths), lengths, compute)
 
 
 def middle(sequence: str, window: int | None) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import rinalmo_kit as rk
-from rinalmo_kit.inference.confidence import calibrate, expected_f1, read_off, reliability
+from rinalmo_kit.inference.confidence import apply_calibration, calibrate, expected_f1, reliability
 from rinalmo_kit.inference.folding import refold
 from rinalmo_kit.structure import Structure
 
@@ -28,10 +28,10 @@ def test_reading_rises_and_recovers_a_known_relation():
     x, y = zip(*reading, strict=True)
     assert list(x) == sorted(x) and list(y) == sorted(y)
     for value in (0.2, 0.5, 0.9):
-        assert read_off(reading, value) == pytest.approx(value**2, abs=0.03)
+        assert apply_calibration(reading, value) == pytest.approx(value**2, abs=0.03)
     falling = calibrate([0.1, 0.2, 0.3, 0.4], [0.9, 0.5, 0.7, 0.8], points=4)
     assert [y for _, y in falling] == sorted(y for _, y in falling)
-    assert read_off(reading, 0.0) == 0
+    assert apply_calibration(reading, 0.0) == 0
 
 
 def test_reliability_sets_confidence_beside_what_was_seen():

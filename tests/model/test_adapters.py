@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -21,7 +20,6 @@ from rinalmo_kit.model.rinalmo import Encoder, RiNALMo
 from rinalmo_kit.model.tokenizer import tokenize
 from rinalmo_kit.rna.alphabet import VOCABULARY
 
-ROOT = Path(__file__).resolve().parents[2]
 # name → most tokens with a table of 40 positions, as the packages these models come from have it
 PEERS = {
     "RiNALMoModel": None,
@@ -63,9 +61,8 @@ def encode(encoder: Encoder, tokens: Tensor) -> Tensor:
 # numbers
 
 
-def test_rinalmo_through_the_adapter_is_rinalmo(models, monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    from peers import Peer
+def test_rinalmo_through_the_adapter_is_rinalmo(models):
+    from benchmarks.peers import Peer
 
     model = RiNALMo(Config(64, 3, heads=4)).eval()
     with torch.no_grad():

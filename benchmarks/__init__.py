@@ -1,0 +1,1 @@
+"""Benchmarks, run in a checkout by ``python -m benchmarks``; see README.md."""
