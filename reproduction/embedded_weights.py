@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from rinalmo_kit._utils.files import user_path, whole_file
+from rinalmo_kit._utils.files import atomic_write, user_path
 from rinalmo_kit._utils.hardware import has_bfloat16_units
 from rinalmo_kit._utils.provenance import provenance
 from rinalmo_kit._utils.rows import select
@@ -118,7 +118,7 @@ class Job:
         """Write a file of measured numbers."""
         path = self.folder / "measured" / f"{name}.csv"
         path.parent.mkdir(exist_ok=True)
-        with whole_file(path) as temporary:
+        with atomic_write(path) as temporary:
             table.assign(**provenance()).to_csv(temporary, index=False, float_format="%.6g")
 
     def file(self, name: str) -> Path:
@@ -157,7 +157,7 @@ def corpus(job: Job) -> Corpus:
         tests = {s for name, rows in TESTS.items() for s in select(load_table(name), rows)["sequence"]}
         kept = table[~table["sequence"].isin(tests)].head(2000 if job.smoke else None)
         text = "".join(f">{i}\n{s}\n" for i, s in zip(kept["id"], kept["sequence"], strict=True))
-        with whole_file(fasta) as temporary:
+        with atomic_write(fasta) as temporary:
             temporary.write_text(text)
     return build_corpus(fasta, job.folder / "corpus", seed=SEED, progress=False)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from rinalmo_kit._utils.files import whole_file
+from rinalmo_kit._utils.files import atomic_write
 from rinalmo_kit.model.pretrained import EMBEDDED, OFFICIAL, task_and_metric
 
 __all__ = ["COLUMNS", "main", "model_scores"]
@@ -45,7 +45,7 @@ def model_scores(scores: pd.DataFrame) -> pd.DataFrame:
 
 def main() -> None:
     """Write the file."""
-    with whole_file(MEASURED / "model_scores.csv") as temporary:
+    with atomic_write(MEASURED / "model_scores.csv") as temporary:
         model_scores(pd.read_csv(MEASURED / "scores.csv")).to_csv(temporary, index=False)
 
 

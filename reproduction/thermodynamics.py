@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from rinalmo_kit._utils.files import whole_file
+from rinalmo_kit._utils.files import atomic_write
 from rinalmo_kit._utils.progress import progress_bar
 from rinalmo_kit.evaluation.folding_programs import viennarna_module
 from rinalmo_kit.recipes.splits import Example
@@ -74,7 +74,7 @@ def write_likely_pairs(
             rows.append((name, sequence, pairs.ravel().astype(np.int32), values))
             bar.update()
     table = pd.DataFrame(rows, columns=["id", "sequence", "pairs", "values"])
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         table.to_parquet(temporary)
 
 

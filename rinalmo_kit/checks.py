@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ._utils.files import whole_file
+from ._utils.files import atomic_write
 from .datasets.loading import load_structures
 from .inference.embedding import embed
 from .inference.folding import fold_each
 from .model.attention import attention_backends
 from .model.pretrained import load
 
-__all__ = ["Report", "check"]
+__all__ = ["CheckReport", "check"]
 
 REFERENCE = Path(__file__).parent / "weights" / "reference.json"
 
@@ -27,7 +27,7 @@ TOLERANCE = 1e-3  # of embeddings of order 1, in float32
 
 
 @dataclass(frozen=True)
-class Report:
+class CheckReport:
     """What :func:`check` found; printed as a table.
 
     Attributes
@@ -46,7 +46,7 @@ class Report:
         return "\n".join(f"{key:<{width}}  {value}" for key, value in self.facts.items())
 
 
-def check() -> Report:
+def check() -> CheckReport:
     """Report versions, device and attention backends, and refold a reference RNA on every backend.
 
     The reference, ``weights/reference.json``, was written when the embedded weights were released: the
@@ -54,7 +54,7 @@ def check() -> Report:
 
     Returns
     -------
-    Report
+    CheckReport
         Its ``ok`` is False if a result differs; the table says which.
 
     Examples
@@ -92,7 +92,7 @@ def check() -> Report:
         verdict = "as expected" if right else f"WRONG: expected {reference['dot_bracket']}, found {found}"
         facts[f"reference, {backend}"] = f"{verdict} (embedding differs by {difference:.1e})"
     facts["result"] = "this set-up computes what it should" if ok else "THIS SET-UP COMPUTES WRONG RESULTS"
-    return Report(facts, ok)
+    return CheckReport(facts, ok)
 
 
 def write_reference(every: int = 25) -> None:
@@ -106,5 +106,5 @@ def write_reference(every: int = 25) -> None:
         "every": every,
         "embedding": embed(sequence, model=model)[0][::every].astype(float).round(5).tolist(),
     }
-    with whole_file(REFERENCE) as temporary:
+    with atomic_write(REFERENCE) as temporary:
         temporary.write_text(json.dumps(content) + "\n")

@@ -41,7 +41,7 @@ class StructureScores(NamedTuple):
 
 
 def _from_rates(precision: Any, recall: Any) -> tuple[Any, Any]:
-    """F1 and INF from precision and recall; F1 is 0 where their sum is below 1e-5, as in the official code."""
+    """Return F1 and INF from precision and recall; F1 is 0 where their sum is below 1e-5, as in the official code."""
     total = np.asarray(precision) + recall
     f1 = np.where(total < 1e-5, 0.0, 2 * precision * recall / np.maximum(total, 1e-5))
     return f1, np.sqrt(np.asarray(precision) * recall)
@@ -52,7 +52,7 @@ def _pairs(structure: FoldedRNA | ArrayLike) -> NDArray[np.int64]:
 
 
 def _near(pairs: NDArray[np.int64], others: NDArray[np.int64], shift: int) -> NDArray[np.int64]:
-    """Index of the first of `others` within `shift` of each pair at one of its ends; len(others) if none."""
+    """Return the index of the first of `others` within `shift` of each pair at one of its ends; len(others) if none."""
     width = max(pairs.max(initial=0), others.max(initial=0)) + 2 * shift + 2
     first = np.full(len(pairs), len(others))
     if not len(others):
@@ -72,7 +72,7 @@ def _near(pairs: NDArray[np.int64], others: NDArray[np.int64], shift: int) -> ND
 def structure_scores(
     target: FoldedRNA | ArrayLike, predicted: FoldedRNA | ArrayLike, *, shift: int = 1
 ) -> StructureScores:
-    """Precision, recall, F1 and INF of predicted base pairs, tolerant to a shift of one nucleotide.
+    """Compute precision, recall, F1 and INF of predicted base pairs, tolerant to a shift of one nucleotide.
 
     A predicted pair (i, j) is right if (i, j), (i ± 1, j) or (i, j ± 1) is in the target; a target pair is
     found by the same rule. Two structures without pairs score 0, as in the official code.
@@ -110,7 +110,7 @@ def structure_scores(
 def mean_scores(
     scores: Iterable[StructureScores], *, lengths: Sequence[int] | None = None
 ) -> StructureScores:
-    """Mean over structures; with `lengths`, weighted by them (the paper's Supplementary Table S2).
+    """Compute the mean over structures; with `lengths`, weighted by them (the paper's Supplementary Table S2).
 
     Examples
     --------
@@ -132,7 +132,7 @@ def threshold_scores(
     *,
     shift: int = 1,
 ) -> NDArray[np.float64]:
-    """Scores of one prediction at many thresholds from a single greedy pass.
+    """Compute the scores of one prediction at many thresholds from a single greedy pass.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ def threshold_scores(
 def tune_threshold(
     tables: Sequence[NDArray[np.float64]], thresholds: Sequence[float] = THRESHOLDS
 ) -> tuple[float, NDArray[np.float64]]:
-    """Best threshold for the mean F1 over structures; the lowest of equals.
+    """Return the best threshold for the mean F1 over structures; the lowest of equals.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ def tune_threshold(
 
 
 def binary_scores(targets: ArrayLike, predicted: ArrayLike) -> dict[str, float]:
-    """Accuracy, precision, recall, specificity and F1 of yes-or-no predictions (spec §5, splice).
+    """Compute accuracy, precision, recall, specificity and F1 of yes-or-no predictions (spec §5, splice).
 
     The official code rounds each to a hundredth of a per cent and takes F1 from the rounded ones; here nothing
     is rounded. A rate without cases is 0.
@@ -207,7 +207,7 @@ def binary_scores(targets: ArrayLike, predicted: ArrayLike) -> dict[str, float]:
 
 
 def multiclass_scores(targets: ArrayLike, predicted: ArrayLike) -> dict[str, float]:
-    """Accuracy, and F1 averaged over the classes by their number of targets (spec §5, ncRNA).
+    """Compute accuracy, and F1 averaged over the classes by their number of targets (spec §5, ncRNA).
 
     Examples
     --------
@@ -226,7 +226,7 @@ def multiclass_scores(targets: ArrayLike, predicted: ArrayLike) -> dict[str, flo
 
 
 def regression_scores(targets: ArrayLike, predicted: ArrayLike) -> dict[str, float]:
-    """R², Spearman's and Pearson's correlation, mean squared and mean absolute error.
+    """Compute R², Spearman's and Pearson's correlation, mean squared and mean absolute error.
 
     R² is 1 − residual / total sum of squares, not the square of a correlation. A correlation with constant
     values is 0.
@@ -260,7 +260,7 @@ def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ranks from 1; equal values share the mean of theirs."""
+    """Return ranks from 1; equal values share the mean of theirs."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return (last - (counts - 1) / 2)[inverse]
@@ -274,7 +274,7 @@ def bootstrap_intervals(
     draws: int = 1000,
     seed: int = 0,
 ) -> dict[str, tuple[float, float]]:
-    """Confidence intervals of scores over samples, by the percentile bootstrap.
+    """Compute confidence intervals of scores over samples, by the percentile bootstrap.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._utils.files import user_path, whole_file
+from ._utils.files import atomic_write, user_path
 from ._utils.text_files import check_to_end, open_text, pack
 from .rna.alphabet import CleanSequence
 from .rna.decoding import decode, greedy_pairs
@@ -213,6 +213,6 @@ def write_structures(structures: Structure | Iterable[Structure], path: str | os
     else:
         content = "".join(format_structure(s, ending) for s in structures).encode()
     content = pack(content, path.suffix)
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(content)
     return path

@@ -13,7 +13,7 @@ __all__ = ["arrays_as_text", "cell_text", "is_missing"]
 
 
 def is_missing(value: Any) -> bool:
-    """Tell whether a cell holds None, NaN, NaT or pd.NA."""
+    """Return whether a cell holds None, NaN, NaT or pd.NA."""
     import pandas as pd
 
     return bool(pd.api.types.is_scalar(value) and pd.isna(value))
@@ -45,7 +45,7 @@ def cell_text(value: Any, what: str) -> str:
         try:
             value = value.decode()
         except UnicodeDecodeError:
-            raise ValueError(f"expected {what}, found {value!r}, which is no UTF-8") from None
+            raise ValueError(f"expected {what}, found {value!r}, which is not UTF-8") from None
     if not pd.api.types.is_scalar(value):
         raise ValueError(f"expected {what}, found a {type(value).__name__}")
     if is_missing(value) or not str(value).strip():

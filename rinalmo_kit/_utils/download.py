@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .contents import CHECKSUMMED, check_content
-from .files import check_output, sha256_of, whole_file
+from .files import atomic_write, check_output, sha256_of
 
 if TYPE_CHECKING:
     import requests
@@ -143,7 +143,7 @@ class Part:
     def begin(
         self, *, etag: str | None = None, last_modified: str | None = None, total: int | None = None
     ) -> None:
-        """Forget what has arrived."""
+        """Discard what was received so far."""
         self.etag, self.last_modified, self.total = etag, last_modified, total
         self.size, self.digest = 0, hashlib.sha256()
 
@@ -153,7 +153,7 @@ class Part:
             one.unlink(missing_ok=True)
 
     def load(self, *, checksummed: bool) -> None:
-        """Take up what an earlier call left, if it can be resumed; else remove it."""
+        """Load what an earlier call left, if it can be resumed; else remove it."""
         try:
             said = json.loads(self.note.read_text(encoding="utf-8"))
             facts = {name: said[name] for name in ("etag", "last_modified", "total")}
@@ -175,7 +175,7 @@ class Part:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Any]:
-        """Give a function that adds bytes; the note is brought up to date now and then, and at the end."""
+        """Yield a function that adds bytes; the note is brought up to date now and then, and at the end."""
         with self.path.open("rb+" if self.size else "wb") as file:
             file.truncate(self.size)
             file.seek(self.size)
@@ -184,7 +184,7 @@ class Part:
             def note() -> None:
                 file.flush()
                 os.fsync(file.fileno())
-                with whole_file(self.note) as temporary:
+                with atomic_write(self.note) as temporary:
                     temporary.write_text(json.dumps(self.facts(), indent=1), encoding="utf-8")
 
             def add(block: bytes) -> None:
@@ -207,7 +207,7 @@ class _StartOver(Exception):
 
 
 def _receive(part: Part, name: str, otherwise: str, *, checksummed: bool) -> bool:
-    """Get all that is missing, in several attempts; tell whether the last one resumed an earlier one."""
+    """Download all that is missing, in several attempts; return whether the last one resumed an earlier one."""
     import requests
     import urllib3
 
@@ -249,7 +249,7 @@ def _attempt(part: Part, name: str, otherwise: str, *, ranges: bool) -> bool:
         if response.status_code == 416:
             raise _StartOver("there is nothing at the byte where this one ends")
         response.raise_for_status()
-        _refuse_web_page(response, name, otherwise)
+        _reject_web_page(response, name, otherwise)
         if response.status_code == 206:
             total = _check_range(response, part, first)
         else:
@@ -276,7 +276,7 @@ def _attempt(part: Part, name: str, otherwise: str, *, ranges: bool) -> bool:
     return first > 0
 
 
-def _refuse_web_page(response: requests.Response, name: str, otherwise: str) -> None:
+def _reject_web_page(response: requests.Response, name: str, otherwise: str) -> None:
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind in ("text/html", "application/xhtml+xml") and not name.lower().endswith((".html", ".htm")):
         where = response.url.partition("?")[0]
@@ -292,7 +292,7 @@ def _length(response: requests.Response) -> int | None:
 
 
 def _check_range(response: requests.Response, part: Part, first: int) -> int | None:
-    """Make sure that a part of a file goes on where what is here ends; return the length of the whole."""
+    """Make sure that a part of a file continues where the part here ends; return the length of the whole."""
     said, length = response.headers.get("Content-Range"), _length(response)
     total = None if length is None else first + length
     if said is None:
@@ -339,7 +339,7 @@ def _remember(path: Path, facts: dict[str, Any]) -> None:
         "date": datetime.date.today().isoformat(),
         "note": "not compared with a published value: none is known",
     }
-    with contextlib.suppress(OSError), whole_file(note_of(path)) as temporary:
+    with contextlib.suppress(OSError), atomic_write(note_of(path)) as temporary:
         temporary.write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
 

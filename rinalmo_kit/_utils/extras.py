@@ -88,7 +88,7 @@ def optional(module: str, absent: str, *, needs: Sequence[str] = ()) -> ModuleTy
 
 
 def usable(module: str, *, needs: Sequence[str] = ()) -> bool:
-    """Tell whether optional software can be used; where it is there and cannot, a warning says why.
+    """Return whether optional software can be used; where it is installed and cannot, a warning says why.
 
     Examples
     --------

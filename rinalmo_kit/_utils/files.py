@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 __all__ = [
+    "atomic_write",
     "cache_folder",
     "check_output",
     "is_same",
@@ -29,7 +30,6 @@ __all__ = [
     "remove_left_over",
     "sha256_of",
     "user_path",
-    "whole_file",
 ]
 
 
@@ -45,7 +45,7 @@ def user_path(path: str | os.PathLike) -> Path:
 
 
 def is_stream(path: Path) -> bool:
-    """Tell whether a path is a device, a pipe or an open descriptor, which is written to as it is, not replaced.
+    """Return whether a path is a device, a pipe or an open descriptor, which is written to as it is, not replaced.
 
     Examples
     --------
@@ -67,8 +67,8 @@ def open_stream(path: Path) -> BinaryIO:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path` to write to, and rename it at the end; an error leaves nothing behind.
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside `path` to write to, and rename it at the end; an error leaves nothing behind.
 
     The content is on the disk before the rename, and the file has the permissions that the user's umask gives. A
     device or a pipe gets the content when it is whole, and stays what it is.
@@ -106,7 +106,7 @@ def _beginning(name: str) -> str:
 
 
 def left_over(folder: Path) -> dict[str, list[Path]]:
-    """Return the temporary files of :func:`whole_file` that lie in a folder, by the names they are for.
+    """Return the temporary files of :func:`atomic_write` that lie in a folder, by the names they are for.
 
     A long name is cut; look it up as :func:`remove_left_over` does.
     """
@@ -128,7 +128,7 @@ def remove_left_over(path: Path, among: dict[str, list[Path]] | None = None) -> 
 
 
 def is_same(one: Path, other: Path) -> bool:
-    """Tell whether two paths mean one file, by whatever name or link; it need not exist."""
+    """Return whether two paths mean one file, by whatever name or link; it need not exist."""
     return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
 
 
@@ -207,7 +207,7 @@ def output_lock(path: Path) -> Iterator[None]:
         raise BlockingIOError(f"{path} is being written by {who}. Wait for it, or choose another output")
     with held:
         facts = {"pid": os.getpid(), "host": socket.gethostname(), "command": shlex.join(sys.argv)[:300]}
-        with whole_file(holder) as temporary:
+        with atomic_write(holder) as temporary:
             temporary.write_text(json.dumps({**facts, "since": time.strftime("%F %T")}), encoding="utf-8")
         try:
             yield
@@ -222,7 +222,7 @@ def sha256_of(path: Path) -> str:
 
 
 def cache_folder() -> Path:
-    """Folder for what is downloaded: ``$RINALMO_KIT_CACHE``, by default the user's cache folder."""
+    """Return the folder for downloads: ``$RINALMO_KIT_CACHE``, by default the user's cache folder."""
     import pooch
 
     return user_path(os.environ.get("RINALMO_KIT_CACHE") or pooch.os_cache("rinalmo_kit"))

@@ -44,6 +44,6 @@ def read_numbers(name: str) -> pd.DataFrame:
 
 
 def data_folders() -> list[Path]:
-    """Folders where the project's own data files may be: in an installed wheel; in a clone."""
+    """Return the folders where the project's own data files may be: in an installed wheel; in a clone."""
     package = Path(__file__).parents[1]
     return [folder for folder in (package / "data", package.parent / "data") if folder.is_dir()]

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from .files import output_lock, whole_file
+from .files import atomic_write, output_lock
 
 __all__ = [
     "check_folder",
@@ -168,7 +168,7 @@ def _flat(facts: dict[str, Any]) -> dict[str, Any]:
 
 def write_facts(path: Path, facts: dict[str, Any]) -> None:
     """Write facts to a JSON file, whole or not at all."""
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(facts, indent=1, default=str) + "\n", encoding="utf-8")
 
 

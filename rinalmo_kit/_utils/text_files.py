@@ -1,6 +1,6 @@
 """Opening of text files as users have them: packed or not, of any system and encoding, whole or damaged.
 
-What a file is, its first bytes say and not its name. A file that is no text, that is in UTF-16 or that is
+What a file is, its first bytes say and not its name. A file that is not text, that is in UTF-16 or that is
 damaged gives a :class:`TextFileError`, which names the file and says what to do.
 """
 
@@ -34,7 +34,7 @@ CHUNK = 1 << 16
 
 
 class TextFileError(ValueError):
-    """A file that is no text or is damaged; the message begins with its name."""
+    """A file that is not text or is damaged; the message begins with its name."""
 
 
 class _Gzip:
@@ -136,7 +136,7 @@ _NO_TEXT = {
 
 
 def _what_instead(head: bytes) -> str | None:
-    """Say what a file is that begins with these bytes, if it is not text in UTF-8."""
+    """Return what a file is that begins with these bytes; None for text in UTF-8."""
     if head.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
         return "but UTF-32: save it as UTF-8"
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -277,7 +277,7 @@ def open_text(source: str | os.PathLike | BinaryIO) -> TextIO:
     FileNotFoundError, IsADirectoryError
         If there is no such file, or it is a folder.
     TextFileError
-        At once for UTF-16 and what is no text; while reading, where packed data are damaged or cut off,
+        At once for UTF-16 and what is not text; while reading, where packed data are damaged or cut off,
         after everything before the fault was given.
 
     Examples
@@ -338,7 +338,7 @@ def decoration(text: str) -> str:
 
 
 def bad_byte(text: str) -> str | None:
-    r"""Say which byte of a line read by :func:`open_text` is the first that is not UTF-8; None if all are.
+    r"""Return which byte of a line read by :func:`open_text` is the first that is not UTF-8; None if all are.
 
     Examples
     --------

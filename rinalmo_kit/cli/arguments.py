@@ -1,4 +1,4 @@
-"""What the command ``rinalmo-kit`` takes: its commands, options and their values."""
+"""Argument parser of ``rinalmo-kit``: its commands, options and their values."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def parser() -> argparse.ArgumentParser:
         "--format",
         choices=NAMES,
         help="of standard output or a folder (default: dbn), a file's ending says it; parquet: for millions, "
-        "a folder of tables that goes on after a stop",
+        "a folder of tables that resumes after a stop",
     )
     _add_job_options(command)
     command.add_argument(
@@ -192,7 +192,7 @@ def parser() -> argparse.ArgumentParser:
         "--format",
         choices=["csv", "tsv", "parquet"],
         help="of standard output (default: csv), a file's ending says it; parquet: for millions, "
-        "a folder of tables that goes on after a stop",
+        "a folder of tables that resumes after a stop",
     )
     _add_job_options(command)
     command.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
@@ -231,7 +231,7 @@ def parser() -> argparse.ArgumentParser:
     command.set_defaults(run="recipes")
 
     command = commands.add_parser(
-        "finetune", help="train by a recipe or on a table of yours; goes on where a stopped run was"
+        "finetune", help="train by a recipe or on a table of yours; resumes a stopped run"
     )
     command.add_argument(
         "recipe", help="name (see rinalmo-kit recipes), or a table: .csv, .tsv, .parquet, or structures"
@@ -272,7 +272,7 @@ def parser() -> argparse.ArgumentParser:
     actions = command.add_subparsers(dest="action", required=True)
     command = actions.add_parser(
         "build",
-        help="FASTA files to LMDB: filter, seqkit rmdup, mmseqs easy-linclust; goes on where it was stopped",
+        help="FASTA files to LMDB: filter, seqkit rmdup, mmseqs easy-linclust; resumes after a stop",
     )
     command.add_argument(
         "input", type=place, nargs="+", help="FASTA files (packed or not), or one table: .parquet, .csv"
@@ -296,25 +296,21 @@ def parser() -> argparse.ArgumentParser:
     action = actions.add_parser("list", help="what there is and what is here; or all about one dataset")
     action.add_argument("name", nargs="?")
     action.set_defaults(run="data list")
-    action = actions.add_parser(
-        "get", help="make a table from the original files; goes on where it was stopped"
-    )
+    action = actions.add_parser("get", help="make a table from the source files; resumes after a stop")
     action.add_argument("name")
     action.add_argument(
         "--from",
         dest="source",
         type=place,
         metavar="FOLDER",
-        help="take the originals from there; nothing is downloaded",
+        help="take the source files from there; nothing is downloaded",
     )
     action.set_defaults(run="data get")
     action = actions.add_parser("verify", help="check rows, checksums and counts of what is here")
     action.add_argument("name", nargs="?")
     action.set_defaults(run="data verify")
 
-    command = commands.add_parser(
-        "pretrain", help="predict masked nucleotides; goes on where a stopped run was"
-    )
+    command = commands.add_parser("pretrain", help="predict masked nucleotides; resumes a stopped run")
     command.add_argument("corpus", type=place, help="folder of corpus build, FASTA, .parquet or .csv")
     command.add_argument(
         "-o", "--output", type=place, required=True, help="folder for checkpoints, logs and the model"

@@ -1,4 +1,4 @@
-"""Commands that fold, embed and predict, and what they will take."""
+"""Commands that fold, embed and predict, and the estimate of their time and memory."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _job(options: argparse.Namespace, **more: Any) -> int:
     except DamagedInputError as error:  # what came before that place is there
         print(f"rinalmo-kit: error: {error}", file=sys.stderr)
         return 1
-    refused = f", {report.refused:,} of them refused (column error)" if report.refused else ""
+    refused = f", {report.refused:,} of them skipped (column error)" if report.refused else ""
     state = f"{report.missing} shards of other processes are missing" if report.missing else "finished"
     print(
         f"{options.output}: {report.records:,} records in {report.shards} shards{refused}; {state}",
@@ -104,7 +104,7 @@ def _fold(options: argparse.Namespace) -> int:
         with writer, source.bar() as bar:
             for found in fold_or_explain(source, model=model, threshold=options.threshold, **rules):
                 if isinstance(found, Exception):
-                    source.refuse(found)
+                    source.skip(found)
                 else:
                     _write(writer, found, source)
                 bar.update()
@@ -116,7 +116,7 @@ def _write(writer: Any, structure: Any, source: Any) -> None:
     try:
         writer.write(structure)
     except (ValueError, MemoryError) as error:
-        source.refuse(error)
+        source.skip(error)
 
 
 def _predict(options: argparse.Namespace) -> int:
@@ -151,7 +151,7 @@ def _predict_some(records: list[tuple[str, str]], model: Any, source: Any, write
         try:
             texts.append(ready_sequence(name, text))
         except ValueError as error:
-            source.refuse(error)
+            source.skip(error)
         else:
             warn_if_unusual(name, texts[-1])
             names.append(name)
@@ -160,7 +160,7 @@ def _predict_some(records: list[tuple[str, str]], model: Any, source: Any, write
     try:
         for batch, outputs in predictions(model, texts):
             if isinstance(outputs, Exception):
-                source.refuse(MemoryError(too_large(names[batch[0]], texts[batch[0]], model, error=outputs)))
+                source.skip(MemoryError(too_large(names[batch[0]], texts[batch[0]], model, error=outputs)))
             else:
                 found |= zip(batch, outputs, strict=True)
             bar.update(len(batch))

@@ -21,7 +21,7 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0 all done, 1 some records refused, 2 nothing could be done."""
+    """Run the command line; returns the exit code: 0 all done, 1 some records skipped, 2 nothing could be done."""
     with screen():
         try:
             options = parser().parse_args(arguments)
@@ -54,7 +54,7 @@ def _reproduce(options: argparse.Namespace) -> int:
         from reproduction.embedded_weights import reproduce
     except ModuleNotFoundError as error:
         raise ValueError(
-            "the making of the embedded weights is no part of the installed package: in a checkout, run "
+            "the making of the embedded weights is not part of the installed package: in a checkout, run "
             "python -m reproduction.embedded_weights"
         ) from error
 

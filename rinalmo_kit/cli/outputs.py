@@ -1,4 +1,4 @@
-"""Where results go: the ending of an output decides what is in it, and finished records are not lost."""
+"""Output files of the commands: the ending chooses the format, and finished records are not lost."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 from .._utils.cells import arrays_as_text
 from .._utils.filenames import file_name
 from .._utils.files import (
+    atomic_write,
     check_output,
     is_same,
     is_stream,
@@ -27,7 +28,6 @@ from .._utils.files import (
     output_lock,
     remove_left_over,
     user_path,
-    whole_file,
 )
 from ..rna.formats import FORMATS, format_structure
 from ..rna.structure_text import title
@@ -87,7 +87,7 @@ class Output(NamedTuple):
     def of(
         cls, given: str | None, format: str | None, endings: Mapping[str, str], *, folders: bool = False
     ) -> Output:
-        """Tell what to write where.
+        """Return the output that a path and a format name.
 
         Parameters
         ----------
@@ -232,7 +232,7 @@ COLUMNS = ("name", "sequence", "dot_bracket")
 
 @contextmanager
 def structures(stream: Any, content: str) -> Iterator[Callable[[Structure], object]]:
-    """Give a function that writes one structure to a stream."""
+    """Yield a function that writes one structure to a stream."""
     if content == "parquet":
         import pyarrow as pa
 
@@ -268,7 +268,7 @@ def _row(structure: Structure) -> tuple[str, str, str]:
 
 @contextmanager
 def tables(stream: Any, content: str) -> Iterator[Callable[[pd.DataFrame], object]]:
-    """Give a function that writes the next rows of a table to a stream."""
+    """Yield a function that writes the next rows of a table to a stream."""
     if content == "parquet":
         import pyarrow as pa
 
@@ -328,7 +328,7 @@ class Folder:
         path = self.folder / file_name(structure.name, self.taken, self.ending)
         remove_left_over(path, self.left)
         try:
-            with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+            with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
                 with structures(file, self.ending[1:]) as write:
                     write(structure)
         except OSError as error:

@@ -34,7 +34,7 @@ def _corpus_build(options: argparse.Namespace) -> int:
         )
     print(corpus, *(f"{name} {number:,}" for name, number in corpus.meta["counts"].items()), sep="\n")
     if refused := corpus.meta["counts"]["refused"]:
-        print(f"rinalmo-kit: {refused} records refused, see {output / 'refused.tsv'}", file=sys.stderr)
+        print(f"rinalmo-kit: {refused} records skipped, see {output / 'refused.tsv'}", file=sys.stderr)
     return 1 if refused else 0
 
 

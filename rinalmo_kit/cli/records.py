@@ -1,4 +1,4 @@
-"""Records that a command works on: a bad one is rejected by name, the rest goes on."""
+"""Records that a command works on: an invalid one is skipped and named, the others are processed."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class Source:
     ----------
     fault : Exception or None
         What ended the records before the end of the file.
-    refused : int
-        Records that were rejected.
+    skipped : int
+        Records that were skipped.
 
     Raises
     ------
@@ -52,7 +52,7 @@ class Source:
     """
 
     def __init__(self, given: str, *, quiet: bool = False, one: bool = False) -> None:
-        self.given, self.quiet, self.refused = given, quiet, 0
+        self.given, self.quiet, self.skipped = given, quiet, 0
         self.fault: Exception | None = None
         records = self._records()
         first = list(islice(records, 2 if one else 1))
@@ -101,17 +101,17 @@ class Source:
         except (ValueError, OSError):
             return None
 
-    def refuse(self, error: Exception) -> None:
-        """Say that a record is rejected, and count it."""
+    def skip(self, error: Exception) -> None:
+        """Print why a record is skipped, and count it."""
         from tqdm import tqdm
 
-        self.refused += 1
-        tqdm.write(f"rinalmo-kit: refused: {error}", file=sys.stderr)
+        self.skipped += 1
+        tqdm.write(f"rinalmo-kit: skipped: {error}", file=sys.stderr)
 
     def report(self, finished: int, what: str) -> int:
-        """Say what was not done; return the exit code."""
+        """Print how many records were skipped and return the exit code."""
         if self.fault is not None:
             print(f"rinalmo-kit: error: {self.fault}", file=sys.stderr)
-        if self.refused:
-            print(f"rinalmo-kit: {finished} {what}, {self.refused} refused", file=sys.stderr)
-        return 1 if self.refused or self.fault is not None else 0
+        if self.skipped:
+            print(f"rinalmo-kit: {finished} {what}, {self.skipped} skipped", file=sys.stderr)
+        return 1 if self.skipped or self.fault is not None else 0

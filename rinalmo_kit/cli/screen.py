@@ -1,4 +1,4 @@
-"""What a command shows: UTF-8 whatever the terminal says, and never the reason that work ends."""
+"""Terminal output of a command: UTF-8 whatever the terminal's encoding; a failure to print never ends the work."""
 
 from __future__ import annotations
 

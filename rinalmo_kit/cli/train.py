@@ -7,13 +7,13 @@ from contextlib import ExitStack
 
 from .._utils.cells import arrays_as_text
 from .._utils.files import (
+    atomic_write,
     check_output,
     is_same,
     is_stream,
     output_lock,
     remove_left_over,
     user_path,
-    whole_file,
 )
 from .arguments import settings
 from .options import _trainer_options
@@ -102,7 +102,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         )
         if samples:
             remove_left_over(samples)
-            with whole_file(samples) as temporary:
+            with atomic_write(samples) as temporary:
                 arrays_as_text(result.samples).to_csv(temporary, index=False)
     columns = ["group", "fold", "metric", "value", "low", "high", "n"]
     print(result.scores[columns].to_string(index=False, float_format="%.4f"))

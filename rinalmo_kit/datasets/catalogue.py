@@ -12,11 +12,11 @@ from .._utils.numbers import data_folders
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["CATALOGUE", "Dataset", "Original", "count_rows"]
+__all__ = ["CATALOGUE", "Dataset", "SourceFile", "count_rows"]
 
 
 @dataclass(frozen=True)
-class Original:
+class SourceFile:
     """A file as its authors publish it.
 
     Parameters
@@ -51,9 +51,9 @@ class Dataset:
         The ready table under the data folder; empty if there is none.
     citations : tuple of str
         DOIs.
-    files : tuple of Original
+    files : tuple of SourceFile
         What ``rinalmo-kit data get`` fetches and :mod:`rinalmo_kit.datasets.parsers.structures` reads.
-    also : tuple of Original
+    also : tuple of SourceFile
         Further addresses.
     count_by : tuple of str
         Columns whose values, joined by a blank, are the keys of the counts.
@@ -70,8 +70,8 @@ class Dataset:
     paper: bool = False
     table: str = ""
     citations: tuple[str, ...] = ()
-    files: tuple[Original, ...] = ()
-    also: tuple[Original, ...] = ()
+    files: tuple[SourceFile, ...] = ()
+    also: tuple[SourceFile, ...] = ()
     count_by: tuple[str, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     counts_source: str = ""
@@ -84,7 +84,7 @@ def _read() -> dict[str, Dataset]:
     entries = tomllib.loads(path.read_text(encoding="utf-8"))
     for entry in entries.values():
         for key in ("files", "also"):
-            entry[key] = tuple(Original(**file) for file in entry.get(key, ()))
+            entry[key] = tuple(SourceFile(**file) for file in entry.get(key, ()))
         for key in ("citations", "count_by"):
             entry[key] = tuple(entry.get(key, ()))
     return {name: Dataset(name=name, **entry) for name, entry in entries.items()}

@@ -1,4 +1,4 @@
-"""Getting the original files of a dataset, making its table, and checking what is at hand."""
+"""Download of a dataset's source files, the table made from them, and the check of the available table."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .._utils.download import fetch
-from .._utils.files import sha256_of, user_path, whole_file
-from .catalogue import CATALOGUE, Dataset, Original, count_rows
+from .._utils.files import atomic_write, sha256_of, user_path
+from .catalogue import CATALOGUE, Dataset, SourceFile, count_rows
 from .loading import cache_dir, data_note, find_table, is_built, load_table
 from .parsers import PARSERS
 from .sidecar import read_sidecar, sidecar_path
@@ -19,15 +19,15 @@ from .sidecar import read_sidecar, sidecar_path
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Report", "describe", "get", "overview", "verify"]
+__all__ = ["VerificationReport", "describe", "get", "overview", "verify"]
 
 # --- getting ---------------------------------------------------------------------------------------------
 
 
 def get(name: str, *, source: Path | None = None) -> Path:
-    """Download the original files of a dataset, or take them from a folder, and make its table in the cache.
+    """Download the source files of a dataset, or take them from a folder, and make its table in the cache.
 
-    What was downloaded is kept and not fetched again; a broken download goes on where it stopped. The
+    What was downloaded is kept and not fetched again; a broken download resumes where it stopped. The
     table appears whole, with a note beside it of the files it was made from.
 
     Parameters
@@ -35,7 +35,7 @@ def get(name: str, *, source: Path | None = None) -> Path:
     name : str
         A dataset of the paper.
     source : Path, optional
-        Folder, archive or file with the originals; nothing is downloaded then.
+        Folder, archive or file with the source files; nothing is downloaded then.
 
     Returns
     -------
@@ -46,7 +46,7 @@ def get(name: str, *, source: Path | None = None) -> Path:
     ------
     ValueError
         If there is no such dataset or no parser for it, a file must be downloaded by hand, a checksum
-        differs, or a row of the originals cannot be right (file, line, what was expected).
+        differs, or a row of a source file is wrong (file, line, what was expected).
     ConnectionError
         If a download fails; says how to do without.
     """
@@ -76,9 +76,9 @@ def get(name: str, *, source: Path | None = None) -> Path:
     target = cache_dir() / f"{name}.parquet"
     target.parent.mkdir(parents=True, exist_ok=True)
     note = {"sha256": sums, "rows": len(table), "date": datetime.date.today().isoformat()}
-    with whole_file(target) as temporary:
+    with atomic_write(target) as temporary:
         table.to_parquet(temporary, index=False)
-    with whole_file(target.with_suffix(".json")) as temporary:
+    with atomic_write(target.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(note, indent=1), encoding="utf-8")
     return target
 
@@ -89,7 +89,7 @@ def _entry(name: str) -> Dataset:
     return CATALOGUE[name]
 
 
-def _checked(path: Path, file: Original) -> str:
+def _checked(path: Path, file: SourceFile) -> str:
     """Return the SHA-256 of a file, which must be the known one where one is known."""
     found = sha256_of(path)
     if file.sha256 not in (None, found):
@@ -103,7 +103,7 @@ def _checked(path: Path, file: Original) -> str:
 
 
 @dataclass
-class Report:
+class VerificationReport:
     """What :func:`verify` found: lines to show, and whether nothing is wrong."""
 
     name: str
@@ -114,8 +114,8 @@ class Report:
         return "\n  ".join([f"{self.name}: {'ok' if self.ok else 'WRONG'}", *self.lines])
 
 
-def verify(name: str) -> Report:
-    """Check the table of a dataset and the originals it was made from, and compare its rows with the paper.
+def verify(name: str) -> VerificationReport:
+    """Check the table of a dataset and the source files it was made from, and compare its rows with the paper.
 
     Every difference of the counts is a line of the report. The result is not ok if a row cannot be right,
     a checksum differs, or counts differ from the paper's without being those of the table's sidecar.
@@ -125,10 +125,10 @@ def verify(name: str) -> Report:
     FileNotFoundError
         If there is no table.
     """
-    entry, report, path = _entry(name), Report(name), find_table(name)
+    entry, report, path = _entry(name), VerificationReport(name), find_table(name)
     report.lines.append(f"table: {path}")
     if is_built(path):
-        _verify_originals(entry, path, report)
+        _verify_source_files(entry, path, report)
     try:
         table = load_table(name)
     except (ValueError, OSError) as error:
@@ -155,8 +155,8 @@ def verify(name: str) -> Report:
     return report
 
 
-def _verify_originals(entry: Dataset, table: Path, report: Report) -> None:
-    """Compare the originals in the cache with the known checksums and with those noted when the table was made."""
+def _verify_source_files(entry: Dataset, table: Path, report: VerificationReport) -> None:
+    """Compare the source files in the cache with the known checksums and with those noted when the table was made."""
     path = table.with_suffix(".json")
     noted = json.loads(path.read_text(encoding="utf-8"))["sha256"] if path.exists() else {}
     for file in entry.files:
@@ -217,7 +217,7 @@ def overview(names: Sequence[str] = tuple(CATALOGUE)) -> pd.DataFrame:
 
 
 def describe(name: str) -> str:
-    """Tell everything the catalogue says of a dataset."""
+    """Return everything that the catalogue says about a dataset."""
     entry = _entry(name)
     lines = [f"{name}: {entry.title}", f"task: {entry.task}", f"licence: {entry.licence}"]
     lines += [f"cite: https://doi.org/{doi}" for doi in entry.citations]

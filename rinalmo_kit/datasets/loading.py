@@ -42,7 +42,7 @@ TABLES = {name: entry.table for name, entry in CATALOGUE.items() if entry.table}
 
 
 def data_dir() -> Path:
-    """Folder with the ready tables: ``$RINALMO_KIT_DATA``, or its subfolder ``data``.
+    """Return the folder with the ready tables: ``$RINALMO_KIT_DATA``, or its subfolder ``data``.
 
     Raises
     ------
@@ -59,12 +59,12 @@ def data_dir() -> Path:
 
 
 def cache_dir() -> Path:
-    """Folder with the tables that ``rinalmo-kit data get`` makes: ``data`` in ``$RINALMO_KIT_CACHE``."""
+    """Return the folder with the tables that ``rinalmo-kit data get`` makes: ``data`` in ``$RINALMO_KIT_CACHE``."""
     return cache_folder() / "data"
 
 
 def find_table(name: str) -> Path:
-    """Path of the table at hand: the ready one under ``$RINALMO_KIT_DATA``, else the one made in the cache.
+    """Return the path of a table: the ready one under ``$RINALMO_KIT_DATA``, else the one built in the cache.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def find_table(name: str) -> Path:
         if made.exists():
             return made
         hint = f", or run rinalmo-kit data get {name}" if CATALOGUE[name].files else ""
-        raise FileNotFoundError(f"dataset {name!r} is not at hand: {error}{hint}") from None
+        raise FileNotFoundError(f"dataset {name!r} is not available: {error}{hint}") from None
     if ready.exists():
         return ready
     if made.exists():
@@ -94,7 +94,7 @@ def find_table(name: str) -> Path:
 
 
 def available(*names: str) -> bool:
-    """Tell whether the tables of all these datasets are at hand.
+    """Return whether the tables of all these datasets are available.
 
     Examples
     --------
@@ -258,9 +258,9 @@ def load_structures(dataset: str, split: str | None = None, *, family: str | Non
     Raises
     ------
     FileNotFoundError
-        If the tables are not at hand.
+        If the tables are not available.
     ValueError
-        For an unknown dataset, split or family, or a row that is no structure (with its id).
+        For an unknown dataset, split or family, or a row that is not a structure (with its id).
 
     Examples
     --------

@@ -17,7 +17,7 @@ SEED = 42
 
 
 def boundary_noise(sequence: str, percent: float, rng: np.random.Generator) -> str:
-    """Put random flanks on both sides of a sequence; they have its dinucleotide frequencies.
+    """Add random flanks to both sides of a sequence; they have its dinucleotide frequencies.
 
     The sequence is cut into consecutive dinucleotides (an odd last nucleotide stays alone), and
     ``int(0.25 · L · percent / 100)`` of them are drawn with replacement for each side. At 200 % each side

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .._utils.files import whole_file
+from .._utils.files import atomic_write
 
 __all__ = ["Sidecar", "read_sidecar", "sidecar_path", "write_sidecar"]
 
@@ -72,6 +72,6 @@ def read_sidecar(table: Path) -> Sidecar | None:
 def write_sidecar(table: Path, sidecar: Sidecar) -> Path:
     """Write the sidecar of a table and return its path."""
     content = {"note": sidecar.note, "rows": dict(sidecar.rows), "subset": sidecar.subset}
-    with whole_file(sidecar_path(table)) as temporary:
+    with atomic_write(sidecar_path(table)) as temporary:
         temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return sidecar_path(table)

@@ -114,7 +114,7 @@ def ending_of(path: str | os.PathLike) -> str:
 
 
 def names_table(text: str, *, known: Iterable[str], task: str | None) -> bool:
-    """Tell whether a text is the path of a table and not a name among the known ones.
+    """Return whether a text is the path of a table and not a name among the known ones.
 
     Examples
     --------
@@ -134,7 +134,9 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     except (ImportError, MemoryError):
         raise
     except Exception as error:  # of a damaged file, pyarrow raises what it comes to
-        raise ValueError(f"{path} is no Parquet table, or a damaged one{_looks(path)} ({error})") from error
+        raise ValueError(
+            f"{path} is not a Parquet table, or a damaged one{_looks(path)} ({error})"
+        ) from error
 
 
 def _read_text(path: Path, separator: str) -> pd.DataFrame:
@@ -170,7 +172,7 @@ def _decoded(path: Path) -> str:
         line = raw.count(b"\n", 0, error.start) + 1
         column = error.start - raw.rfind(b"\n", 0, error.start)
         raise ValueError(
-            f"{path}, line {line}, byte {column}: 0x{raw[error.start]:02x} is no UTF-8. "
+            f"{path}, line {line}, byte {column}: 0x{raw[error.start]:02x} is not UTF-8. "
             "Is it Latin-1 or Windows-1252? Save the table as UTF-8"
         ) from None
 
@@ -212,7 +214,7 @@ def _header(path: Path, row: list[str], separator: str) -> list[str]:
 
 @contextmanager
 def _long_cells() -> Iterator[None]:
-    """Let cells be longer than csv has it: chromosomes are."""
+    """Raise the csv module's limit on the length of a cell: chromosomes are longer."""
     before = csv.field_size_limit(2**31 - 1)
     try:
         yield
@@ -311,7 +313,7 @@ def _of_rows(data: Any) -> pd.DataFrame:
     import pandas as pd
 
     if isinstance(data, bytes | set | frozenset | pd.Series | io.IOBase) or not isinstance(data, Iterable):
-        raise TypeError(f"a {type(data).__name__} is no table: {TAKEN}")
+        raise TypeError(f"a {type(data).__name__} is not a table: {TAKEN}")
     rows = list(data)
     if rows and all(isinstance(row, Structure) for row in rows):
         rows = [{"id": s.name, "sequence": s.sequence, "dot_bracket": s.dot_bracket} for s in rows]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._utils.cells import is_missing
-from .._utils.files import remove_left_over, whole_file
+from .._utils.files import atomic_write, remove_left_over
 from .._utils.run_folders import patient_lock
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def add_lines(path: Path, lines: pd.DataFrame) -> None:
             kept = [row not in given for row in old[KEYS].itertuples(index=False, name=None)]
             lines = pd.concat([old[kept], lines]).fillna("") if any(kept) else lines
         path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as temporary:
+        with atomic_write(path) as temporary:
             lines.to_csv(temporary, index=False)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from .._utils import files
-from .._utils.files import whole_file
+from .._utils.files import atomic_write
 from .._utils.run_folders import read_facts, write_facts
 from ..model.rinalmo import Encoder
 from ..rna.alphabet import CleanSequence
@@ -167,7 +167,7 @@ def write_shard(table: pa.Table, path: Path) -> None:
     import pyarrow.parquet as pq
 
     try:
-        with whole_file(path) as temporary, temporary.open("wb") as stream:
+        with atomic_write(path) as temporary, temporary.open("wb") as stream:
             pq.write_table(table, stream, compression="zstd", use_dictionary=False)
     except OSError as error:
         raise OSError(f"{path} could not be written ({error}); finished shards stay") from error

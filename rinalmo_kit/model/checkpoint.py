@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from .._utils.files import user_path, whole_file
+from .._utils.files import atomic_write, user_path
 from .config import Config
 from .metadata import ModelInfo, check_heads, read_json
 from .rinalmo import Encoder, RiNALMo
@@ -60,7 +60,7 @@ def save(model: Encoder, path: str | os.PathLike, *, dtype: torch.dtype | None =
         raise ValueError(f"{path}: a model is saved as .safetensors")
     state, metadata = file_content(model, str(path), dtype=dtype)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         save_file(state, temporary, metadata=metadata)
     return path
 

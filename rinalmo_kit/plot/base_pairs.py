@@ -90,7 +90,7 @@ def arcs(s: FoldedRNA, *, other: FoldedRNA | None = None, ax: Axes | None = None
 
 
 def _position_ticks(axis: Any, length: int) -> None:
-    """Ticks at 1 and at round positions."""
+    """Set ticks at 1 and at round positions."""
     step = next((n for n in (1, 2, 5, 10, 20, 50, 100, 200, 500) if length <= 7 * n), 1000)
     axis.set_ticks([1, *range(step, length + 1, step)] if step > 1 else range(1, length + 1))
     axis.set_tick_params(labelsize=7, length=2, width=0.6)

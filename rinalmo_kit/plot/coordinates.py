@@ -1,4 +1,4 @@
-"""Where the nucleotides of a drawing go: loops as circles, stems as ladders, overlapping stems turned aside."""
+"""Coordinates of the nucleotides of a drawing: loops as circles, stems as ladders, overlapping stems turned aside."""
 
 from __future__ import annotations
 
@@ -76,13 +76,13 @@ def layout(pairs: ArrayLike, length: int) -> NDArray[np.floating]:
 
 
 def in_layout(pairs: NDArray[np.int64], length: int) -> NDArray[np.bool_]:
-    """(n,) True for the nested pairs that shape the layout."""
+    """Return (n,) True for the nested pairs that shape the layout."""
     symbols = np.array([*to_dot_bracket(pairs, length, drop=True), ""])
     return (symbols[pairs[:, 0]] == "(") & (pairs[:, 1] - pairs[:, 0] > 1)
 
 
 def _loops(partner: list[int]) -> list[_Loop]:
-    """All loops, the exterior one first, each before those inside it."""
+    """Return all loops, the exterior one first, each before those inside it."""
     loops = []
     todo = [(-1, len(partner))]
     while todo:
@@ -110,7 +110,7 @@ def _loops(partner: list[int]) -> list[_Loop]:
 
 
 def _root(f: Any, low: float, high: float) -> float:
-    """Zero of a falling function."""
+    """Return the zero of a falling function."""
     for _ in range(50):
         middle = (low + high) / 2
         low, high = (middle, high) if f(middle) > 0 else (low, middle)
@@ -119,7 +119,7 @@ def _root(f: Any, low: float, high: float) -> float:
 
 @lru_cache(4096)
 def _arc(n: int, chord: float) -> NDArray[np.complexfloating]:
-    """(n − 1,) inner points of n unit steps on an arc from 0 to `chord` that bulges to the left."""
+    """Return (n − 1,) inner points of n unit steps on an arc from 0 to `chord` that bulges to the left."""
     turn = 0.0
     if n > chord + 1e-9:
         turn = _root(lambda t: math.sin(t / 2) - chord * math.sin(t / 2 / n), 1e-9, 2 * math.pi)
@@ -128,7 +128,7 @@ def _arc(n: int, chord: float) -> NDArray[np.complexfloating]:
 
 @lru_cache(4096)
 def _radius(steps: int, pairs: int, total: float) -> float:
-    """Radius of the circle on which so many unit steps and pairs span the angle `total`."""
+    """Return the radius of the circle on which so many unit steps and pairs span the angle `total`."""
 
     def excess(r: float) -> float:
         return 2 * steps * math.asin(min(1, 0.5 / r)) + 2 * pairs * math.asin(min(1, PAIR / 2 / r)) - total
@@ -145,7 +145,7 @@ def _default_space(loop: _Loop, *, closed: bool) -> list[int]:
 
 
 def _ring(items: list[int], space: list[int], *, closed: bool) -> NDArray[np.complexfloating]:
-    """Points along a loop, clockwise; with less space than steps, a stretch bulges out of the circle."""
+    """Return points along a loop, clockwise; with less space than steps, a stretch bulges out of the circle."""
     span = 2 * math.pi if closed else math.pi
     r = _radius(sum(space), items.count(0) + closed, span)
     step, pair = math.asin(0.5 / r), math.asin(PAIR / 2 / r)
@@ -180,7 +180,7 @@ def _place(xy: NDArray, loop: _Loop, space: list[int], *, closed: bool, move: bo
 
 
 def _tail(n: int, drop: int) -> NDArray[np.complexfloating]:
-    """(n,) a free end to the right, in rows if it is long; first down by `drop` steps where that is not 0."""
+    """Return (n,) points of a free end to the right, in rows if it is long; first down by `drop` steps if not 0."""
     t, turn, left = np.arange(n), np.zeros(n), n
     if drop and n > drop + 8:
         turn[drop : drop + 3] = math.pi / 6
@@ -201,15 +201,15 @@ def _place_tails(xy: NDArray, path: list[int]) -> None:
     xy[last + 1 :] = xy[last] + _tail(len(xy) - 1 - last, drop)
 
 
-def _crowding(xy: NDArray) -> tuple[float, NDArray[np.bool_]]:
-    """How much nucleotides other than neighbours come close, and (L,) which lie on each other."""
+def _overlap(xy: NDArray) -> tuple[float, NDArray[np.bool_]]:
+    """Return how much nucleotides other than neighbours overlap, and (L,) which lie on each other."""
     reach, clash = 1.8, np.zeros(len(xy), dtype=bool)
     column, row = np.floor(xy.real / reach).astype(np.int64), np.floor(xy.imag / reach).astype(np.int64)
     stride = np.ptp(row) + 3
     cell = column * stride + row
     order = np.argsort(cell, kind="stable")
     cell = cell[order]
-    crowding = 0.0
+    overlap = 0.0
     for step in (0, 1, stride - 1, stride, stride + 1):  # the same cell and half of those around it
         low, high = np.searchsorted(cell, cell + step), np.searchsorted(cell, cell + step, side="right")
         low = np.maximum(low, np.arange(len(cell)) + 1)
@@ -218,15 +218,15 @@ def _crowding(xy: NDArray) -> tuple[float, NDArray[np.bool_]]:
         i, j = order[first], order[np.arange(count.sum()) + np.repeat(low - np.cumsum(count) + count, count)]
         squared = np.square(np.abs(xy[i] - xy[j]))
         squared[np.abs(i - j) == 1] = reach**2
-        crowding += float(np.clip(reach**2 - squared, 0, None).sum())
+        overlap += float(np.clip(reach**2 - squared, 0, None).sum())
         clash[i[squared < 0.8]] = clash[j[squared < 0.8]] = True
-    return crowding, clash
+    return overlap, clash
 
 
 def _untangle(xy: NDArray, loops: list[_Loop]) -> None:
-    """Turn stems at loops with unpaired nucleotides, at random but reproducibly, where parts overlap."""
+    """Rotate stems at loops with unpaired nucleotides, at random but reproducibly, where parts overlap."""
     rng = np.random.default_rng(0)
-    crowding, clash = _crowding(xy)
+    overlap, clash = _overlap(xy)
     flexible = [k for k, loop in enumerate(loops) if loop.children and max(loop.items) > 1]
     for _ in range(UNTANGLE_TRIES):
         involved = [k for k in flexible if clash[loops[k].path[0] : loops[k].path[-1] + 1].any()]
@@ -237,8 +237,8 @@ def _untangle(xy: NDArray, loops: list[_Loop]) -> None:
         space = [int(rng.integers(max(1, n // 2), n + 1)) if n else 0 for n in loops[k].items]
         _place(xy, loops[k], space, closed=k > 0, move=True)
         _place_tails(xy, loops[0].path)
-        now, clash_now = _crowding(xy)
-        if now < crowding:
-            crowding, clash = now, clash_now
+        now, clash_now = _overlap(xy)
+        if now < overlap:
+            overlap, clash = now, clash_now
         else:
             xy[:] = before

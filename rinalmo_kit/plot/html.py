@@ -18,7 +18,7 @@ __all__ = ["structure_html"]
 
 
 def structure_html(s: FoldedRNA) -> str:
-    """HTML that a notebook shows for a structure: a drawing (inline SVG), the sequence and the dot-bracket.
+    """Return the HTML that a notebook shows for a structure: a drawing (inline SVG), the sequence and the dot-bracket.
 
     Everything that comes from the name is escaped; the drawing holds no scripts, style sheets or links,
     and its ids are its own. Above 1000 nt it is an outline.
@@ -53,16 +53,16 @@ def structure_html(s: FoldedRNA) -> str:
     )
     drawing = re.sub(r'<svg\b([^>]*?) width="[^"]*"', rf'<svg\1 style="{style}"', drawing, count=1)
     drawing = re.sub(r'(<svg\b[^>]*?) height="[^"]*"', r"\1", drawing, count=1)
-    trust = "" if s.confidence is None else f"<p>{html.escape(trust_note(s.confidence))}</p>"
+    trust = "" if s.confidence is None else f"<p>{html.escape(confidence_caption(s.confidence))}</p>"
     return f'<div>{drawing}<pre style="overflow-x:auto">{html.escape(text)}</pre>{trust}</div>'
 
 
-def trust_note(confidence: float) -> str:
-    """Say how far a fold can be trusted.
+def confidence_caption(confidence: float) -> str:
+    """Return a sentence on the expected F1 of a fold.
 
     Examples
     --------
-    >>> trust_note(0.31)
+    >>> confidence_caption(0.31)
     'Expected F1 0.31: low. Much of this fold may be wrong.'
     """
     if confidence < 0.4:

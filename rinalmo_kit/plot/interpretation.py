@@ -66,7 +66,7 @@ def attention_map(
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"weights have shape {matrix.shape}, expected (L, L)")
     if not np.isfinite(matrix).all():
-        raise ValueError(f"a weight of row {np.argwhere(~np.isfinite(matrix))[0][0]} is no finite number")
+        raise ValueError(f"a weight of row {np.argwhere(~np.isfinite(matrix))[0][0]} is not a finite number")
     length = len(matrix)
     ax = new_axes(WIDTH, 0.86 * WIDTH) if ax is None else ax
     top = float(np.percentile(matrix, 99.5)) or 1.0

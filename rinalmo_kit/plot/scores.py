@@ -138,7 +138,7 @@ def score_boxes(
             columnspacing=1,
             borderaxespad=0,
         )
-    _upright_or_slanted(ax)
+    _rotate_crowded_labels(ax)
     label = plain(value).replace("f1", "F1").replace("inf", "INF")
     ax.set_ylabel(label, fontsize=8, parse_math=False)
     low = float(samples[value].min())
@@ -146,8 +146,8 @@ def score_boxes(
     return ax
 
 
-def _upright_or_slanted(ax: Axes) -> None:
-    """Slant the labels of the x axis if side by side they would touch."""
+def _rotate_crowded_labels(ax: Axes) -> None:
+    """Rotate the labels of the x axis if side by side they would overlap."""
     labels = [text.get_text() for text in ax.get_xticklabels()]
     longest = max((len(line) for text in labels for line in text.split("\n")), default=0)
     points = 72 * size_inches(ax)[0] * ax.get_position().width

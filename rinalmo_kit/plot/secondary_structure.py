@@ -10,14 +10,17 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.collections import EllipseCollection, LineCollection
 from matplotlib.colors import Normalize, is_color_like, to_rgba, to_rgba_array
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from ..rna.elements import KINDS, loop_elements
 from ..rna.folded import FoldedRNA
 from ..rna.pairs import CANONICAL
 from .coordinates import in_layout, layout
 from .style import (
     BLUE,
     DOUBLE,
+    ELEMENTS,
     GREEN,
     GREY,
     INK,
@@ -26,6 +29,7 @@ from .style import (
     WIDTH,
     ink,
     legend,
+    named_legend,
     new_axes,
     plain,
     size_inches,
@@ -44,7 +48,8 @@ LineStyle = str | tuple[float, tuple[float, ...]]
 RADIUS = 0.42  # of a nucleotide's circle
 
 
-LARGEST, MARGIN, FOOT = 14.0, 15, 22  # points: most per unit of a layout, around a drawing, below it
+LARGEST, MARGIN, BOTTOM_MARGIN, ROW = 14.0, 15, 22, 10
+"""In points: the most per unit of a layout; the margin around a drawing; the space below it; a row of a legend."""
 
 
 # Structures ---------------------------------------------------------------------------------------------
@@ -70,10 +75,11 @@ def structure(
         The structure, L nucleotides.
     ax : Axes, optional
         Where to draw; line widths and letters follow its size at the time of the call.
-    color_by : {"nucleotide", "probability"}, array or None
+    color_by : {"nucleotide", "probability", "element"}, array or None
         "probability" colours paired bases by the probability of their pair, unpaired ones by one minus that
-        of their most probable pair; it needs ``s.probabilities``. Also: L numbers (NaN: grey), such as
-        reactivities; L colours; one colour. None draws an outline.
+        of their most probable pair; it needs ``s.probabilities``. "element" colours stems, hairpins, internal
+        loops with bulges, multiloops and external nucleotides, by forgi (extra ``drawing``). Also: L
+        numbers (NaN: grey), such as reactivities; L colours; one colour. None draws an outline.
     reference : Structure, optional
         Of the same length; pairs are coloured by whether they are in both, only in `s`, only in `reference`.
     numbering : int or "auto"
@@ -92,6 +98,8 @@ def structure(
     ------
     ValueError
         If the reference, or an array, is not of the structure's length, or probabilities are missing.
+    ImportError
+        For "element" without forgi; says how to install it.
 
     Examples
     --------
@@ -103,9 +111,11 @@ def structure(
         _same_length(s, reference)
     colors, values = _base_colors(s, color_by)
     view = _view(s)
-    foot = FOOT if values is not None or reference is not None else 0
+    elements = isinstance(color_by, str) and color_by == "element"
+    bottom_margin = BOTTOM_MARGIN if values is not None or reference is not None or elements else 0
+    bottom_margin += ROW if elements and reference is not None else 0
     if ax is None:
-        ax = new_axes(*_size(view, foot=foot))
+        ax = new_axes(*_size(view, bottom_margin=bottom_margin))
     _draw(
         ax,
         s,
@@ -115,11 +125,13 @@ def structure(
         numbering=numbering,
         letters=letters,
         label_ends=label_ends,
-        foot=foot,
+        bottom_margin=bottom_margin,
     )
     if reference is not None:
         kinds = {"both": GREEN, "predicted": ORANGE, "reference": BLUE}
         legend(ax, kinds, dashed="reference", loc="lower left")
+    if elements:
+        _element_legend(ax, colors, raised=reference is not None)
     if values is not None:
         _color_bar(ax, values, "probability" if isinstance(color_by, str) else "value")
     return ax
@@ -145,7 +157,8 @@ def structures(
     columns : int
         Panels side by side; a figure of two is one journal column wide, of more two.
     color_by, **options
-        As for :func:`structure`: letters, numbering, label_ends; outlines without them unless told otherwise.
+        As for :func:`structure`: letters, numbering, label_ends; by default outlines without them. Colours of
+        bases are not explained: no colour bar, no legend of elements.
 
     Returns
     -------
@@ -198,16 +211,16 @@ def structures(
 
 
 def _view(s: FoldedRNA) -> NDArray[np.complexfloating]:
-    """Layout as complex numbers, turned so that it is not much taller than wide."""
+    """Return the layout as complex numbers, turned so that it is not much taller than wide."""
     x, y = layout(s.pairs, len(s)).T
     return y - 1j * x if np.ptp(y) > 1.3 * np.ptp(x) else x + 1j * y
 
 
-def _size(view: NDArray, *, foot: float = 0) -> tuple[float, float]:
-    """Width and height in inches of a figure for a drawing."""
+def _size(view: NDArray, *, bottom_margin: float = 0) -> tuple[float, float]:
+    """Return the width and height in inches of a figure for a drawing."""
     spans = np.ptp(view.real) + 1, np.ptp(view.imag) + 1
     unit = min(LARGEST, (72 * WIDTH - 2 * MARGIN) / spans[0])
-    return WIDTH, min(1.3 * WIDTH, (unit * spans[1] + 2 * MARGIN + 6 + foot) / 72)
+    return WIDTH, min(1.3 * WIDTH, (unit * spans[1] + 2 * MARGIN + 6 + bottom_margin) / 72)
 
 
 def _same_length(s: FoldedRNA, other: FoldedRNA) -> None:
@@ -225,10 +238,10 @@ def _draw(
     numbering: int | str = "auto",
     letters: bool | None = None,
     label_ends: bool = True,
-    foot: float = 0,
+    bottom_margin: float = 0,
 ) -> None:
-    """Draw the structure at the places of `view`, above a foot of so many points."""
-    unit = _set_limits(ax, view, margin=MARGIN if numbering or label_ends else 4, foot=foot)
+    """Draw the structure at the places of `view`, above a bottom margin of so many points."""
+    unit = _set_limits(ax, view, margin=MARGIN if numbering or label_ends else 4, bottom_margin=bottom_margin)
     letters = len(s) <= 150 and unit >= 4.5 if letters is None else letters
     width = float(np.clip(0.13 * unit, 0.3, 1.2))
     ax.plot(view.real, view.imag, color=GREY, lw=width, solid_joinstyle="round", zorder=1, label="_backbone")
@@ -255,11 +268,13 @@ def _draw(
 
 
 def _base_colors(s: FoldedRNA, color_by: Any) -> tuple[NDArray | None, mpl.cm.ScalarMappable | None]:
-    """(L, 4) colours or None, and the scale they are on, if any."""
+    """Return the (L, 4) colours or None, and the scale they are on, if any."""
     if color_by is None:
         return None, None
     if isinstance(color_by, str) and color_by == "nucleotide":
         return to_rgba_array([NUCLEOTIDES.get(base, "#D0D0D0") for base in s.sequence]), None
+    if isinstance(color_by, str) and color_by == "element":
+        return to_rgba_array([ELEMENTS[KINDS[letter]] for letter in loop_elements(s.dot_bracket)]), None
     norm = None
     if isinstance(color_by, str) and color_by == "probability":
         if s.probabilities is None:
@@ -270,7 +285,7 @@ def _base_colors(s: FoldedRNA, color_by: Any) -> tuple[NDArray | None, mpl.cm.Sc
     if isinstance(color_by, str):
         if not is_color_like(color_by):
             raise ValueError(
-                f'color_by is "nucleotide", "probability", a colour or an array, not {color_by!r}'
+                f'color_by is "nucleotide", "probability", "element", a colour or an array, not {color_by!r}'
             )
         return np.tile(to_rgba(color_by), (len(s), 1)), None
     array = np.asarray(color_by)
@@ -284,21 +299,21 @@ def _base_colors(s: FoldedRNA, color_by: Any) -> tuple[NDArray | None, mpl.cm.Sc
 
 
 def _points(ax: Axes) -> NDArray[np.floating]:
-    """Width and height in points; of the figure where a layout engine is yet to place its only Axes."""
+    """Return the size of the Axes in points; of the figure where a layout engine has yet to place its only Axes."""
     figure = ax.get_figure(root=True)
     alone = figure is not None and figure.get_layout_engine() is not None and len(figure.axes) == 1
     return 72 * size_inches(ax) * (1.0 if alone else np.array(ax.get_position().bounds[2:]))
 
 
-def _set_limits(ax: Axes, view: NDArray, *, margin: float, foot: float) -> float:
+def _set_limits(ax: Axes, view: NDArray, *, margin: float, bottom_margin: float) -> float:
     """Fit the drawing into the Axes with room in points around and below; return the points per unit."""
     width, height = _points(ax) - 6
     spans = np.ptp(view.real) + 1, np.ptp(view.imag) + 1
-    unit = min(LARGEST, (width - 2 * margin) / spans[0], (height - foot - 2 * margin) / spans[1])
+    unit = min(LARGEST, (width - 2 * margin) / spans[0], (height - bottom_margin - 2 * margin) / spans[1])
     unit = max(unit, 0.05)
     x, y = view.real.min() + spans[0] / 2 - 0.5, view.imag.min() + spans[1] / 2 - 0.5
     ax.set(xlim=(x - width / unit / 2, x + width / unit / 2))
-    ax.set(ylim=(y - (height + foot) / unit / 2, y + (height - foot) / unit / 2))
+    ax.set(ylim=(y - (height + bottom_margin) / unit / 2, y + (height - bottom_margin) / unit / 2))
     ax.set_aspect("equal")
     ax.axis("off")
     return unit
@@ -311,7 +326,7 @@ def _draw_pairs(
     own = set(map(tuple, s.pairs.tolist()))
     known = own if reference is None else set(map(tuple, reference.pairs.tolist()))
     straight = set(map(tuple, s.pairs[in_layout(s.pairs, len(s))].tolist()))
-    lines, bows, dots = [], [], []
+    lines, arcs, dots = [], [], []
     for i, j in sorted(own | known):
         color, thick = ink(), width
         style: LineStyle = "-"
@@ -321,7 +336,7 @@ def _draw_pairs(
         elif s.sequence[i] + s.sequence[j] not in CANONICAL:
             style = (0, (1.5, 1))
         if (i, j) not in straight:
-            bows.append((i, j, color if reference is not None else ORANGE, style, width))
+            arcs.append((i, j, color if reference is not None else ORANGE, style, width))
             continue
         ends = view[[i, j]] + np.array([1, -1]) * (RADIUS * (view[j] - view[i]) / abs(view[j] - view[i]))
         if reference is None and s.sequence[i] + s.sequence[j] in ("GU", "UG") and unit > 4:
@@ -339,8 +354,8 @@ def _draw_pairs(
         label="_wobble_pairs",
     )
     _add_lines(ax, lines, "_pairs", zorder=2)
-    curves = _bows(view, [(i, j) for i, j, *_ in bows])
-    bent = [(curve, *bow[2:]) for curve, bow in zip(curves, bows, strict=True)]
+    curves = _pseudoknot_arcs(view, [(i, j) for i, j, *_ in arcs])
+    bent = [(curve, *arc[2:]) for curve, arc in zip(curves, arcs, strict=True)]
     _add_lines(ax, bent, "_crossing_pairs", zorder=2.5)
     return [*(line[0] for line in lines), *curves, np.array(dots)]
 
@@ -353,8 +368,8 @@ def _add_lines(ax: Axes, lines: list[tuple], label: str, zorder: float) -> None:
         ax.add_collection(LineCollection(segments, zorder=zorder, label=label, **style), autolim=False)
 
 
-def _bows(view: NDArray, pairs: list[tuple[int, int]]) -> list[NDArray]:
-    """Curves between paired nucleotides; all of a stem bend to the side with fewer nucleotides in the way."""
+def _pseudoknot_arcs(view: NDArray, pairs: list[tuple[int, int]]) -> list[NDArray]:
+    """Return curves between paired nucleotides; all of a stem bend to the side with fewer nucleotides in the way."""
     t = np.linspace(0, 1, 17)
     curves: list[NDArray] = []
     stem: list[tuple[NDArray, NDArray]] = []  # curves to the left and to the right
@@ -388,7 +403,7 @@ def _draw_labels(
         forward = view[min(k + 1, length - 1)] - view[max(k - 1, 0)] if length > 1 else 1.0
         outside = 1j * forward  # as stems run clockwise
         direction = outside if not is_end else forward if k and text[0] == "3" else -forward
-        center, tip, free = _spot(view[k], direction, half, obstacles, boxes, unit)
+        center, tip, free = _place_label(view[k], direction, half, obstacles, boxes, unit)
         if not (free or is_end):
             continue
         boxes.append((center, half))
@@ -400,10 +415,10 @@ def _draw_labels(
     _add_lines(ax, leaders, "_leaders", zorder=0.5)
 
 
-def _spot(
+def _place_label(
     anchor: complex, toward: complex, half: complex, obstacles: NDArray, boxes: list, unit: float
 ) -> tuple[complex, complex, bool]:
-    """Centre of a box of half size `half` near `anchor`, end of its leader, whether it touches nothing."""
+    """Return the centre of a box of half size `half` near `anchor`, the end of its leader, and whether it is free."""
     clear = RADIUS + 1 / unit
     others = obstacles[abs(obstacles - anchor) > 0.3]
     for distance in (0.8, 1.4, 2.2, 3.2):
@@ -423,12 +438,26 @@ def _spot(
 
 
 def _outside(point: Any, half: complex) -> Any:
-    """Distance of points to a box of half size `half` around 0."""
+    """Return the distance of points to a box of half size `half` around 0."""
     return np.hypot(np.maximum(abs(point.real) - half.real, 0), np.maximum(abs(point.imag) - half.imag, 0))
 
 
+def _element_legend(ax: Axes, colors: NDArray | None, *, raised: bool) -> None:
+    """Explain the colours of the elements that are there, below the drawing or above the legend of a reference."""
+    here = set() if colors is None else set(map(tuple, colors.tolist()))
+    kinds = {kind: color for kind, color in ELEMENTS.items() if to_rgba(color) in here}
+    dots = [Line2D([], [], color=color, marker="o", ls="", ms=4) for color in kinds.values()]
+    above = ROW / _points(ax)[1] if raised else 0.0
+    old = ax.get_legend()
+    style: dict[str, Any] = {"fontsize": 6, "frameon": False, "handletextpad": 0.2, "columnspacing": 1}
+    style |= {"loc": "lower left", "bbox_to_anchor": (0, above), "ncols": len(kinds), "borderaxespad": 0}
+    named_legend(ax, dots, kinds, **style)
+    if old is not None:
+        ax.add_artist(old)
+
+
 def _color_bar(ax: Axes, scale: mpl.cm.ScalarMappable, label: str) -> None:
-    """Small bar in the foot of the Axes."""
+    """Draw a small colour bar in the bottom margin of the Axes."""
     width, height = _points(ax)
     inset = ax.inset_axes((1 - 76 / width, 10 / height, 66 / width, 4 / height))
     bar = ax.figure.colorbar(scale, cax=inset, orientation="horizontal")

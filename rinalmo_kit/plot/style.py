@@ -1,4 +1,4 @@
-"""What all figures share: colours, widths, and the styles for journals."""
+"""Shared style of all figures: colours, widths, and the styles for journals."""
 
 from __future__ import annotations
 
@@ -37,6 +37,16 @@ PALETTE = (
 NUCLEOTIDES = {"A": "#F2C14E", "C": "#8CCBF0", "G": "#7CC8A4", "U": "#E2A6C6"}  # the same, lighter
 
 
+ELEMENTS = {
+    "stem": "#7CC8A4",
+    "hairpin": "#8CCBF0",
+    "internal": "#F2C14E",
+    "multiloop": "#E2A6C6",
+    "external": "#D0D0D0",
+}
+"""Kind of a structural element → colour of its nucleotides."""
+
+
 PROBABILITIES = LinearSegmentedColormap.from_list(  # lightness falls evenly from white
     "probabilities", ["#FFFFFF", "#BFE0F2", "#7DBBE3", "#3E90C8", "#0F649F", "#04406E", "#001D3D"]
 )
@@ -49,7 +59,7 @@ def ink() -> Any:
 
 
 def dark() -> bool:
-    """Tell whether the style at hand has light letters on a dark ground."""
+    """Return whether the current style has light text on a dark background."""
     red, green, blue, _ = to_rgba(mpl.rcParams["text.color"])
     return 0.3 * red + 0.59 * green + 0.11 * blue > 0.5
 
@@ -73,7 +83,7 @@ def plain(text: Any, longest: int = 40) -> str:
 
 
 def named_legend(ax: Axes | Figure, handles: Iterable[Any], names: Iterable[Any], **options: Any) -> None:
-    """Legend of names as they are: no ``$`` starts mathematics, no ``_`` hides a name."""
+    """Add a legend of names as they are: no ``$`` starts mathematics, no ``_`` hides a name."""
     handles = list(handles)
     made = ax.legend(handles, ["name"] * len(handles), **options)
     for text, name in zip(made.get_texts(), names, strict=True):
@@ -81,7 +91,7 @@ def named_legend(ax: Axes | Figure, handles: Iterable[Any], names: Iterable[Any]
 
 
 def new_axes(width: float = WIDTH, height: float = WIDTH) -> Axes:
-    """Axes of a new figure, of a size in inches."""
+    """Return the Axes of a new figure of a size in inches."""
     import matplotlib.pyplot as plt
 
     return plt.subplots(figsize=(width, height), layout="constrained")[1]
@@ -94,7 +104,7 @@ def size_inches(ax: Axes) -> NDArray[np.floating]:
 
 
 def chart_axes(ax: Axes | None, width: float = WIDTH, height: float = 0.62 * WIDTH) -> Axes:
-    """Axes for a chart, with thin spines on two sides and small ticks."""
+    """Return Axes for a chart, with thin spines on two sides and small ticks."""
     ax = new_axes(width, height) if ax is None else ax
     ax.tick_params(labelsize=7, length=2, width=0.6)
     ax.spines[["top", "right"]].set_visible(False)
@@ -103,7 +113,7 @@ def chart_axes(ax: Axes | None, width: float = WIDTH, height: float = 0.62 * WID
 
 
 def legend(ax: Axes | Figure, colors: dict[str, str], *, dashed: str = "", **options: Any) -> None:
-    """Legend of coloured lines, one of them dashed."""
+    """Add a legend of coloured lines, one of them dashed."""
     handles = [
         Line2D([], [], color=color, lw=1.2, ls="--" if label == dashed else "-")
         for label, color in colors.items()
@@ -119,7 +129,7 @@ def legend(ax: Axes | Figure, colors: dict[str, str], *, dashed: str = "", **opt
 
 
 def small_bar(ax: Axes, image: Any, label: str) -> None:
-    """Colour bar to the right of square Axes."""
+    """Add a colour bar to the right of square Axes."""
     bar = ax.figure.colorbar(image, cax=ax.inset_axes((1.04, 0, 0.045, 1)))
     bar.ax.tick_params(labelsize=7, length=2, width=0.6)
     bar.outline.set_linewidth(0.6)
@@ -128,7 +138,7 @@ def small_bar(ax: Axes, image: Any, label: str) -> None:
 
 @contextmanager
 def paper_style(columns: int = 1) -> Iterator[None]:
-    """Context manager for figures in journals: small sans-serif fonts, thin lines, text kept as text.
+    """Set the style of journal figures in a ``with`` block: small sans-serif fonts, thin lines, text kept as text.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """The vocabulary, and cleaning of sequences.
 
 The vocabulary and its ids are those of the released RiNALMo weights (spec §1.2; paper, "Tokenization").
-Unlike the official tokenizer, which turns an unknown character into ``<unk>`` without a word, every
-character outside the vocabulary is refused here with its place.
+Unlike the official tokenizer, which turns an unknown character into ``<unk>`` silently, every
+character outside the vocabulary is rejected here with its position.
 """
 
 from __future__ import annotations
@@ -69,12 +69,12 @@ def clean(sequence: str, *, name: str = "sequence") -> CleanSequence:
         raise TypeError(f"{name!r}: a sequence must be a str, not {type(sequence).__name__}")
     sequence = sequence.translate(_WHITESPACE)
     if not _ALLOWED(sequence):
-        _refuse(sequence, name)
+        _reject(sequence, name)
     return CleanSequence(sequence.upper().replace("T", "U"))
 
 
-def _refuse(sequence: str, name: str) -> None:
-    """Name the first character that is no nucleotide code, and its place."""
+def _reject(sequence: str, name: str) -> None:
+    """Raise an error that names the first character that is not a nucleotide code, and its position."""
     for position, letter in enumerate(sequence, 1):
         if letter.upper() not in _IDS or not letter.isascii():
             raise ValueError(

@@ -1,4 +1,4 @@
-"""From a matrix of pairing probabilities to pairs."""
+"""Decoding of base pairs from a matrix of pairing probabilities."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def greedy_pairs(
     canonical_only: bool = True,
     min_loop: int = 4,
 ) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
-    """Greedy pass over the probability matrix: the pairs in the order of acceptance, and their probabilities.
+    """Return the pairs of a greedy pass over the probabilities, in order of acceptance, and their probabilities.
 
     The most probable pair is accepted, its two nucleotides leave the competition, and so on (paper,
     "Secondary structure prediction"; spec §4.1). A higher threshold accepts a prefix of the same list,
@@ -87,7 +87,7 @@ def decode(
     canonical_only: bool = True,
     min_loop: int = 4,
 ) -> NDArray[np.int64]:
-    """Turn pairing probabilities into base pairs as the official decoder does (spec §4.1).
+    """Decode pairing probabilities into base pairs as the official decoder does (spec §4.1).
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ def as_probabilities(probabilities: Any, *, name: str = "", symmetric: bool = Tr
     --------
     >>> as_probabilities([[0, 2], [2, 0]], name="x")
     Traceback (most recent call last):
-    ValueError: 'x': p[0, 1] = 2 is no probability: expected a number from 0 to 1
+    ValueError: 'x': p[0, 1] = 2 is not a probability: expected a number from 0 to 1
     """
     where = f"{name!r}: " if name else ""
     if hasattr(probabilities, "detach"):
@@ -195,6 +195,6 @@ def as_probabilities(probabilities: Any, *, name: str = "", symmetric: bool = Tr
     if p.size and not (p.min() >= -1e-6 and p.max() <= 1 + 1e-6):
         i, j = np.argwhere(~((p >= -1e-6) & (p <= 1 + 1e-6)))[0]
         raise ValueError(
-            f"{where}p[{i}, {j}] = {p[i, j]:.6g} is no probability: expected a number from 0 to 1"
+            f"{where}p[{i}, {j}] = {p[i, j]:.6g} is not a probability: expected a number from 0 to 1"
         )
     return p

@@ -1,4 +1,4 @@
-"""Loops of a structure: to which stem, hairpin, interior or multibranch loop each nucleotide belongs, by forgi."""
+"""Structural elements of an RNA by forgi: the stem, hairpin, internal or multibranch loop of each nucleotide."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["ELEMENTS", "loop_elements"]
+__all__ = ["ELEMENTS", "KINDS", "loop_elements"]
 
 ELEMENTS = {
     "s": "stem",
@@ -22,6 +22,10 @@ ELEMENTS = {
     "t": "3′ end",
 }
 """Letter of forgi's element string → what it stands for."""
+
+
+KINDS = {"s": "stem", "h": "hairpin", "i": "internal", "m": "multiloop", "f": "external", "t": "external"}
+"""Letter of forgi's element string → kind of element, as drawings show it."""
 
 
 def loop_elements(dot_bracket: str) -> NDArray[np.str_]:
@@ -49,13 +53,13 @@ def loop_elements(dot_bracket: str) -> NDArray[np.str_]:
     'ffsssshhhhsssst'
     """
     try:
-        with contextlib.redirect_stderr(
-            io.StringIO()
-        ):  # NumPy says of forgi's extension that it is an old one
+        with contextlib.redirect_stderr(io.StringIO()):  # NumPy warns that forgi's extension is old
             from forgi.graph.bulge_graph import BulgeGraph
-    except Exception as error:  # forgi's parts fail in ways of their own where one is too new for it
+    except (
+        Exception
+    ) as error:  # a dependency that is too new for forgi fails with other errors than ImportError
         raise ImportError(
-            f"loops are found by forgi, which cannot be imported here ({error}): pip install 'rinalmo-kit[drawing]'"
+            f"structural elements need forgi, which cannot be imported ({error}): pip install 'rinalmo-kit[drawing]'"
         ) from error
     if not dot_bracket.strip("."):
         return np.full(len(dot_bracket), "f")

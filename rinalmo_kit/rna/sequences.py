@@ -1,4 +1,4 @@
-"""RNA as text: from what a user has in hand to records of name and sequence."""
+"""Readers of sequences: FASTA, strings, lists, mappings and other libraries' objects, as (name, sequence) records."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ OTHER_FORMATS = {
 
 
 def other_format(line: str) -> str | None:
-    """Say what a file is that begins with this line, if it is a known one of another format.
+    """Return the name of the known other format that begins with this line; None if there is none.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def other_format(line: str) -> str | None:
 
 
 def is_path(text: str) -> bool:
-    r"""Tell a path from sequences, for a string.
+    r"""Return whether a string is a path and not sequences.
 
     These rules are gone through in order:
 
@@ -98,7 +98,7 @@ def _exists(path: str | os.PathLike, *, of_file: bool = False) -> bool:
 
 
 def is_single(source: Any) -> bool:
-    """Tell one sequence, for which one result is given, from a collection, for which a list is.
+    """Return whether an input is one sequence, which gives one result, and not a collection, which gives a list.
 
     Examples
     --------
@@ -123,7 +123,7 @@ def read_pasted(text: str) -> list[tuple[str, str]]:
 
 
 def read_sequences(source: Sequences) -> list[tuple[str, str]]:
-    r"""Turn whatever a user has in hand into (name, sequence) records; the letters are not validated yet.
+    r"""Convert any input of a user into (name, sequence) records; the letters are not validated yet.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def read_sequences(source: Sequences) -> list[tuple[str, str]]:
     Raises
     ------
     TypeError
-        Names the type of what is no sequence (None, a number, bytes …), and its record; or a set, which
+        Names the type of what is not a sequence (None, a number, bytes …), and its record; or a set, which
         has no order.
     ValueError
         For a list of single letters, which may be one sequence or many; for a string that is a sequence
@@ -202,7 +202,7 @@ def _is_a(one: Any, names: Iterable[str]) -> bool:
 
 
 def _is_record(source: Any) -> bool:
-    """Tell an object that is one sequence, with or without a name."""
+    """Return whether an object is one sequence, with or without a name."""
     if isinstance(source, type) or hasattr(source, "columns") or hasattr(source, "iloc"):
         return False
     if isinstance(source, Mapping):  # a row of a table, not {name: sequence}
@@ -211,14 +211,14 @@ def _is_record(source: Any) -> bool:
 
 
 def _is_text(one: Any) -> bool:
-    """Tell an object that stands for a text: a Seq of Biopython, a sequence of scikit-bio, a UserString."""
+    """Return whether an object stands for a text: a Seq of Biopython, a sequence of scikit-bio, a UserString."""
     if _is_a(one, ("Seq", "MutableSeq", "_SeqAbstractBaseClass", "UserString")):
         return True
     return type(one).__module__.split(".")[0] == "skbio" and _is_a(one, ("Sequence",))
 
 
 def _record(one: Any, default: str) -> tuple[str, str]:
-    """Turn one entry of a collection into its name and sequence."""
+    """Convert one entry of a collection into its name and sequence."""
     if isinstance(one, str):
         return default, one
     if isinstance(one, tuple) and len(one) == 2:

@@ -67,7 +67,7 @@ def ct_header(line: str) -> tuple[int, str]:
 
 
 def _is_about(line: str) -> bool:
-    """Tell a line like ``Organism: …`` of the Comparative RNA Web Site, before the rows."""
+    """Return whether a line before the rows is one like ``Organism: …`` of the Comparative RNA Web Site."""
     key, colon, _ = line.partition(":")
     return bool(colon) and key.replace(" ", "").isalpha()
 
@@ -77,7 +77,7 @@ def _is_row(fields: list[str], index: int) -> bool:
 
 
 def _is_decoration(line: str) -> bool:
-    """Tell a line where any letter may stand: not a row, in which all but the base are numbers."""
+    """Return whether any letter may occur in a line: it is not a row, in which all but the base are numbers."""
     fields = line.split()
     return len(fields) < 3 or not all(f.lstrip("-").isdecimal() for f in (fields[0], *fields[2:3]))
 
@@ -139,7 +139,7 @@ def _ct_rows(rest: list[tuple[int, str]], place: int, length: int, name: str) ->
 
 
 def parse_bpseq(path: Path) -> Iterator[FoldedRNA]:
-    """Read one record of rows ``i base partner``; 0 or -1 is no partner."""
+    """Read one record of rows ``i base partner``; 0 or -1 means unpaired."""
     name = named(None, path, 1)
     rows: list[Row] = []
     for number, line in lines(path, _is_decoration):

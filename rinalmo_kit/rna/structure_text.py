@@ -38,7 +38,7 @@ def split_name(path: Path) -> tuple[str, str]:
 
 @contextmanager
 def at(where: str | os.PathLike) -> Iterator[None]:
-    """Put the place before the message of an error about the content."""
+    """Add the place to the message of an error about the content."""
     try:
         yield
     except TextFileError:  # has it
@@ -107,7 +107,7 @@ def title(name: str) -> str:
 
 
 def is_number(text: str) -> bool:
-    """Tell a number, with a decimal point or comma.
+    """Return whether a text is a number, with a decimal point or comma.
 
     Examples
     --------
@@ -121,7 +121,7 @@ def is_number(text: str) -> bool:
 
 
 def split_energy(line: str) -> tuple[str, str]:
-    """Divide a line into the structure and the energy behind it with all that follows, in linear time.
+    """Split a line into the structure and the energy behind it with all that follows, in linear time.
 
     Examples
     --------
@@ -212,12 +212,12 @@ def _brackets(line: str, record: str, length: int) -> str:
 
 
 def _is_further(line: str, length: int) -> bool:
-    """Tell a line that belongs to the record above: a further structure, or what RNAfold says of the ensemble."""
+    """Return whether a line belongs to the record above: a further structure, or what RNAfold says of the ensemble."""
     return bool(BRACKETS_ONLY & set(split_energy(line)[0])) or _is_ensemble(line)
 
 
 def _is_ensemble(line: str) -> bool:
-    """Tell RNAfold's lines about all structures together: ``.((,.)) [ -3.4]``, centroid and MEA, frequency."""
+    """Return whether a line is RNAfold's about the ensemble: ``.((,.)) [ -3.4]``, centroid and MEA, frequency."""
     return line.lower().startswith("frequency of mfe") or split_energy(line)[1].startswith(("[", "{"))
 
 

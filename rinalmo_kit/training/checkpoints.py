@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from .._utils.extras import importing
-from .._utils.files import whole_file
+from .._utils.files import atomic_write
 
 with importing("lightning", "training needs Lightning: pip install 'rinalmo-kit[training]'"):
     from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
@@ -31,7 +31,7 @@ class WholeCheckpoints(TorchCheckpointIO):
         for left_over in path.parent.glob(f".{path.name}.*.tmp"):  # of a process killed while writing
             left_over.unlink(missing_ok=True)
         try:
-            with whole_file(path) as temporary, temporary.open("wb") as file:
+            with atomic_write(path) as temporary, temporary.open("wb") as file:
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .._utils.extras import importing
-from .._utils.files import whole_file
+from .._utils.files import atomic_write
 
 with importing("lightning", "training needs Lightning: pip install 'rinalmo-kit[training]'"):
     import lightning
@@ -38,7 +38,7 @@ class Watched(lightning.Callback):
         """Write down how far the run is."""
         if trainer.is_global_zero:
             self.told = time.monotonic()
-            with whole_file(self.output / PROGRESS) as temporary:
+            with atomic_write(self.output / PROGRESS) as temporary:
                 facts = {"step": run.position, "steps": len(run.plan), "running": running}
                 temporary.write_text(json.dumps(facts))
 

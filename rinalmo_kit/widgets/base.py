@@ -1,4 +1,4 @@
-"""What the widgets share: their files, and what a saved page shows in their place."""
+"""Base class of the widgets: their files, their messages, and their static form in a saved page."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ anywidget = optional(
 
 
 def asset(*names: str) -> str:
-    """Join files of the folder ``assets``: a page takes one script and one style sheet of a widget."""
+    """Return the joined text of files of the folder ``static``; a page takes one script and one style sheet."""
     return "\n".join((Path(__file__).parent / "static" / name).read_text(encoding="utf-8") for name in names)
 
 
 def said(error: BaseException) -> str:
-    """Put what went wrong into words; an odd error is named by its type.
+    """Return the message of an error; of an unusual one with its type.
 
     Examples
     --------
@@ -51,10 +51,10 @@ class LiveWidget(AnyWidget):
 
     def __init__(self, **traits: Any) -> None:
         super().__init__(**traits)
-        self.on_msg(self._asked)
+        self.on_msg(self._on_message)
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
-        """Take what a page sets, trait by trait; of what is wrong the page is told, and gets the old value."""
+        """Set the traits that a page sends; an invalid one is reported to the page and keeps its old value."""
         for name, value in sync_data.items():
             if name == "_view_count":
                 super().set_state({name: value})
@@ -68,8 +68,8 @@ class LiveWidget(AnyWidget):
                 if name in self.keys:
                     self.send_state(name)
 
-    def _asked(self, _: Any, content: Any, __: Any) -> None:
-        """Do what the page asks for, and tell it what is wrong with it."""
+    def _on_message(self, _: Any, content: Any, __: Any) -> None:
+        """Run what the page asks for, and report errors to it."""
         try:
             if not isinstance(content, dict):
                 raise ValueError(f"expected a message with words, found {type(content).__name__}")
@@ -78,15 +78,15 @@ class LiveWidget(AnyWidget):
             self.complain(said(error))
 
     def do(self, content: dict[str, Any]) -> None:
-        """Do what a page asks for."""
+        """Run what a page asks for."""
         raise NotImplementedError
 
     def complain(self, text: str) -> None:
         """Show what is wrong."""
         self.message = {"text": text, "wrong": True}
 
-    def saved(self) -> dict[str, str]:
-        """Give what stands for the widget in a saved page, by media type."""
+    def static_mimebundle(self) -> dict[str, str]:
+        """Return the static form of the widget for a saved page, by media type."""
         raise NotImplementedError
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
@@ -94,4 +94,4 @@ class LiveWidget(AnyWidget):
         if found is None:
             return None
         data, metadata = found if isinstance(found, tuple) else (found, {})
-        return {**data, **self.saved()}, metadata
+        return {**data, **self.static_mimebundle()}, metadata

@@ -1,6 +1,6 @@
 """The embedding explorer: a map of thousands of RNAs to search, filter, select from, and place new sequences on.
 
-Python embeds, makes the map, folds what is looked at and keeps the table; ``assets/explorer.js`` draws.
+Python embeds, makes the map, folds what is looked at and keeps the table; ``static/explorer.js`` draws.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..plot.style import PALETTE
 from ..rna.sequences import read_sequences
 from .base import LiveWidget, asset, said
 from .folding_studio import pasted
-from .payload import drawn
+from .payload import structure_payload
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +54,7 @@ class EmbeddingExplorer(LiveWidget):
         Column to colour by at first; default: ``family`` or ``label`` if there is one.
     model : Encoder, name or path
         Embeds what has no vector.
-    folds_by : Encoder, name or path, or None
+    fold_model : Encoder, name or path, or None
         Draws the fold of the RNA under the pointer.
 
     Attributes
@@ -116,7 +116,7 @@ class EmbeddingExplorer(LiveWidget):
         coordinates: ArrayLike | Map | None = None,
         color: str | None = None,
         model: Encoder | str | os.PathLike = "pico",
-        folds_by: Encoder | str | None = "pico-ss",
+        fold_model: Encoder | str | None = "pico-ss",
     ) -> None:
         import pandas as pd
 
@@ -143,7 +143,7 @@ class EmbeddingExplorer(LiveWidget):
                 f"coordinates of row {bad[0]} are {places[bad[0]].tolist()}: expected two numbers"
             )
         self.model = model
-        self._fold = None if folds_by is None else _folder(folding_model(folds_by))
+        self._fold = None if fold_model is None else _folder(folding_model(fold_model))
         self.table: pd.DataFrame = table.assign(x=places[:, 0], y=places[:, 1], placed=False)
         columns = [str(c) for c in table.columns if c not in ("sequence", "name", "id", "x", "y")]
         wanted = [color] if color else ["family", "label", *columns]
@@ -154,7 +154,7 @@ class EmbeddingExplorer(LiveWidget):
         self._send_points()
         self.selection = self.table.iloc[:0]
         self.observe(self._select, names="selected")
-        self.observe(self._look, names="hovered")
+        self.observe(self._show_hovered, names="hovered")
         self.observe(lambda _: self._send_groups(), names="color")
 
     def select(self, rows: Any) -> None:
@@ -236,8 +236,8 @@ class EmbeddingExplorer(LiveWidget):
         rows = [row for row in dict.fromkeys(self.selected) if 0 <= row < len(self.table)]
         self.selection = self.table.iloc[rows]
 
-    def _look(self, _: Any) -> None:
-        """Tell about the row under the pointer, and fold it."""
+    def _show_hovered(self, _: Any) -> None:
+        """Show the row under the pointer, and fold it."""
         if not 0 <= self.hovered < len(self.table):
             self.detail = {}
             return
@@ -252,7 +252,7 @@ class EmbeddingExplorer(LiveWidget):
         }
         if self._fold is not None and len(sequence) <= LONGEST_FOLD:
             try:
-                detail["fold"] = drawn(self._fold(sequence))
+                detail["fold"] = structure_payload(self._fold(sequence))
             except Exception as error:  # whatever it is, the rest of the card is shown
                 detail["facts"] = {**facts, "fold": said(error)[:120]}
         self.detail = detail
@@ -263,8 +263,8 @@ class EmbeddingExplorer(LiveWidget):
             new = self._place(pasted(str(content.get("text", ""))))
             self.message = {"text": f"{len(new)} placed and selected"}
 
-    def saved(self) -> dict[str, str]:
-        """Give a picture of the map."""
+    def static_mimebundle(self) -> dict[str, str]:
+        """Return a picture of the map."""
         import base64
         import io
 

@@ -1,6 +1,6 @@
-"""The folding studio: paste, fold, look, constrain, compare and take home a figure, live in a notebook.
+"""The folding studio: paste, fold, inspect, constrain, compare and export a figure, live in a notebook.
 
-Python folds, decodes, scores and writes files; ``assets/studio.js`` draws what it is told and reports what a user does.
+Python folds, decodes, scores and writes files; ``static/studio.js`` draws what it is told and reports what a user does.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..rna.pairs import as_pairs, pairs_from_dot_bracket, to_dot_bracket
 from ..rna.sequences import is_path, read_fasta, read_sequences
 from ..structure import Structure, write_structures
 from .base import LiveWidget, asset, said
-from .payload import candidates, drawn, without_numbers
+from .payload import candidates, strip_position_numbers, structure_payload
 
 __all__ = ["FoldingStudio"]
 
@@ -54,7 +54,7 @@ class _Interruptible(TorchFunctionMode):
 
 
 class FoldingStudio(LiveWidget):
-    """Fold RNAs in a notebook: linked drawing, arcs and probabilities; thresholds, constraints, figures to take home.
+    """Fold RNAs in a notebook: linked drawing, arcs and probabilities; thresholds, constraints, figures to export.
 
     Paste a sequence, or FASTA with one record or many, and press Fold. Sliders and constraints decode the probabilities
     again without running the model.
@@ -157,7 +157,7 @@ class FoldingStudio(LiveWidget):
     def fold(self) -> None:
         """Fold the text and wait for it; what is wrong with it is said below the text."""
         self._stop.clear()
-        self._work()
+        self._fold_in_background()
 
     def start(self) -> None:
         """Fold the text in the background; :meth:`cancel` ends it."""
@@ -165,7 +165,7 @@ class FoldingStudio(LiveWidget):
             return
         self.busy = True  # now, not when the thread gets there
         self._stop.clear()
-        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread = threading.Thread(target=self._fold_in_background, daemon=True)
         try:
             self._thread.start()
         except RuntimeError:
@@ -173,10 +173,10 @@ class FoldingStudio(LiveWidget):
             raise
 
     def cancel(self) -> None:
-        """Give up a fold that is under way; what was shown before stays."""
+        """Cancel a running fold; what was shown before stays."""
         self._stop.set()
 
-    def _work(self) -> None:
+    def _fold_in_background(self) -> None:
         self.busy, self.progress, self.message = True, 0.0, {}
         folded = []
         try:
@@ -228,7 +228,7 @@ class FoldingStudio(LiveWidget):
         if self.message.get("wrong"):
             self.message = {}
         self.structure = shown
-        view = drawn(shown)
+        view = structure_payload(shown)
         view["compared"] = {name: self._compared(shown, other) for name, other in self._known(shown).items()}
         view["code"] = self.code()
         if change is None or change["name"] == "record":
@@ -236,7 +236,7 @@ class FoldingStudio(LiveWidget):
         self.view = view
 
     def _known(self, shown: Structure) -> dict[str, Structure]:
-        """Structures to compare with."""
+        """Return the structures to compare with."""
         found = {}
         if self.reference.strip():
             try:
@@ -261,7 +261,7 @@ class FoldingStudio(LiveWidget):
     # Constraints, positions from 0
 
     def force(self, i: int, j: int) -> None:
-        """Want a pair of two positions, counted from 0, whatever its probability."""
+        """Force a pair of two positions, counted from 0, whatever its probability."""
         pair = self._pair(i, j, "force")
         kept = [other for other in self.forced if not {*other} & {*pair}]
         with self.hold_trait_notifications():
@@ -269,7 +269,7 @@ class FoldingStudio(LiveWidget):
             self.forced = [*kept, pair]
 
     def forbid(self, i: int, j: int) -> None:
-        """Do not want a pair of two positions, counted from 0."""
+        """Forbid a pair of two positions, counted from 0."""
         pair = self._pair(i, j, "forbid")
         with self.hold_trait_notifications():
             self.forced = [other for other in self.forced if other != pair]
@@ -282,14 +282,14 @@ class FoldingStudio(LiveWidget):
         return as_pairs([(i, j)], length=len(self.structures[self.record]), name=name)[0].tolist()
 
     def clear(self) -> None:
-        """Take all constraints back."""
+        """Clear all constraints."""
         with self.hold_trait_notifications():
             self.forced, self.forbidden = [], []
 
-    # What is taken home
+    # Export
 
     def code(self) -> str:
-        """Python that gives the structure that is shown, without the studio."""
+        """Return Python code that computes the shown structure without the studio."""
         if not 0 <= self.record < len(self.structures):
             return ""
         s, constraints = self.structures[self.record], {"force": self.forced, "forbid": self.forbidden}
@@ -312,7 +312,7 @@ class FoldingStudio(LiveWidget):
         return f"import rinalmo_kit as rk\n{note}{call}"
 
     def export(self, kind: str) -> bytes:
-        """Give the structure that is shown as a file.
+        """Return the shown structure as the bytes of a file.
 
         Parameters
         ----------
@@ -352,7 +352,7 @@ class FoldingStudio(LiveWidget):
         return found.getvalue()
 
     def do(self, content: dict[str, Any]) -> None:
-        """Do what the page asks for."""
+        """Run what the page asks for."""
         action = content.get("do")
         if action == "fold":
             self.start()
@@ -373,8 +373,8 @@ class FoldingStudio(LiveWidget):
 
     # Without a live kernel
 
-    def saved(self) -> dict[str, str]:
-        """Give the picture and the dot-bracket."""
+    def static_mimebundle(self) -> dict[str, str]:
+        """Return the picture and the dot-bracket."""
         s = self.structure
         if s is None:
             return {
@@ -395,7 +395,7 @@ def pasted(text: str) -> list[tuple[str, str]]:
     >>> pasted("/etc/hostname")
     [('sequence', '/etc/hostname')]
     """
-    text = without_numbers(text.lstrip("\ufeff \t\r\n"))
+    text = strip_position_numbers(text.lstrip("\ufeff \t\r\n"))
     return (
         list(read_fasta(io.StringIO(text))) if text.startswith(">") else [("sequence", "".join(text.split()))]
     )

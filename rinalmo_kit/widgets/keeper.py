@@ -1,4 +1,4 @@
-"""Runs a server for another process and ends it, with all that it has started, when that process is gone, however.
+"""Supervisor of a server: ends it, with all that it has started, when the process that asked for it ends, however.
 
 Run as a script of its own: it waits on a pipe whose other end the other process holds, so that it also learns of an end
 by SIGKILL. What the server starts, kernels in sessions of their own too, is known by a variable of the environment.

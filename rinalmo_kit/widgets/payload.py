@@ -15,24 +15,24 @@ SHOWN = 0.02
 """Pairs less probable than this are not sent to the page."""
 
 
-def without_numbers(text: str) -> str:
-    r"""Take out the numbers and blanks that databases print between nucleotides; headers stay.
+def strip_position_numbers(text: str) -> str:
+    r"""Remove the numbers and blanks that databases print between nucleotides; headers stay.
 
     Examples
     --------
-    >>> without_numbers(">tRNA 1\n  1 gcgg auuu\n 61 acca")
+    >>> strip_position_numbers(">tRNA 1\n  1 gcgg auuu\n 61 acca")
     '>tRNA 1\ngcggauuu\nacca'
     """
     lines = text.splitlines()
     return "\n".join(line if line.startswith(">") else re.sub(r"[\d\s]", "", line) for line in lines)
 
 
-def drawn(s: Structure) -> dict[str, Any]:
-    """Give what a page needs to draw a structure.
+def structure_payload(s: Structure) -> dict[str, Any]:
+    """Return what a page needs to draw a structure.
 
     Examples
     --------
-    >>> drawn(Structure.from_dot_bracket("GGGAAAACCC", "(((....)))"))["pairs"][0]
+    >>> structure_payload(Structure.from_dot_bracket("GGGAAAACCC", "(((....)))"))["pairs"][0]
     [0, 9, None, True]
     """
     from ..plot.secondary_structure import _view
@@ -41,13 +41,13 @@ def drawn(s: Structure) -> dict[str, Any]:
     straight = {*map(tuple, s.pairs[in_layout(s.pairs, len(s))].tolist())}
     p = s.probabilities
     best = np.zeros(len(s)) if p is None else p.max(axis=1, initial=0)
-    sure = 1 - best
+    base_confidence = 1 - best
     pairs = []
     for i, j in s.pairs.tolist():
         value = None if p is None else round(float(p[i, j]), 4)
         pairs.append([i, j, value, (i, j) in straight])
         if value is not None:
-            sure[i] = sure[j] = value
+            base_confidence[i] = base_confidence[j] = value
     return {
         "name": s.name,
         "sequence": s.sequence,
@@ -55,13 +55,13 @@ def drawn(s: Structure) -> dict[str, Any]:
         "pairs": pairs,
         "x": np.round(view.real, 2).tolist(),
         "y": np.round(-view.imag, 2).tolist(),
-        "sure": [] if p is None else np.round(sure, 3).tolist(),
+        "base_confidence": [] if p is None else np.round(base_confidence, 3).tolist(),
         "confidence": None if s.confidence is None else round(s.confidence, 3),
     }
 
 
 def candidates(s: Structure) -> bytes:
-    """Give the pairs that are at all probable: i, j and 10,000 p, as little-endian int32, the most probable first."""
+    """Return the pairs that are at all probable: i, j and 10,000 p, as little-endian int32, the most probable first."""
     if s.probabilities is None:
         return b""
     i, j = np.nonzero(np.triu(s.probabilities, 1) >= SHOWN)

@@ -113,7 +113,7 @@ def notebook(model: str) -> dict[str, Any]:
 
 @contextmanager
 def _signals() -> Iterator[None]:
-    """Raise :class:`_Ended` for the signals that would end this process without a word."""
+    """Raise :class:`_Ended` for the signals that would end this process silently."""
 
     def end(number: int, _: object) -> None:
         raise _Ended(number)

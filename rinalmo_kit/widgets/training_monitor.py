@@ -35,8 +35,8 @@ class TrainingMonitor(LiveWidget):
     ----------
     folder : path
         The run's ``output``.
-    every : float
-        Seconds between two looks.
+    poll_seconds : float
+        Seconds between two reads of the folder.
 
     Examples
     --------
@@ -56,12 +56,12 @@ class TrainingMonitor(LiveWidget):
     curves: traitlets.List[Any] = traitlets.List().tag(sync=True)
     message = traitlets.Unicode().tag(sync=True)
 
-    def __init__(self, folder: str | os.PathLike, *, every: float = 1.0) -> None:
-        self.folder, self.every = user_path(folder), every
+    def __init__(self, folder: str | os.PathLike, *, poll_seconds: float = 1.0) -> None:
+        self.folder, self.poll_seconds = user_path(folder), poll_seconds
         super().__init__(title=self.folder.name)
         self._end, self._watching, self._wrong = threading.Event(), False, ""
         self._run: Future[Any] | None = None
-        self.look()
+        self.refresh()
         if self.state != "finished":
             self._start_watching()
 
@@ -89,7 +89,8 @@ class TrainingMonitor(LiveWidget):
         self._run, self._wrong = Future(), ""
         self._run.set_running_or_notify_cancel()
         threading.Thread(
-            target=self._work, args=(self._run, train, arguments, options | {"output": self.folder})
+            target=self._train_in_background,
+            args=(self._run, train, arguments, options | {"output": self.folder}),
         ).start()
         if not self._watching:
             self._start_watching()
@@ -101,7 +102,7 @@ class TrainingMonitor(LiveWidget):
         return self._run.result()
 
     def stop(self) -> None:
-        """End the run after the step it is at; it keeps a checkpoint, and goes on when it is started again."""
+        """Stop the run after the current step; it keeps a checkpoint, and resumes when it is started again."""
         if not self.folder.is_dir():
             self.message = "there is no run in this folder yet"
             return
@@ -109,7 +110,7 @@ class TrainingMonitor(LiveWidget):
         self.message = "asked to stop after this step"
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop watching the run."""
         self._end.set()
         super().close()
 
@@ -122,7 +123,9 @@ class TrainingMonitor(LiveWidget):
         """Show what is wrong."""
         self.message = text
 
-    def _work(self, run: Future, train: Callable[..., Any], arguments: Any, options: Any) -> None:
+    def _train_in_background(
+        self, run: Future, train: Callable[..., Any], arguments: Any, options: Any
+    ) -> None:
         try:
             run.set_result(train(*arguments, **options))
         except BaseException as error:  # raised where result() is asked for, and shown
@@ -130,20 +133,20 @@ class TrainingMonitor(LiveWidget):
             run.set_exception(error)
 
     def _watch(self) -> None:
-        while not self._end.wait(self.every):
-            self.look()
+        while not self._end.wait(self.poll_seconds):
+            self.refresh()
             if self.state == "finished":
                 break
         self._watching = False
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Read what the run has written so far; what cannot be read is said."""
         try:
-            self._look()
+            self._read_run()
         except Exception as error:  # the next look may find it right again
             self.complain(f"{self.folder} cannot be read: {said(error)}")
 
-    def _look(self) -> None:
+    def _read_run(self) -> None:
         finished = (self.folder / "model.safetensors").exists()
         progress = self.folder / PROGRESS
         try:
@@ -178,8 +181,8 @@ class TrainingMonitor(LiveWidget):
             )
         return found
 
-    def saved(self) -> dict[str, str]:
-        """Give the numbers so far."""
+    def static_mimebundle(self) -> dict[str, str]:
+        """Return the numbers so far."""
         last = ", ".join(f"{c['name']} {c['values'][-1]:.4g}" for c in self.curves if c["values"])
         text = f"TrainingMonitor of {self.title!r}: {self.state}, step {self.step} of {self.steps}. {last}"
         return {"text/plain": text}

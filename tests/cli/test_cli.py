@@ -63,15 +63,15 @@ def test_json_lines(fasta, tmp_path):
         assert record["confidence"] == structure.confidence
 
 
-def test_bad_records_are_refused_and_the_rest_is_done(tmp_path, capsys):
+def test_bad_records_are_skipped_and_the_rest_is_done(tmp_path, capsys):
     path, out = tmp_path / "in.fa", tmp_path / "out.dbn"
     path.write_text(">good\nGGGGAAAACCCC\n>bad\nACGXU\n>empty\n>late\nACGU\n")
     assert cli.main(["fold", str(path), "-q", "-o", str(out)]) == 1
     assert [s.name for s in rk.read_structures(out)] == ["good", "late"]
     error = capsys.readouterr().err
-    assert "refused: 'bad', position 4: 'X'" in error
-    assert "refused: 'empty' is empty" in error
-    assert "2 folded, 2 refused" in error
+    assert "skipped: 'bad', position 4: 'X'" in error
+    assert "skipped: 'empty' is empty" in error
+    assert "2 folded, 2 skipped" in error
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,7 @@ def test_standard_output(output, fasta, capsys):
     assert list(pd.read_csv(io.StringIO(capsys.readouterr().out), dtype=str)["name"]) == list(RNAS)
 
 
-# --- the output is no input, and devices stay what they are --------------------------------------------------
+# --- the output is not an input, and devices stay what they are --------------------------------------------------
 
 
 @pytest.mark.parametrize("link", ["same", "dotted", "symbolic", "hard", "home", "part"])
@@ -257,13 +257,13 @@ def test_a_pipe_is_written_to_and_stays_one(what, name, fasta, tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/null").exists(), reason="needs /dev/null")
-@pytest.mark.parametrize("write", ["fold", "predict", "samples", "scores", "whole_file"])
+@pytest.mark.parametrize("write", ["fold", "predict", "samples", "scores", "atomic_write"])
 def test_a_device_is_not_replaced(write, fasta, tmp_path):
     device = tmp_path / "null.csv"
     device.symlink_to("/dev/null")  # what renames onto a device would replace this link
     write_structures(HAIRPINS, tmp_path / "in.dbn")
-    if write == "whole_file":
-        with files.whole_file(device) as temporary:
+    if write == "atomic_write":
+        with files.atomic_write(device) as temporary:
             temporary.write_text("something")
     elif write in ("fold", "predict"):
         assert run(write, fasta, "-o", device) == 0
@@ -397,7 +397,7 @@ def test_what_a_killed_process_left_is_removed(what, fasta, tmp_path):
 @pytest.mark.parametrize("what", ["fold", "predict"])
 def test_ctrl_c_keeps_what_is_finished(what, name, fasta, tmp_path, capsys, monkeypatch):
     if what == "predict" and ".".join(name.split(".")[1:2]) not in ("csv", "tsv", "parquet"):
-        pytest.skip("is no table")
+        pytest.skip("is not a table")
     real = {"fold": folding.structure_or_error, "predict": prediction.predictions}[what]
 
     def fold(model: object, record: tuple[str, str], *rest: object) -> object:
@@ -432,7 +432,7 @@ def test_nothing_is_left_of_a_run_that_finished_nothing(tmp_path, capsys, fasta)
     bad = written(tmp_path / "bad.fa", {"x": "ACXU", "y": "123"})
     out = tmp_path / "out.dbn"
     assert run("fold", bad, "-o", out) == 1
-    assert "0 folded, 2 refused" in capsys.readouterr().err
+    assert "0 folded, 2 skipped" in capsys.readouterr().err
     assert run("fold", fasta, "-m", "pico", "-o", out) == 2
     assert sorted(one.name for one in tmp_path.iterdir()) == ["bad.fa", "in.fasta"]
 
@@ -450,8 +450,8 @@ def test_a_record_whose_file_cannot_be_written_is_rejected_by_name(fasta, tmp_pa
     (tmp_path / "out" / "one.ct").mkdir(parents=True)
     assert run("fold", fasta, "-f", "ct", "-o", tmp_path / "out") == 1
     error = capsys.readouterr().err
-    assert "refused: 'one' cannot be written to" in error
-    assert "2 folded, 1 refused" in error
+    assert "skipped: 'one' cannot be written to" in error
+    assert "2 folded, 1 skipped" in error
     assert sorted(one.name for one in (tmp_path / "out").iterdir()) == ["00012.ct", "one.ct", "β-globin.ct"]
 
 
@@ -463,9 +463,9 @@ def test_predict_rejects_a_record_by_name_and_goes_on(tmp_path, capsys):
     out = tmp_path / "out.csv"
     assert run("predict", written(tmp_path / "in.fa", rnas), "-o", out) == 1
     error = capsys.readouterr().err
-    assert "refused: 'bad', position 4: 'X'" in error
-    assert "refused: 'empty' is empty" in error
-    assert "2 predicted, 2 refused" in error
+    assert "skipped: 'bad', position 4: 'X'" in error
+    assert "skipped: 'empty' is empty" in error
+    assert "2 predicted, 2 skipped" in error
     found = pd.read_csv(out)
     expected = rk.predict({name: rnas[name] for name in ("good", "late")})
     assert list(found["name"]) == ["good", "late"]

@@ -561,7 +561,7 @@ def test_command(fasta, tmp_path, capsys):
     assert "min_identity: 0.7 there, None asked for" in capsys.readouterr().err
     fasta.write_text(fasta.read_text() + ">bad\nX\n")
     assert cli.main([*arguments[:4], str(tmp_path / "new"), "-q"]) == 1
-    assert f"1 records refused, see {tmp_path / 'new' / 'refused.tsv'}" in capsys.readouterr().err
+    assert f"1 records skipped, see {tmp_path / 'new' / 'refused.tsv'}" in capsys.readouterr().err
 
 
 def test_command_with_a_table(tmp_path, capsys):

@@ -145,7 +145,7 @@ def test_archive_reads_every_family_once(tmp_path):
 @pytest.mark.parametrize(
     "name", ["../TR0/bpRNA_a_1.st", "/TR0/bpRNA_a_1.st", "a/../../TR0/bpRNA_a_1.st", "C:\\TR0\\b.st"]
 )
-def test_a_path_out_of_the_archive_is_refused(tmp_path, name):
+def test_a_path_out_of_the_archive_is_rejected(tmp_path, name):
     files = bprna_files() | {name: ST}
     for path in (zipped(tmp_path / "a.zip", files), tarred(tmp_path / "a.tar.gz", files)):
         with pytest.raises(ValueError, match="unsafe path"):

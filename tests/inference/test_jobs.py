@@ -145,7 +145,7 @@ def test_bad_records_are_rows_with_an_error(task, tmp_path, capsys):
     command = [task, str(path), "-o", str(tmp_path / "out"), "--shard-size", "2", "-q"]
     command += [] if task == "embed" else ["-f", "parquet"]
     assert cli.main(command) == 1
-    assert "6 records in 3 shards, 4 of them refused (column error)" in capsys.readouterr().err
+    assert "6 records in 3 shards, 4 of them skipped (column error)" in capsys.readouterr().err
     assert cli.main(command) == 1  # as before, with nothing to do
     table = pd.read_parquet(tmp_path / "out")
     assert table["name"].tolist() == ["good", "bad", "empty", "late", "worse", "worst"]
@@ -191,7 +191,7 @@ def test_a_refused_record_does_not_make_torchrun_end_the_others(tmp_path, monkey
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert cli.main(["embed", str(path), "-o", str(tmp_path / "out"), "--shard-size", "1", "-q"]) == 0
     shown = capsys.readouterr().err
-    assert "1 of them refused (column error); 1 shards of other processes are missing" in shown
+    assert "1 of them skipped (column error); 1 shards of other processes are missing" in shown
 
 
 def test_a_process_that_dies_is_reported(fasta, tmp_path, monkeypatch, capsys):

@@ -133,7 +133,7 @@ def test_structures_and_arrays_give_the_same() -> None:
     assert scores[:2] == (0.5, 0.5)
 
 
-def test_structures_of_different_length_are_refused() -> None:
+def test_structures_of_different_length_are_rejected() -> None:
     long, short = Structure("G" * 12, [], name="ref"), Structure("G" * 11, [], name="mine")
     with pytest.raises(ValueError, match="target 'ref' has 12 nucleotides, prediction 'mine' 11"):
         structure_scores(long, short)

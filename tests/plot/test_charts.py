@@ -1,4 +1,4 @@
-"""Charts: what the Axes hold, and what is refused."""
+"""Charts: what the Axes hold, and what is rejected."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_confusion_shows_shares_of_the_true_class():
     assert not plot.confusion(many, many).texts
 
 
-def test_confusion_refuses_what_does_not_fit():
+def test_confusion_rejects_what_does_not_fit():
     with pytest.raises(ValueError, match="2 targets, 1 predictions"):
         plot.confusion(["a", "b"], ["a"])
     with pytest.raises(ValueError, match="not among the labels: c"):
@@ -101,7 +101,7 @@ def test_rates_are_those_of_a_perfect_and_of_a_blind_guess():
 
 
 @pytest.mark.parametrize("draw", [plot.roc, plot.precision_recall])
-def test_rates_refuse_what_cannot_be_ranked(draw):
+def test_rates_reject_what_cannot_be_ranked(draw):
     with pytest.raises(ValueError, match="both true and false"):
         draw([True, True], [0.1, 0.2])
     with pytest.raises(ValueError, match="a: 1 scores for 2 targets"):

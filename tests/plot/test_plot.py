@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -235,6 +236,27 @@ def test_structure_colors():
     assert labelled(plot.structure(s, color_by=None, letters=True), "_bases")
 
 
+@pytest.mark.parametrize("reference", [None, TRNA])
+def test_structure_colored_by_elements(reference):
+    pytest.importorskip("forgi", reason="needs forgi: pip install 'rinalmo-kit[drawing]'")
+    ax = plot.structure(TRNA, color_by="element", reference=reference)
+    (bases,) = [c for c in ax.collections if c.get_label() == "_bases"]
+    colors = [mpl.colors.to_hex(color).upper() for color in bases.get_facecolor()]
+    assert [k for k, color in enumerate(colors) if color == style.ELEMENTS["stem"]] == sorted(
+        TRNA.pairs.ravel()
+    )
+    assert colors[-1] == style.ELEMENTS["external"] and colors[15] == style.ELEMENTS["hairpin"]
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["stem", "hairpin", "multiloop", "external"]
+    legends = [one for one in ax.get_children() if isinstance(one, mpl.legend.Legend)]
+    assert len(legends) == (1 if reference is None else 2)
+
+
+def test_structure_colored_by_elements_without_forgi(monkeypatch):
+    monkeypatch.setitem(sys.modules, "forgi.graph.bulge_graph", None)
+    with pytest.raises(ImportError, match=r"need forgi, .*rinalmo-kit\[drawing\]"):
+        plot.structure(TRNA, color_by="element")
+
+
 @pytest.mark.parametrize(
     "color_by", [[0.1] * 75, ["red"] * 77, "probability", "no such colour", "nucleotides"]
 )
@@ -375,7 +397,7 @@ def test_embedding_map_errors(points: object, labels: object, message: str):
 
 
 def test_training_log_puts_the_parts_of_a_resumed_run_together(tmp_path: Path):
-    parts = {  # the second goes on from step 100 and makes steps 101 to 120 again
+    parts = {  # the second resumes from step 100 and makes steps 101 to 120 again
         0: "step,train_loss,val_perplexity\n49,2,\n49,,4\n99,1.8,\n109,1.7,\n119,1.6,\n",
         10: "step,train_loss,val_perplexity\n199,1.2,\n199,,3\n",
         2: "step,train_loss,val_perplexity\n109,1.7,\n149,1.5,\n149,,3.5\n",

@@ -136,7 +136,7 @@ def test_ours_is_the_ink_of_the_default_style_alone() -> None:
 def test_maps_of_what_is_no_probability_are_rejected(value: float) -> None:
     p = np.zeros((5, 5))
     p[0, 4] = value
-    with pytest.raises(ValueError, match=r"p\[0, 4\] = .* is no probability"):
+    with pytest.raises(ValueError, match=r"p\[0, 4\] = .* is not a probability"):
         plot.probability_map(p)
     with pytest.raises(ValueError, match="row 0 holds no probabilities"):
         plot.sequence_logo([[value if value != 2 else -2, 0.1, 0.1, 0.1]])

@@ -42,7 +42,7 @@ def write(folder: Path, name: str, text: str) -> Path:
 
 
 def error_of(folder: Path, name: str, text: str) -> str:
-    """Read a file that must be refused; return the message, which begins with the path, without it."""
+    """Read a file that must be rejected; return the message, which begins with the path, without it."""
     path = write(folder, name, text)
     with pytest.raises(ValueError) as caught:
         read_structures(path)
@@ -366,7 +366,7 @@ def test_folders(tmp_path: Path) -> None:
         read_structures(tmp_path / "folder.ct")
 
 
-# --- what is refused
+# --- what is rejected
 
 
 NONE = "expected a structure, found none"

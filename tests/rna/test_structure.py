@@ -187,7 +187,7 @@ def test_wrong_shape(shape: tuple[int, ...]) -> None:
         decode(np.zeros(shape), "GAAAC", threshold=0.5)
 
 
-def test_asymmetric_and_nan_are_refused_with_their_place() -> None:
+def test_asymmetric_and_nan_are_rejected_with_their_place() -> None:
     p = np.zeros((5, 5))
     p[1, 3], p[3, 1] = 0.5, 0.25
     with pytest.raises(ValueError, match=re.escape("not symmetric, or NaN: p[1, 3] = 0.5, p[3, 1] = 0.25")):

@@ -35,7 +35,7 @@ def test_vocabulary_has_the_ids_of_the_released_weights() -> None:
 
 def test_golden_cases(cases: dict) -> None:
     """Equal to the official tokenizer, or, where that one writes <unk>, an error with place and letter."""
-    accepted = refused = 0
+    accepted = rejected = 0
     for case in cases["cases"] + cases["padded"]:
         pad_to = case.get("pad_to_len")
         text, ids = case["seq"], case["ids"]
@@ -51,9 +51,9 @@ def test_golden_cases(cases: dict) -> None:
             wanted = f"'sequence 1', position {position}: {letters[position - 1]!r} is not a nucleotide code"
             with pytest.raises(ValueError, match=re.escape(wanted)):
                 tokenize([text], pad_to=pad_to)
-            refused += 1
+            rejected += 1
     assert accepted > 10
-    assert refused > 5
+    assert rejected > 5
 
 
 @pytest.mark.parametrize("text", ["ac gu", "AC\r\nGT\r\n", "\tA\vC\fG U\n", "\ufeffACGU", "A C G U"])

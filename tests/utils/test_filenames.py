@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rinalmo_kit._utils.filenames import file_name
-from rinalmo_kit._utils.files import whole_file
+from rinalmo_kit._utils.files import atomic_write
 
 RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in "0123456789¹²³")}
 FORBIDDEN = set('/\\:*?"<>|') | {chr(i) for i in range(32)} | {"\x7f"}
@@ -69,7 +69,7 @@ def test_names(names, expected, tmp_path):
     assert expected is None or found == expected
     for name in found:
         assert is_legal(name)
-        with whole_file(tmp_path / name) as temporary:
+        with atomic_write(tmp_path / name) as temporary:
             temporary.write_text("x")
     assert sorted(one.name for one in tmp_path.iterdir()) == sorted(found)
 
@@ -85,7 +85,7 @@ def test_duplicates_take_linear_time(names):
 @pytest.mark.parametrize("name", ["x" * 255, "魚" * 85, "🧬" * 63 + "abc", "x" * 100 + "é" * 77])
 def test_the_longest_names_have_room_for_a_temporary_one(name, tmp_path):
     assert len(name.encode()) == 255 or name.startswith("x")
-    with whole_file(tmp_path / name) as temporary:
+    with atomic_write(tmp_path / name) as temporary:
         assert len(os.fsencode(temporary.name)) <= 255
         temporary.write_text(str(uuid.uuid4()))
     assert [one.name for one in tmp_path.iterdir()] == [name]

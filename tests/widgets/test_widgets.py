@@ -31,7 +31,7 @@ def test_a_sequence_is_folded_at_once():
     assert studio.structure == rk.fold(TRNA)
     assert studio.view["dot_bracket"] == studio.structure.dot_bracket and not studio.busy
     assert studio.view["confidence"] == round(studio.structure.confidence, 3)
-    assert len(studio.view["x"]) == len(studio.view["sure"]) == len(TRNA)
+    assert len(studio.view["x"]) == len(studio.view["base_confidence"]) == len(TRNA)
 
 
 def test_an_empty_studio_waits():
@@ -68,7 +68,7 @@ def test_forced_and_forbidden_pairs():
     assert studio.forbidden == [] and (0, 11) in map(tuple, studio.structure.pairs)
     studio.clear()
     assert studio.structure.dot_bracket == "((((....))))"
-    studio._asked(None, {"do": "force", "pair": [0, 99]}, [])
+    studio._on_message(None, {"do": "force", "pair": [0, 99]}, [])
     assert "1-100 lies outside the sequence of 12" in studio.message["text"]
 
 
@@ -141,7 +141,7 @@ def test_a_fold_can_be_cancelled(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_files_to_take_home(kind, tmp_path):
+def test_files_to_export(kind, tmp_path):
     studio = FoldingStudio({"my/RNA": TRNA})
     data = studio.export(kind)
     path = tmp_path / f"file.{kind}"
@@ -153,7 +153,7 @@ def test_files_to_take_home(kind, tmp_path):
     assert data.startswith(start)
     sent = []
     studio.send = lambda content, buffers=None: sent.append((content, buffers))
-    studio._asked(None, {"do": "export", "kind": kind}, [])
+    studio._on_message(None, {"do": "export", "kind": kind}, [])
     [(content, [buffer])] = sent
     assert content["file"] == f"my_RNA.{kind}" and content["type"] == FORMATS[kind] and len(buffer) > 50
 
@@ -163,9 +163,9 @@ def test_every_text_format_of_structures_is_offered():
     assert FoldingStudio().formats == [*dict.fromkeys(text), "svg", "pdf", "png"]
 
 
-def test_unknown_files_are_refused():
+def test_unknown_files_are_rejected():
     studio = FoldingStudio(TRNA)
-    studio._asked(None, {"do": "export", "kind": "exe"}, [])
+    studio._on_message(None, {"do": "export", "kind": "exe"}, [])
     assert studio.message["wrong"] and "'exe'" in studio.message["text"]
     with pytest.raises(ValueError, match="nothing is folded"):
         FoldingStudio().export("svg")
@@ -196,7 +196,7 @@ def test_a_fold_with_more_pseudoknots_than_brackets_is_drawn():
     assert len(studio.structure.pairs) == length and len(studio.view["x"]) == 2 * length + 8
     assert studio.view["dot_bracket"].count(".") == 8 + 2 * (length - 30)
     assert "<svg" in studio._repr_mimebundle_()[0]["text/html"]
-    studio._asked(None, {"do": "export", "kind": "dbn"}, [])
+    studio._on_message(None, {"do": "export", "kind": "dbn"}, [])
     assert studio.message["wrong"] and "bracket levels" in studio.message["text"]
     assert studio.export("ct").count(b"\n") > 2 * length
 
@@ -255,7 +255,7 @@ def test_new_sequences_are_placed_near_their_like(explorer):
     places = explorer.table[["x", "y"]].to_numpy()
     assert explorer.table["name"].iloc[np.linalg.norm(places[:37] - places[37], axis=1).argmin()] == old
     assert len(new) == 2 and "(placed)" in explorer.groups["labels"]
-    explorer._asked(None, {"do": "place", "text": "ACGX"}, [])
+    explorer._on_message(None, {"do": "place", "text": "ACGX"}, [])
     assert explorer.message["wrong"] and "position 4" in explorer.message["text"]
 
 
@@ -268,7 +268,7 @@ def test_what_is_under_the_pointer_is_folded(explorer):
     assert explorer.detail == {}
 
 
-def test_bad_tables_are_refused():
+def test_bad_tables_are_rejected():
     table = pd.DataFrame({"sequence": ["ACGU"] * 5})
     with pytest.raises(ValueError, match="no column 'sequence'"):
         EmbeddingExplorer(table.rename(columns={"sequence": "text"}))
@@ -297,7 +297,7 @@ RUN |= {"enable_progress_bar": False, "enable_model_summary": False}
 def test_monitor_follows_stops_and_goes_on_with_a_run(tmp_path):
     texts = [r.sequence for r in rk.datasets.load_structures("examples")]
     size = Config(32, 1, heads=2)
-    monitor = TrainingMonitor(tmp_path / "run", every=0.1)
+    monitor = TrainingMonitor(tmp_path / "run", poll_seconds=0.1)
     assert monitor.state == "waiting" and monitor.curves == []
     monitor.stop()
     assert "no run in this folder" in monitor.message
@@ -311,12 +311,12 @@ def test_monitor_follows_stops_and_goes_on_with_a_run(tmp_path):
     monitor.stop()
     with pytest.raises(RuntimeError, match=r"stopped at step \d+ of 300, as asked"):
         monitor.result()
-    monitor.look()
+    monitor.refresh()
     stopped = monitor.step
     assert monitor.state == "stopped" and 0 < stopped < 300
     monitor.run(rk.pretrain, texts, model=size, **RUN)
     model = monitor.result()
-    monitor.look()
+    monitor.refresh()
     assert monitor.state == "finished" and monitor.step == monitor.steps == 300
     curves = {curve["name"]: curve for curve in monitor.curves}
     assert {"train_loss", "lr", "val_perplexity"} <= set(curves)
@@ -496,7 +496,7 @@ ODD += [
 
 
 @pytest.mark.parametrize("error", ODD, ids=repr)
-@pytest.mark.parametrize("place", ["fold_each", "drawn", "candidates"])
+@pytest.mark.parametrize("place", ["fold_each", "structure_payload", "candidates"])
 def test_whatever_ends_the_thread_is_shown(monkeypatch, error, place):
     studio = FoldingStudio()
     studio.text = "GGGGAAAACCCC"
@@ -523,7 +523,7 @@ def test_the_monitor_survives_what_it_finds(tmp_path, content):
     from rinalmo_kit.training.control import PROGRESS
 
     (tmp_path / PROGRESS).write_text(content)
-    monitor = TrainingMonitor(tmp_path, every=0.01)
+    monitor = TrainingMonitor(tmp_path, poll_seconds=0.01)
     time.sleep(0.1)
     assert monitor.state == "waiting"
     assert "cannot be read" in monitor.message or content in ("", "{") or '"x"' in content or "NaN" in content
@@ -547,7 +547,7 @@ def test_a_run_that_fails_is_shown_and_numbers_that_are_none_are_not_drawn(tmp_p
     monitor.run(train)
     with pytest.raises(KeyError):
         monitor.result()
-    monitor.look()
+    monitor.refresh()
     assert monitor.message == "KeyError: 'lost'"
     [curve] = monitor.curves
     assert curve["values"] == [3.0, 2.0] and curve["steps"] == [2, 6]
@@ -654,8 +654,8 @@ def test_names_are_text_in_every_output(name, explorer_of_five):
     for live in ("<img", "<script", "onerror=alert(1)>", "</pre><s", "<b>", "<svg/"):
         assert live not in page
     explorer_of_five.table.loc[0, "family"] = name
-    assert "<script" not in explorer_of_five.saved()["text/html"]
-    assert explorer_of_five.saved()["text/html"].count("<") == 1
+    assert "<script" not in explorer_of_five.static_mimebundle()["text/html"]
+    assert explorer_of_five.static_mimebundle()["text/html"].count("<") == 1
 
 
 def test_no_script_makes_html_of_text():

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
-from ..._utils.files import whole_file
+from ..._utils.files import atomic_write
 from ..._utils.progress import progress_bar
 from ..._utils.text_files import TextFileError, open_text
 from ...rna.alphabet import clean
@@ -111,7 +111,7 @@ def accepted(
 @contextmanager
 def refusals(path: Path) -> Iterator[TextIO]:
     """Open the table of what was refused, which appears whole."""
-    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
         stream.write("file\tline\tname\treason\n")
         yield stream
 
@@ -122,12 +122,12 @@ def filter_fasta(
     """Write what is kept as ``>number name``; mmseqs wants names that differ, and reads its own into some."""
     counts: Counter[str] = Counter(COUNTS)
     records = (record for path in paths for record in read_places(path))
-    with whole_file(result) as temporary, progress_bar(None, "1/4 filter", shown=progress) as bar:
+    with atomic_write(result) as temporary, progress_bar(None, "1/4 filter", shown=progress) as bar:
         with temporary.open("w", encoding="utf-8") as stream, refusals(refused) as report:
             for number, (_, name, sequence) in enumerate(accepted(records, lengths, counts, report)):
                 stream.write(f">{number} {name}\n{sequence}\n")
                 bar.update()
-        with whole_file(result.with_name("counts.json")) as numbers:
+        with atomic_write(result.with_name("counts.json")) as numbers:
             numbers.write_text(json.dumps(counts), encoding="utf-8")
 
 
@@ -137,7 +137,7 @@ def filter_fasta(
 def deduplicate(source: Path, result: Path, threads: int, *, kept: int, progress: bool) -> None:
     """Run ``seqkit rmdup -s -P``, and see that no record was lost."""
     options = ["-s", "-P", "-w", "0", "-j", str(threads)]
-    with whole_file(result) as temporary, progress_bar(kept, "2/4 seqkit rmdup", shown=progress) as bar:
+    with atomic_write(result) as temporary, progress_bar(kept, "2/4 seqkit rmdup", shown=progress) as bar:
         command = ["seqkit", "rmdup", *options, "-o", str(temporary), str(source)]
         said = run(command, result.with_name("seqkit.log"), bar)
         removed = re.search(r"(\d+) duplicated records? removed", said)
@@ -299,7 +299,7 @@ def write_corpus(
     lengths, written = np.zeros(total, dtype="<u2"), 0
     # At worst a value takes twice its size, in pages of its own. Address space is not disk space.
     room = 3 * letters + 300 * total + 16 * len(sizes) + (64 << 20)
-    with whole_file(output / FILE) as temporary, progress_bar(total, "4/4 write", shown=progress) as bar:
+    with atomic_write(output / FILE) as temporary, progress_bar(total, "4/4 write", shown=progress) as bar:
         try:
             with lmdb.open(str(temporary), subdir=False, map_size=room, lock=False, sync=False) as file:
                 stream = iter(records)

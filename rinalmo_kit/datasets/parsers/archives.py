@@ -1,7 +1,7 @@
 """Files of a folder, or of zip and tar archives that may lie inside each other, read without trust.
 
 Only files that are asked for are read, none is run, links are passed over, and a path that leads out of
-the archive is refused.
+the archive is rejected.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _DAMAGE = (
 
 @contextmanager
 def unpacked(source: Path, wanted: str) -> Iterator[tuple[Path, list[Path]]]:
-    """Give the files of a folder or archive whose relative path matches the pattern `wanted`.
+    """Yield the files of a folder or archive whose relative path matches the pattern `wanted`.
 
     Files of archives are copied to a temporary folder that goes away again; so are those of a folder,
     for a parser to change them as it likes.
@@ -77,7 +77,7 @@ def unpacked(source: Path, wanted: str) -> Iterator[tuple[Path, list[Path]]]:
 
 @contextmanager
 def saying(folder: Path, source: Path) -> Iterator[None]:
-    """Let errors name the file inside `source` instead of its copy in the temporary folder."""
+    """Make errors name the file inside `source` instead of its copy in the temporary folder."""
     try:
         yield
     except ValueError as error:

@@ -1,7 +1,7 @@
 """Reading R's ``.RDa`` files as far as the ncRNA data need it: Biostrings sets of named DNA sequences.
 
 The format is that of R's ``save()`` (R Internals, "Serialization Formats"): XDR, version 2 or 3, packed or
-not. Nothing of the file is run: functions, promises and byte code are refused. Packages that read ``.RDa``
+not. Nothing of the file is run: functions, promises and byte code are rejected. Packages that read ``.RDa``
 do not know raw vectors in external pointers, which is where Biostrings keeps the nucleotides.
 """
 

@@ -42,7 +42,7 @@ def splice(source: Path) -> pd.DataFrame:
     * Test species: ``<species>/SA_sequences_<site>_400_Final_3.fasta``, one sequence a line, with
       ``SA_labels_…``; or ``….positive.txt`` and ``….negative.txt`` (the layout of SpliceBERT's copy).
 
-    The names and columns are read in the source of those programs; the files themselves were not at hand.
+    The names and columns are read in the source of those programs; the files themselves were not available.
     """
     import pandas as pd
 

@@ -37,7 +37,7 @@ def rivas(source: Path) -> pd.DataFrame:
     """Read ``Rivas.tar.gz``: folders TrainSetA, TestSetA, TrainSetB and TestSetB with BPSEQ files.
 
     That the sets are folders of BPSEQ files is known from their author's other release and from programs
-    that read them; this archive itself was not at hand. They name no families. X, an unknown nucleotide of
+    that read them; this archive itself was not available. They name no families. X, an unknown nucleotide of
     some of these sequences, becomes N.
     """
     sets = "TrainSetA|TestSetA|TrainSetB|TestSetB"

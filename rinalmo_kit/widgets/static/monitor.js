@@ -19,7 +19,7 @@ function chart({ name, color, steps, values }, end) {
 
 function render({ model, el }) {
   const title = node("b"), state = node("span", { role: "status" }), bar = node("progress", { "aria-label": "Steps done" });
-  const stop = node("button", { title: "The run keeps a checkpoint and goes on when it is started again", onclick: () => model.send({ do: "stop" }) }, "Stop after this step");
+  const stop = node("button", { title: "The run keeps a checkpoint and resumes when it is started again", onclick: () => model.send({ do: "stop" }) }, "Stop after this step");
   const message = node("span", { role: "alert" }), charts = node("div", { class: "rk-charts" });
   el.append(node("div", { class: "rk-monitor" }, node("div", { class: "rk-row" }, title, state, bar, stop, message), charts));
   const draw = () => {

@@ -108,7 +108,7 @@ function render({ model, el }) {
   const views = node("div", { class: "rk-views" }, drawing,
     node("div", { class: "rk-panel rk-arcs" }, arcs, arcTitle), node("div", { class: "rk-panel rk-map" }, canvas, mapTitle));
   const color = node("select", { "aria-label": "Colours", onchange: () => { colorBy = color.value; draw(); } },
-    node("option", { value: "letter" }, "nucleotide"), node("option", { value: "sure" }, "probability"), node("option", { value: "none" }, "none"));
+    node("option", { value: "letter" }, "nucleotide"), node("option", { value: "probability" }, "probability"), node("option", { value: "none" }, "none"));
   const compare = node("select", { "aria-label": "Compare with", onchange: () => { compareWith = compare.value; draw(); } });
   const status = node("span", { class: "rk-status", role: "status" });
   const strip = node("div", { class: "rk-strip", tabindex: "0", "aria-label": "Sequence and structure" });
@@ -133,7 +133,7 @@ function render({ model, el }) {
   // Reference, files, code
   const reference = node("input", { type: "text", style: "flex: 1; min-width: 200px", "aria-label": "Reference dot-bracket", placeholder: "known structure in dot-bracket, to compare with" });
   reference.addEventListener("change", () => save("reference", reference.value));
-  const files = node("div", { class: "rk-row" }, "Take home ",
+  const files = node("div", { class: "rk-row" }, "Export ",
     ...model.get("formats").map(kind => node("button", { "data-kind": kind, onclick: () => say({ do: "export", kind }) }, kind.toUpperCase())));
   const code = node("div", { class: "rk-code", tabindex: "0", "aria-label": "Code for this view" });
 
@@ -220,14 +220,14 @@ function render({ model, el }) {
     };
     if (otherPairs) for (const [i, j] of otherPairs) if (!own.has(`${i},${j}`)) line(i, j, false, { stroke: COLORS.other, "stroke-dasharray": "0.4 0.25" });
     for (const [i, j, , straight] of view.pairs) line(i, j, straight, { stroke: COLORS[kindOf(i, j, other) ?? (straight ? "pair" : "crossing")] });
-    const fill = k => colorBy === "letter" ? LETTERS[view.sequence[k]] ?? "#d0d0d0" : colorBy === "sure" && view.sure.length ? viridis(view.sure[k]) : "#f4f4f4";
+    const fill = k => colorBy === "letter" ? LETTERS[view.sequence[k]] ?? "#d0d0d0" : colorBy === "probability" && view.base_confidence.length ? viridis(view.base_confidence[k]) : "#f4f4f4";
     const bases = shape("g", { class: "rk-bases" }, svg);
     for (let k = 0; k < n; k++) {
       shape("circle", { cx: x[k], cy: y[k], r: 0.42, fill: fill(k), stroke: "#555", "stroke-width": colorBy === "none" ? 0.06 : 0, "data-base": k }, bases);
       if (n <= 1000) {
         const letter = shape("text", { x: x[k], y: y[k], "font-size": 0.55, class: "rk-letter" }, bases);
         letter.textContent = view.sequence[k];
-        if (colorBy === "sure" && view.sure[k] < 0.5) letter.style.fill = "#fff";
+        if (colorBy === "probability" && view.base_confidence[k] < 0.5) letter.style.fill = "#fff";
       }
       const every = n <= 150 ? 10 : n <= 300 ? 20 : n <= 1000 ? 50 : 200;
       if ((k + 1) % every === 0 || k === 0 || k === n - 1) {
@@ -321,7 +321,7 @@ function render({ model, el }) {
     marks.arc.setAttribute("visibility", j == null ? "hidden" : "visible");
     if (j != null) { const [a, b] = [Math.min(k, j), Math.max(k, j)]; marks.arc.setAttribute("d", `M ${a} 0 A ${(b - a) / 2} ${(b - a) / 2} 0 0 1 ${b} 0`); }
     const name = i => `${view.sequence[i]}${i + 1}`;
-    status.textContent = k == null ? "" : j == null ? `${name(k)}, unpaired${view.sure.length ? `, p ${view.sure[k].toFixed(2)}` : ""}` : `${name(k)} – ${name(j)}${p == null ? "" : `, p ${p.toFixed(2)}`}`;
+    status.textContent = k == null ? "" : j == null ? `${name(k)}, unpaired${view.base_confidence.length ? `, p ${view.base_confidence[k].toFixed(2)}` : ""}` : `${name(k)} – ${name(j)}${p == null ? "" : `, p ${p.toFixed(2)}`}`;
     strip.replaceChildren();
     for (const line of [view.sequence, view.dot_bracket]) {
       let at = 0;
