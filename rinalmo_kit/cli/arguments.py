@@ -115,6 +115,9 @@ SHARE = number("expected a share above 0, at most 1", lambda x: 0 < x <= 1)
 FRACTION = number("expected a fraction from 0 to 1", lambda x: 0 <= x <= 1)
 
 
+GAMMA = number("expected a number above 0", lambda x: 0 < x < 1e6)
+
+
 PROBABILITY = number("a probability lies between 0 and 1", lambda x: 0 <= x <= 1)
 
 
@@ -145,6 +148,29 @@ def parser() -> argparse.ArgumentParser:
     _add_job_options(command)
     command.add_argument(
         "-m", "--model", default="pico-ss", help="name or checkpoint file (default: pico-ss)"
+    )
+    command.add_argument(
+        "--decoding",
+        choices=["greedy", "mea"],
+        help="the paper's greedy pass, or maximum expected accuracy (default: the model's; greedy with -t)",
+    )
+    command.add_argument(
+        "--energy",
+        choices=["model", "viennarna", "linearpartition", "none"],
+        default="model",
+        help="energy model that is mixed in (default: as the model's file says)",
+    )
+    command.add_argument("--gamma", type=GAMMA, help="weight of pairs in mea (default: the model's)")
+    command.add_argument(
+        "--pseudoknots",
+        choices=["strong", "all", "none"],
+        help="which helices may cross in mea (default: the model's)",
+    )
+    command.add_argument(
+        "--reactivity",
+        type=place,
+        metavar="FILE",
+        help="SHAPE or DMS reactivities of the one record: a position and a number on each line, -999 for none",
     )
     command.add_argument(
         "-t", "--threshold", type=PROBABILITY, help="a pair needs a higher probability (default: the model's)"

@@ -86,29 +86,53 @@ def _estimate(options: argparse.Namespace) -> int:
 
 
 def _fold(options: argparse.Namespace) -> int:
+    from ..inference.confidence import GUESS
     from ..inference.folding import fold_or_explain, folding_model
     from .outputs import SINGLE, STRUCTURES, Folder, Output, Writer, structures
     from .records import Source
 
-    rules = {"min_loop": options.min_loop, "canonical_only": not options.non_canonical}
+    rules: dict[str, Any] = {
+        "decoding": options.decoding,
+        "energy": None if options.energy == "none" else options.energy,
+        "gamma": options.gamma,
+        "pseudoknots": options.pseudoknots,
+        "threshold": options.threshold,
+        "min_loop": options.min_loop,
+        "canonical_only": not options.non_canonical,
+    }
     if options.format == "parquet":
-        return _job(options, threshold=options.threshold, **rules)
+        if options.reactivity:
+            raise ValueError("--reactivity is for one record: leave -f parquet out")
+        return _job(options, **rules)
     _check_no_job(options)
     output = Output.of(options.output, options.format, STRUCTURES, folders=True)
     output.check([options.input])
     with output.lock():
         one = output.content in SINGLE and not output.folder
-        source = Source(options.input, quiet=options.quiet, one=one)
+        source = Source(options.input, quiet=options.quiet, one=one or bool(options.reactivity))
         model = folding_model(options.model)
+        if options.reactivity:
+            from ..inference.probing import read_reactivity
+
+            rules["reactivity"] = read_reactivity(options.reactivity)
+        doubtful = 0
         writer = Folder(output, [options.input]) if output.folder else Writer(output, structures)
         with writer, source.bar() as bar:
-            for found in fold_or_explain(source, model=model, threshold=options.threshold, **rules):
+            for found in fold_or_explain(source, model=model, **rules):
                 if isinstance(found, Exception):
                     source.skip(found)
                 else:
                     _write(writer, found, source)
+                    doubtful += found.confidence is not None and found.confidence < GUESS
                 bar.update()
             writer.whole = source.fault is None
+    if doubtful:
+        what = (
+            "the fold is a guess"
+            if writer.finished == 1
+            else f"{doubtful} of {writer.finished} folds are guesses"
+        )
+        print(f"rinalmo-kit: note: {what}: expected F1 below {GUESS}", file=sys.stderr)
     return source.report(writer.finished, "folded")
 
 

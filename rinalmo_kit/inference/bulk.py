@@ -23,7 +23,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 
 from .._utils import files
-from .._utils.extras import optional
+from .._utils.extras import optional, usable
 from .._utils.files import check_output, output_lock, user_path
 from .._utils.run_folders import claim_folder
 from ..model import pretrained
@@ -31,6 +31,7 @@ from ..model.pretrained import load
 from ..model.rinalmo import Encoder
 from ..model.unwrap import unwrapped
 from . import folding, prediction, shards
+from .energies import PACKAGES
 from .job_input import DamagedInputError, Fingerprint, check_input, chunks, fingerprint, open_input, unchanged
 from .shards import Report, Task
 from .workers import check as _check
@@ -62,6 +63,10 @@ def run(
     *,
     model: Encoder | str | os.PathLike | None = None,
     pool: Literal["cls", "mean"] | None = "mean",
+    decoding: str | None = None,
+    energy: str | None = "model",
+    gamma: float | None = None,
+    pseudoknots: str | None = None,
     threshold: float | None = None,
     canonical_only: bool = True,
     min_loop: int = 4,
@@ -89,7 +94,7 @@ def run(
         Default: ``"pico"``, ``"pico-ss"`` or ``"pico-ncrna-0"``. With `processes` a name or path.
     pool : {"mean", "cls", None}
         For embeddings; None: ``embedding.reshape(length, -1)`` has a row for each nucleotide.
-    threshold, canonical_only, min_loop
+    decoding, energy, gamma, pseudoknots, threshold, canonical_only, min_loop
         For structures, see :func:`rinalmo_kit.fold`.
     shard_size : int
         Records of a shard at most; a shard is also full at 2 million nucleotides, or 128 MiB of nucleotide rows.
@@ -134,11 +139,14 @@ def run(
         raise ValueError(f"pool={pool!r}: expected None, 'cls' or 'mean'")
     if canonical_only not in (True, False):
         raise ValueError(f"canonical_only={canonical_only!r}: expected True or False")
-    rules = {
+    rules: dict[str, Any] = {
         "threshold": _probability(threshold),
         "canonical_only": bool(canonical_only),
         "min_loop": _whole_number("min_loop", min_loop, least=0, most=2**62),
     }
+    chosen = {"decoding": decoding, "gamma": gamma, "pseudoknots": pseudoknots}
+    rules |= {name: value for name, value in chosen.items() if value is not None}
+    rules |= {} if energy == "model" else {"energy": energy}
     shard_size = _whole_number("shard_size", shard_size, most=10**9)
     processes = _whole_number("processes", processes, most=1024)
     rank, world, local = (0, processes, 0) if processes > 1 else _place()
@@ -164,6 +172,8 @@ def run(
         }
         content = fingerprint(path)
         about = {"model": _identity(encoder), **options, **limits}
+        if task == "fold" and (program := folding.rules_of(encoder, **rules).energy) is not None:
+            about["energies"] = program if usable(PACKAGES[program][0]) else f"{program} is missing"
         facts = {"task": task, **about, "input": f"{path.name} {content.sha256[:16]}"}
         if not (note := output / "_job.json").exists():
             files.check_output(note)

@@ -16,7 +16,7 @@ from ..rna.mea import Pseudoknots, allowed
 from ..rna.rules import Decoding, Energy, Method
 from ..structure import Structure
 from .confidence import apply_calibration, promised_f1
-from .energies import LONGEST, energy_module, energy_probabilities
+from .energies import LONGEST, PROGRAMS, energy_module, energy_probabilities
 from .probing import as_reactivity, with_reactivity
 
 if TYPE_CHECKING:
@@ -130,7 +130,9 @@ def energies_of(
         if rules.asked:
             raise
         if isinstance(error, RuntimeError) or energy != rules.energy:
-            what = f"{name!r} is too long for {rules.energy}" if energy != rules.energy else str(error)
+            what = (
+                f"{name!r} is too long for {PROGRAMS[rules.energy]}" if energy != rules.energy else str(error)
+            )
             warnings.warn(f"{what}: it is folded by the model alone", stacklevel=2)
         else:
             _told_missing(energy, str(error))

@@ -36,6 +36,7 @@ from .batching import (
 )
 from .decoding import Rules, decoded, mixed, reactivities, rules_of
 from .energies import PROGRAMS
+from .probing import as_reactivity
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -191,11 +192,16 @@ def fold_each(
 
 
 def fold_or_explain(
-    records: Iterable[tuple[str, str]], *, model: Encoder | str | os.PathLike = "pico-ss", **options: Any
+    records: Iterable[tuple[str, str]],
+    *,
+    model: Encoder | str | os.PathLike = "pico-ss",
+    reactivity: Any = None,
+    **options: Any,
 ) -> Iterator[Structure | ValueError | MemoryError]:
     """Yield, as :func:`fold_each`, the structure of each record, or the error that says why it has none.
 
-    If `records` or the computation raises, what is finished is yielded first, in its order.
+    If `records` or the computation raises, what is finished is yielded first, in its order. `reactivity` holds for each
+    record, so that there should be one.
 
     Examples
     --------
@@ -205,7 +211,7 @@ def fold_or_explain(
     model = folding_model(model)
     rules_of(model, **options)
     for chunk in _growing_chunks(records, CHUNK_BATCHES * token_budget(model.config, model.device)):
-        yield from _in_order(_fold_chunk(model, chunk, options))
+        yield from _in_order(_fold_chunk(model, chunk, options, reactivity))
 
 
 def _or_raise(found: Structure | Exception) -> Structure:
@@ -243,7 +249,7 @@ def _growing_chunks(records: Iterable[tuple[str, str]], tokens: int) -> Iterator
 
 
 def _fold_chunk(
-    model: Encoder, chunk: list[tuple[str, str]], options: dict[str, Any]
+    model: Encoder, chunk: list[tuple[str, str]], options: dict[str, Any], reactivity: Any = None
 ) -> Iterator[tuple[int, Structure | ValueError | MemoryError]]:
     """Yield places in a chunk of records as a user gave them, and what each becomes."""
     places, cleaned = [], []
@@ -255,7 +261,10 @@ def _fold_chunk(
         else:
             warn_if_unusual(*cleaned[-1], gaps=True)
             places.append(i)
-    for i, found in structures(model, cleaned, **options):
+    evidence = None
+    if reactivity is not None:
+        evidence = [as_reactivity(reactivity, len(text), name=name) for name, text in cleaned]
+    for i, found in structures(model, cleaned, evidence=evidence, **options):
         yield places[i], found
 
 

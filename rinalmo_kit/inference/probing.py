@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._utils.files import user_path
+from .._utils.text_files import open_text
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["as_reactivity", "pseudo_energies", "with_reactivity"]
+__all__ = ["as_reactivity", "pseudo_energies", "read_reactivity", "with_reactivity"]
 
 SLOPE, INTERCEPT = 2.6, -0.8
 """kcal/mol; Deigan et al., PNAS 2009 (SHAPE; also in use for normalised DMS)."""
@@ -18,14 +23,24 @@ RT = 0.61632
 """kcal/mol, at 37 °C."""
 
 
-def as_reactivity(reactivity: ArrayLike, length: int, *, name: str = "sequence") -> NDArray[np.float64]:
+def as_reactivity(
+    reactivity: ArrayLike | Mapping[int, float], length: int, *, name: str = "sequence"
+) -> NDArray[np.float64]:
     """Return reactivities as float64 (L,), or raise ValueError saying what is wrong with them.
+
+    They are one number a nucleotide, or {0-based position: number}.
 
     Examples
     --------
     >>> as_reactivity([0.1, None, float("nan")], 3)
     array([0.1, nan, nan])
     """
+    if isinstance(reactivity, Mapping):
+        if outside := [position for position in reactivity if not 0 <= position < length]:
+            raise ValueError(
+                f"{name!r} has {length} nucleotides: position {outside[0] + 1} of the reactivities lies outside"
+            )
+        reactivity = [reactivity.get(position, np.nan) for position in range(length)]
     try:
         found = np.array(
             [np.nan if one is None else one for one in np.asarray(reactivity, dtype=object)], dtype=np.float64
@@ -40,6 +55,40 @@ def as_reactivity(reactivity: ArrayLike, length: int, *, name: str = "sequence")
         raise ValueError(
             f"{name!r}: the reactivity of nucleotide {int(np.argmax(np.isinf(found))) + 1} is infinite"
         )
+    return found
+
+
+def read_reactivity(path: str | os.PathLike) -> dict[int, float]:
+    """Read reactivities from a file with a position, from 1, and a number on each line; −999 or NaN for none.
+
+    Returns
+    -------
+    dict
+        0-based position → reactivity, of those that have one.
+
+    Raises
+    ------
+    ValueError
+        Names the file and the line that is not a position and a number, or whose position came before.
+    """
+    found: dict[int, float] = {}
+    with open_text(user_path(path)) as lines:
+        for number, line in enumerate(lines, 1):
+            words = line.partition("#")[0].replace(",", " ").split()
+            if not words:
+                continue
+            try:
+                position, value = int(words[0]), float(words[-1])
+            except ValueError:
+                raise ValueError(
+                    f"{path}, line {number}: expected a position and a number, found {line[:40]!r}"
+                ) from None
+            if position < 1 or position - 1 in found or np.isinf(value):
+                raise ValueError(
+                    f"{path}, line {number}: expected positions from 1, each once, found {line[:40]!r}"
+                )
+            if value > -500 and not np.isnan(value):
+                found[position - 1] = value
     return found
 
 

@@ -119,10 +119,10 @@ def mea_pairs(
 
 
 def allowed(
-    p: NDArray[np.floating], sequence: str, *, canonical_only: bool = True, min_loop: int = 4
+    probabilities: NDArray[np.floating], sequence: str, *, canonical_only: bool = True, min_loop: int = 4
 ) -> NDArray[np.float64]:
     """Return a copy of the probabilities, 0 where no pair is allowed, in double precision."""
-    p: NDArray[np.float64] = np.array(np.clip(p, 0, 1), dtype=np.float64)
+    p = np.array(np.clip(probabilities, 0, 1), dtype=np.float64)
     if canonical_only:
         letters = np.frombuffer(sequence.replace("T", "U").encode("ascii", "replace"), dtype=np.uint8)
         for letter in "ACGU":
