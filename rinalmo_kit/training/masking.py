@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
-from ..datasets.corpus.store import Corpus, CorpusDataset
+from ..datasets.corpus.store import CorpusDataset, SequenceCorpus
 from ..recipes.recipe import PAPER
 from ..rna.alphabet import MASK, PAD, VOCABULARY
 from .batch_plan import BatchPlan
@@ -76,7 +76,7 @@ class Batch(NamedTuple):
 class MaskedDataset(Dataset):
     """Cropped and corrupted sequences; an item depends on the seed, its epoch and its number alone."""
 
-    def __init__(self, corpus: Corpus, *, seed: int, max_tokens: int) -> None:
+    def __init__(self, corpus: SequenceCorpus, *, seed: int, max_tokens: int) -> None:
         self.cropped, self.seed = CorpusDataset(corpus, seed=seed, max_tokens=max_tokens), seed
 
     def __getitem__(self, item: tuple[int, int, int]) -> tuple[Tensor, Tensor, Tensor, tuple[int, int, int]]:
@@ -154,7 +154,7 @@ def token_batches(
 
 
 def batches_of(
-    corpus: Corpus,
+    corpus: SequenceCorpus,
     *,
     tokens_per_batch: int,
     max_tokens: int,
@@ -168,7 +168,7 @@ def batches_of(
 
     Parameters
     ----------
-    corpus : Corpus
+    corpus : SequenceCorpus
     tokens_per_batch, max_tokens : int
     steps, epochs, seed : int, optional
         Of the run.

@@ -464,10 +464,10 @@ def test_what_is_no_corpus(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no corpus: .* is missing"):
         Corpus(tmp_path / "absent")
     (tmp_path / "cut.lmdb").write_bytes(content[: len(content) // 2])
-    with pytest.raises(ValueError, match="is cut off"):
+    with pytest.raises(ValueError, match="is truncated"):
         Corpus(tmp_path / "cut.lmdb")
     (tmp_path / "other.lmdb").write_bytes(b"ACGU" * 5000)
-    with pytest.raises(ValueError, match="is no corpus"):
+    with pytest.raises(ValueError, match="is not a corpus"):
         Corpus(tmp_path / "other.lmdb")
     with pytest.raises(IndexError, match="sequence 600 of a corpus of 600"):
         corpus.sequence(600)
