@@ -16,6 +16,7 @@ from ..datasets.corpus.store import CorpusDataset, SequenceCorpus
 from ..recipes.recipe import PAPER
 from ..rna.alphabet import MASK, PAD, VOCABULARY
 from .batch_plan import BatchPlan
+from .seeds import torch_seed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -82,7 +83,7 @@ class MaskedDataset(Dataset):
     def __getitem__(self, item: tuple[int, int, int]) -> tuple[Tensor, Tensor, Tensor, tuple[int, int, int]]:
         epoch, index, _ = item
         tokens = self.cropped[epoch, index]
-        generator = torch.Generator().manual_seed(hash((self.seed, epoch, index)) % 2**63)
+        generator = torch.Generator().manual_seed(torch_seed(self.seed, epoch, index))
         return tokens, *corrupt(tokens, generator=generator), item
 
 
