@@ -18,7 +18,7 @@ from statistics import median
 from typing import Any
 
 import rinalmo_kit as rk
-from rinalmo_kit.inference import estimate
+from rinalmo_kit._utils import hardware
 from rinalmo_kit.inference.estimate import estimate as estimate_job
 
 from . import run
@@ -63,8 +63,7 @@ def measure(case: list[Any], what: str) -> None:
     job(rnas[:2], model=model)
     estimated, taken = [], []
     for _ in range(3):  # the machine's speed changes: it is taken beside each repetition
-        estimate._product_rate.cache_clear()
-        estimate._convolution_rate.cache_clear()
+        hardware._measured.cache_clear()
         estimated.append(estimate_job(rnas, model=model, task=task).seconds)
         start = time.perf_counter()
         job(rnas, model=model)
