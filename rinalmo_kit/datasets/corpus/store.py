@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -57,7 +57,7 @@ class _File:
 
     def __init__(self, path: Path) -> None:
         self.path, self.identity = path, _identity(path)
-        self.pid, self.environment = 0, None
+        self.pid, self.environment = 0, cast(Any, None)  # opened at the first reading; lmdb has no types
 
     @classmethod
     def of(cls, path: Path) -> _File:
@@ -106,21 +106,26 @@ class SequenceCorpus(ABC):
     """Sequences in clusters, some of which are held out: what training draws from, wherever it is stored.
 
     Sequences are numbered 0, 1, … so that those of a cluster follow each other.
-
-    Attributes
-    ----------
-    sizes : ndarray of int, shape (clusters,)
-        Number of sequences of each cluster.
-    lengths : ndarray of int, shape (sequences,)
-        Nucleotides of each sequence, as batching by length needs them.
-    holdout : ndarray of int
-        Clusters held out, ascending. No held-out sequence has a training sequence in its cluster. The paper holds out
-        1 % of the sequences at random, which leaves neighbours of theirs to train on and gives a lower perplexity.
     """
 
-    sizes: NDArray[np.integer]
-    lengths: NDArray[np.integer]
-    holdout: NDArray[np.integer]
+    @property
+    @abstractmethod
+    def sizes(self) -> NDArray[np.integer]:
+        """Return the number of sequences of each cluster, (clusters,)."""
+
+    @property
+    @abstractmethod
+    def lengths(self) -> NDArray[np.integer]:
+        """Return the nucleotides of each sequence, as batching by length needs them, (sequences,)."""
+
+    @property
+    @abstractmethod
+    def holdout(self) -> NDArray[np.integer]:
+        """Return the clusters held out, ascending.
+
+        No held-out sequence has a training sequence in its cluster. The paper holds out 1 % of the sequences at
+        random, which leaves neighbours of theirs to train on and gives a lower perplexity.
+        """
 
     @abstractmethod
     def sequence(self, index: int) -> tuple[str, str]:
@@ -312,9 +317,23 @@ class ListCorpus(SequenceCorpus):
             self.records.append((name, clean(sequence, name=name)))
             if not self.records[-1][1]:
                 raise ValueError(f"{name!r} is empty: leave it out")
-        self.sizes = np.array([len(members) for members in clusters.values()])
-        self.lengths = np.array([len(sequence) for _, sequence in self.records])
-        self.holdout = np.sort(held_out(len(clusters), holdout, seed))
+        self._sizes = [len(members) for members in clusters.values()]
+        self._holdout = np.sort(held_out(len(clusters), holdout, seed))
+
+    @cached_property
+    def sizes(self) -> NDArray[np.int64]:
+        """Return the number of sequences of each cluster."""
+        return np.array(self._sizes)
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """Return the nucleotides of each sequence."""
+        return np.array([len(sequence) for _, sequence in self.records])
+
+    @property
+    def holdout(self) -> NDArray[np.int64]:
+        """Return the clusters held out, ascending."""
+        return self._holdout
 
     def sequence(self, index: int) -> tuple[str, str]:
         """Return name and sequence."""
