@@ -45,8 +45,8 @@ WORKSPACE = 20 * MB  # kernels and threads of torch
 IMPORTS = 100 * MB  # modules that loading a model by its name, and decoding or a table of results, import
 
 
-# Time, from the rate at which the device multiplies matrices. Measured with pico, nano and micro, a job reaches 0.47 to
-# 0.67 of it on two idle cores (data/measured/estimates.csv), 0.37 to 0.59 on a busy one.
+# Time, from the rate at which the device multiplies matrices. With pico, nano and micro, the calls subtracted, jobs reached
+# 0.42 to 0.68 of it on two cores (data/measured/estimates.csv, at 350 GFLOP/s), and 0.37 to 0.6 on one that was busy.
 EFFICIENCY = 0.5
 
 
@@ -154,8 +154,9 @@ def estimate(
     """Estimate how long a job takes and whether it fits into memory; nothing is downloaded and no sequence computed.
 
     The time is the number of operations divided by a share of the rate at which the device multiplies matrices. On a
-    CPU that rate is measured at the first call, in about a tenth of a second, and the time is within a factor of 1.5
-    unless the machine is busy later. On a GPU nothing is measured: rate and share are guessed, within a factor of 3.
+    CPU that rate is measured at the first call, in about a tenth of a second; jobs that were timed took from 1/1.5 to 1.5
+    times the estimate. A machine that is busy later takes longer. On a GPU nothing is measured: rate and share are
+    assumed, and the range is a factor of 3 either way.
 
     Parameters
     ----------
@@ -198,11 +199,8 @@ def estimate(
         raise ValueError(f"dtype={dtype!r}: expected a type of floating-point numbers, such as torch.float16")
     chosen = None if device is None else _device(device)
     nucleotides = _lengths(sequences_or_lengths)
-    count, longest, above = (
-        len(nucleotides),
-        int(nucleotides.max()),
-        int((nucleotides > TRAINED_LENGTH).sum()),
-    )
+    count, longest = len(nucleotides), int(nucleotides.max())
+    above = int((nucleotides > TRAINED_LENGTH).sum())
     if task == "predict" and known.window:
         nucleotides = np.minimum(nucleotides, known.window)
     chosen = chosen or (_best_device() if known.loaded is None else known.loaded.device)
@@ -220,9 +218,7 @@ def estimate(
     buffers = (REUSE if len(batches) > 1 else 1.0) * largest * width * dtype.itemsize
     weights = float(dtype.itemsize) * parameters(config) if known.loaded is None else 0.0
     results = _result_bytes(task, config, nucleotides, pooled=pool is not None)
-    other = 0.0
-    if chosen.type == "cpu":
-        other = WORKSPACE + (IMPORTS if known.loaded is None else 0.0)
+    other = WORKSPACE + (IMPORTS if known.loaded is None else 0.0) if chosen.type == "cpu" else 0.0
     available = available_memory(chosen)
     fixed, head = weights + buffers + results + other, 0.0
     if task == "fold":
@@ -307,7 +303,7 @@ def _seconds(operations: float, calls: int, device: torch.device, dtype: torch.d
 
 
 def _facts(model: Encoder | str | os.PathLike) -> _Facts:
-    """Take what is needed from a name, without loading what it names, or from a model."""
+    """Return what an estimate needs, from a name, without loading what it names, or from a model."""
     if isinstance(model, str) and (model in EMBEDDED or model in OFFICIAL):
         size, _, rest = model.partition("-")
         task: Task = "embed" if not rest else "fold" if rest.startswith("ss") else "predict"
@@ -327,7 +323,7 @@ def _facts(model: Encoder | str | os.PathLike) -> _Facts:
 
 
 def _lengths(source: Any) -> NDArray[np.int64]:
-    """Lengths in nucleotides, of sequences as they come or as they are given."""
+    """Return the lengths in nucleotides, of sequences or as they are given."""
     is_file = isinstance(source, str) and is_path(source) and user_path(source).exists()
     if is_file or isinstance(source, os.PathLike | io.IOBase):
         return _checked(read_fasta(source))
