@@ -45,8 +45,8 @@ WORKSPACE = 20 * MB  # kernels and threads of torch
 IMPORTS = 100 * MB  # modules that loading a model by its name, and decoding or a table of results, import
 
 
-# Time, from the rate at which the device multiplies matrices. With pico, nano and micro, the calls subtracted, jobs reached
-# 0.42 to 0.68 of it on two cores (data/measured/estimates.csv, at 350 GFLOP/s), and 0.37 to 0.6 on one that was busy.
+# Time, from the rate at which the device multiplies matrices. Less the time of calls, jobs with pico, nano and micro
+# reached 0.42 to 0.68 of it on two cores (data/measured/estimates.csv, at 350 GFLOP/s), 0.37 to 0.6 on a busy one.
 EFFICIENCY = 0.5
 
 
@@ -154,9 +154,9 @@ def estimate(
     """Estimate how long a job takes and whether it fits into memory; nothing is downloaded and no sequence computed.
 
     The time is the number of operations divided by a share of the rate at which the device multiplies matrices. On a
-    CPU that rate is measured at the first call, in about a tenth of a second; jobs that were timed took from 1/1.5 to 1.5
-    times the estimate. A machine that is busy later takes longer. On a GPU nothing is measured: rate and share are
-    assumed, and the range is a factor of 3 either way.
+    CPU that rate is measured at the first call, in about a tenth of a second; the jobs that were timed took from 1/1.5
+    to 1.5 times the estimate. A machine that is busy later takes longer. On a GPU nothing is measured: rate and share
+    are assumed, and the range is a factor of 3 either way.
 
     Parameters
     ----------
