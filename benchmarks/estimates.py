@@ -1,4 +1,4 @@
-"""What the estimate says beside what is measured; see README.md.
+"""Compare estimates with what is measured; see README.md.
 
     python -m benchmarks estimates
 
@@ -72,18 +72,9 @@ def measure(case: list[Any], what: str) -> None:
 
 
 def in_fresh_process(case: list[Any], what: str) -> Any:
-    command = [
-        sys.executable,
-        "-W",
-        "ignore",
-        "-m",
-        "benchmarks",
-        "estimates",
-        "--measure",
-        what,
-        json.dumps(case),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=run.ROOT)
+    """Return what :func:`measure` prints in another process."""
+    words = ["-W", "ignore", "-m", "benchmarks", "estimates", "--measure", what, json.dumps(case)]
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True, cwd=run.ROOT)
     return json.loads(done.stdout)
 
 

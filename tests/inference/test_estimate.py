@@ -91,10 +91,10 @@ def test_sequences_files_and_lengths_say_the_same(tmp_path):
 
 
 def test_nothing_is_loaded_for_a_name(monkeypatch):
-    def refuse(*_, **__):
+    def load(*_, **__):
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr(estimate, "ready_model", refuse)
+    monkeypatch.setattr(estimate, "ready_model", load)
     giga = estimate_job([100, 2000], model="giga-ss-bprna", device="cpu")
     assert giga.weights == 4 * 650901793 and giga.task == "fold"
     half = estimate_job([100, 2000], model="giga-ss-bprna", device="cpu", dtype=torch.float16)
@@ -185,7 +185,7 @@ def test_what_does_not_fit_says_what_to_do(monkeypatch):
         (float("nan"), {}, "lengths nan: expected whole numbers"),
     ],
 )  # fmt: skip
-def test_refusals_name_the_input(lengths, options, message):
+def test_errors_name_the_input(lengths, options, message):
     with pytest.raises(ValueError, match=message):
         estimate_job(lengths, **options)
 

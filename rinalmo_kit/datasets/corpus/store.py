@@ -51,7 +51,7 @@ def key(i: int) -> bytes:
 
 
 class _File:
-    """An LMDB file open for reading: once in a process, as lmdb demands, and anew after a fork."""
+    """An LMDB file open for reading: once in a process, as lmdb demands, and opened again after a fork."""
 
     shared: ClassVar[WeakValueDictionary[tuple[int, int], _File]] = WeakValueDictionary()
 
@@ -103,7 +103,7 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 class SequenceCorpus(ABC):
-    """Sequences in clusters, some of which are held out: what training draws from, wherever it is stored.
+    """Sequences in clusters, some of which are held out, wherever they are stored.
 
     Sequences are numbered 0, 1, … so that those of a cluster follow each other.
     """
@@ -169,7 +169,7 @@ class SequenceCorpus(ABC):
         Parameters
         ----------
         epoch, seed : int
-            Not negative. The draw is a function of both: every epoch has its own, and it can be had again.
+            Not negative. The draw is a function of both: every epoch has its own, and it can be repeated.
         clusters : ndarray of int, optional
             Default: the training clusters.
 
