@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
-from ..datasets.corpus.store import Corpus, CorpusDataset
+from ..datasets.corpus.store import CorpusDataset, SequenceCorpus
 from ..recipes.recipe import PAPER
 from ..rna.alphabet import MASK, PAD, VOCABULARY
 from .batch_plan import BatchPlan
+from .seeds import torch_seed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,13 +77,13 @@ class Batch(NamedTuple):
 class MaskedDataset(Dataset):
     """Cropped and corrupted sequences; an item depends on the seed, its epoch and its number alone."""
 
-    def __init__(self, corpus: Corpus, *, seed: int, max_tokens: int) -> None:
+    def __init__(self, corpus: SequenceCorpus, *, seed: int, max_tokens: int) -> None:
         self.cropped, self.seed = CorpusDataset(corpus, seed=seed, max_tokens=max_tokens), seed
 
     def __getitem__(self, item: tuple[int, int, int]) -> tuple[Tensor, Tensor, Tensor, tuple[int, int, int]]:
         epoch, index, _ = item
         tokens = self.cropped[epoch, index]
-        generator = torch.Generator().manual_seed(hash((self.seed, epoch, index)) % 2**63)
+        generator = torch.Generator().manual_seed(torch_seed(self.seed, epoch, index))
         return tokens, *corrupt(tokens, generator=generator), item
 
 
@@ -154,7 +155,7 @@ def token_batches(
 
 
 def batches_of(
-    corpus: Corpus,
+    corpus: SequenceCorpus,
     *,
     tokens_per_batch: int,
     max_tokens: int,
@@ -168,7 +169,7 @@ def batches_of(
 
     Parameters
     ----------
-    corpus : Corpus
+    corpus : SequenceCorpus
     tokens_per_batch, max_tokens : int
     steps, epochs, seed : int, optional
         Of the run.

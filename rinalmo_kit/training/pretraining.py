@@ -22,7 +22,7 @@ from .._utils.files import user_path
 from .._utils.hardware import peak_flops
 from .._utils.numbers_given import positive_number, whole_number
 from .._utils.run_folders import check_folder, claim_folder, leads, run_lock
-from ..datasets.corpus.store import Corpus, as_corpus
+from ..datasets.corpus.store import SequenceCorpus, as_corpus
 from ..model import checkpoint as model_checkpoint
 from ..model import pretrained
 from ..model.blocks import Block
@@ -50,7 +50,7 @@ class PretrainingRun(Run):
         data: DataLoader,
         held_out: DataLoader | None,
         *,
-        corpus: Corpus,
+        corpus: SequenceCorpus,
         lr: float,
         seed: int,
     ) -> None:
@@ -297,7 +297,13 @@ def pretrain(
 
 
 def train(
-    model: RiNALMo, corpus: Corpus, facts: dict[str, Any], *, output: Path, workers: int, **options: Any
+    model: RiNALMo,
+    corpus: SequenceCorpus,
+    facts: dict[str, Any],
+    *,
+    output: Path,
+    workers: int,
+    **options: Any,
 ) -> tuple[PretrainingRun, Any]:
     """Train a model in place, by the facts of its run; return the run and Lightning's trainer."""
     model.requires_grad_(not facts["freeze_encoder"]).train(not facts["freeze_encoder"])

@@ -20,6 +20,7 @@ from ..recipes.recipe import Schedule
 from .batch_plan import BatchPlan
 from .checkpoints import WholeCheckpoints
 from .control import Watched
+from .seeds import torch_seed
 
 with importing("lightning", "training needs Lightning: pip install 'rinalmo-kit[training]'"):
     import lightning
@@ -59,7 +60,7 @@ class Run(lightning.LightningModule):
         return batch
 
     def on_train_batch_start(self, batch: Any, _: int) -> None:
-        torch.manual_seed(hash((self.seed, self.position, self.global_rank)) % 2**63)
+        torch.manual_seed(torch_seed(self.seed, self.position, self.global_rank))
 
     def on_train_batch_end(self, *_: Any) -> None:
         self.position += 1

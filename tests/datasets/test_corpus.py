@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from rinalmo_kit import cli
 from rinalmo_kit.datasets.corpus import stages
 from rinalmo_kit.datasets.corpus.build import WORK, build_corpus, build_corpus_from_table
-from rinalmo_kit.datasets.corpus.store import FILE, Corpus, CorpusDataset, crop
+from rinalmo_kit.datasets.corpus.store import FILE, Corpus, CorpusDataset, ListCorpus, as_corpus, crop
 from rinalmo_kit.model.tokenizer import tokenize
 from rinalmo_kit.rna.alphabet import CLS, EOS
 
@@ -464,10 +464,10 @@ def test_what_is_no_corpus(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no corpus: .* is missing"):
         Corpus(tmp_path / "absent")
     (tmp_path / "cut.lmdb").write_bytes(content[: len(content) // 2])
-    with pytest.raises(ValueError, match="is cut off"):
+    with pytest.raises(ValueError, match="is truncated"):
         Corpus(tmp_path / "cut.lmdb")
     (tmp_path / "other.lmdb").write_bytes(b"ACGU" * 5000)
-    with pytest.raises(ValueError, match="is no corpus"):
+    with pytest.raises(ValueError, match="is not a corpus"):
         Corpus(tmp_path / "other.lmdb")
     with pytest.raises(IndexError, match="sequence 600 of a corpus of 600"):
         corpus.sequence(600)
@@ -592,3 +592,22 @@ def test_real_sequences(data, tmp_path):
     pairs["family"] = table["family"].loc[rows].to_numpy()
     main = pairs.groupby(["cluster", "family"]).size().groupby("cluster").max().sum() / len(pairs)
     assert main > 0.92, "of the sequences of a cluster, most are of one family"
+
+
+def test_a_corpus_in_memory_reads_and_draws_like_one_in_a_file(tmp_path):
+    rng = np.random.default_rng(5)
+    sequences = ["".join(rng.choice(list("ACGU"), 16 + i)) for i in range(12)]
+    table = pd.DataFrame(
+        {"id": [f"r{i}" for i in range(12)], "sequence": sequences, "family": list("abca" * 3)}
+    )
+    in_file = build_corpus_from_table(table, tmp_path / "corpus", holdout=0, progress=False)
+    records = list(zip(table["id"], sequences, strict=True))
+    in_memory = pickle.loads(pickle.dumps(ListCorpus(records, families=list(table["family"]), holdout=0)))
+    assert not isinstance(in_memory, Corpus) and as_corpus(in_memory) is in_memory
+    for name in ("sizes", "lengths", "holdout", "offsets", "train"):
+        assert np.array_equal(getattr(in_file, name), getattr(in_memory, name)), name
+    for i in range(12):
+        assert in_file.sequence(i) == in_memory.sequence(i)
+        assert torch.equal(in_file.tokens(i), in_memory.tokens(i))
+        assert torch.equal(in_memory.tokens(i), tokenize([in_memory.sequence(i)[1]])[0])
+    assert np.array_equal(in_file.epoch(3, seed=1), in_memory.epoch(3, seed=1))
