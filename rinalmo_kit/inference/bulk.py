@@ -156,7 +156,9 @@ def run(
     # A second start has a first process, too, whatever its number of processes
     with output_lock(output if rank == 0 else output / f"rank-{rank}"):
         encoder = _ready(task, model, world=world, local=local)
-        options = {"embed": {"pool": pool}, "fold": rules, "predict": {}}[task]
+        options: dict[str, Any] = {}
+        if task != "predict":
+            options = {"pool": pool} if task == "embed" else rules
         rows = task == "embed" and pool is None
         limits = {
             "shard_size": shard_size,
@@ -329,7 +331,7 @@ def _whole_number(name: str, value: Any, *, least: int = 1, most: int) -> int:
 def _probability(threshold: Any) -> float | None:
     if threshold is None:
         return None
-    if isinstance(threshold, bool) or not isinstance(threshold, Real) or not 0 <= threshold <= 1:
+    if isinstance(threshold, bool) or not isinstance(threshold, Real) or not 0 <= float(threshold) <= 1:
         raise ValueError(f"threshold={threshold!r}: a probability lies between 0 and 1")
     return float(threshold)
 

@@ -125,7 +125,7 @@ def fold(
     """
     single = is_single(sequences)
     records = ready_records(sequences)
-    options = {"threshold": threshold, "canonical_only": canonical_only, "min_loop": min_loop}
+    options: dict[str, Any] = {"threshold": threshold, "canonical_only": canonical_only, "min_loop": min_loop}
     _check_rules(**options)
     model = folding_model(model)
     for record in records:
@@ -317,7 +317,7 @@ def refold(
         p[forced.ravel()] = p[:, forced.ravel()] = 0
         for i, j in forbidden:
             p[i, j] = p[j, i] = 0
-    rules = {"threshold": threshold, "canonical_only": canonical_only, "min_loop": min_loop}
+    rules: dict[str, Any] = {"threshold": threshold, "canonical_only": canonical_only, "min_loop": min_loop}
     pairs, _ = greedy_pairs(p, structure.sequence, **rules)
     pairs = as_pairs(np.concatenate((forced, pairs)))
     confidence = None

@@ -111,12 +111,12 @@ def attend(
     if packing.backend == "loop" and cpu_training.serve(q):  # torch's own are slow to train with on a CPU
         if not dropout:
             return cpu_training.grouped_attention(q, k, v, packing.lengths)
-        kept = [x if x.dtype != torch.bfloat16 else x.float() for x in (q, k, v)]
-        return cpu_training.attention(*kept, packing.lengths, dropout).to(q.dtype)
+        q_, k_, v_ = (x if x.dtype != torch.bfloat16 else x.float() for x in (q, k, v))
+        return cpu_training.attention(q_, k_, v_, packing.lengths, dropout).to(q.dtype)
     if packing.backend == "padded":
-        padded = [packing.pad(x, packing.width).transpose(1, 2) for x in (q, k, v)]
+        q_, k_, v_ = (packing.pad(x, packing.width).transpose(1, 2) for x in (q, k, v))
         mask = packing.valid[:, None, None, :]
-        out = F.scaled_dot_product_attention(*padded, attn_mask=mask, dropout_p=dropout)
+        out = F.scaled_dot_product_attention(q_, k_, v_, attn_mask=mask, dropout_p=dropout)
         return out.transpose(1, 2)[packing.rows, packing.positions]
     out = torch.empty_like(q) if out is None else out
     start, row = 0, 0
@@ -126,8 +126,10 @@ def attend(
             row += 1
         stop = start + (row - first) * length
         if length:
-            split = [x[start:stop].unflatten(0, (-1, length)).transpose(1, 2) for x in (q, k, v, out)]
-            split[3].copy_(F.scaled_dot_product_attention(*split[:3], dropout_p=dropout))
+            q_, k_, v_, out_ = (
+                x[start:stop].unflatten(0, (-1, length)).transpose(1, 2) for x in (q, k, v, out)
+            )
+            out_.copy_(F.scaled_dot_product_attention(q_, k_, v_, dropout_p=dropout))
         start = stop
     return out
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from .attention import Packing
+    from .blocks import Block, SwiGLU
 
 __all__ = ["run_blocks", "serves"]
 
@@ -70,7 +71,7 @@ def serves(x: Tensor, blocks: Sequence[nn.Module]) -> bool:
 
 
 def run_blocks(
-    blocks: Sequence[nn.Module], x: Tensor, packing: Packing, rotations: tuple[Tensor, Tensor]
+    blocks: Sequence[Block], x: Tensor, packing: Packing, rotations: tuple[Tensor, Tensor]
 ) -> Tensor:
     """Apply Transformer blocks to a packed batch.
 
@@ -98,7 +99,8 @@ def run_blocks(
     else:
         buffers = Buffers()
     for block in blocks:
-        attention, swiglu, last = block.mh_attn, block.transition[0], block.transition[2]
+        attention = block.mh_attn
+        swiglu, last = cast("SwiGLU", block.transition[0]), cast("nn.Linear", block.transition[2])
         x = block.attn_layer_norm(x)  # the residual starts here
         qkv = torch.mm(x, attention.Wqkv.weight.t(), out=buffers("qkv", x, tokens, 3 * dim))
         q, k, v = qkv.view(tokens, 3, attention.heads, -1).unbind(1)
@@ -120,7 +122,7 @@ def rotated(x: Tensor, rotations: tuple[Tensor, Tensor], out: Tensor) -> Tensor:
     return out
 
 
-def gated(x: Tensor, swiglu: nn.Module, buffers: Buffers) -> Tensor:
+def gated(x: Tensor, swiglu: SwiGLU, buffers: Buffers) -> Tensor:
     """SwiGLU: the products give beta · a and gate / beta, so that SiLU and one multiplication remain."""
     shape = len(x), swiglu.linear.out_features
     beta = float(swiglu.beta)

@@ -74,9 +74,12 @@ class AdaptedEncoder(Encoder):
         The peer's id of each symbol of :data:`rinalmo_kit.VOCABULARY`.
     """
 
+    config: PeerConfig
+    ids: Tensor
+
     def __init__(self, peer: nn.Module, ids: list[int]) -> None:
         super().__init__()
-        settings = peer.config
+        settings: Any = peer.config
         self.peer = peer
         self.config = PeerConfig(
             settings.hidden_size, settings.num_hidden_layers, settings.num_attention_heads, most_tokens(peer)
@@ -214,7 +217,8 @@ def describe(encoder: AdaptedEncoder) -> dict[str, Any]:
     name = type(encoder.peer).__name__
     if peer_class(name) is not type(encoder.peer):
         raise ValueError(f"{name} is not a class of multimolecule.models: a model made of it cannot be saved")
-    settings = json.loads(encoder.peer.config.to_json_string(use_diff=False))
+    config: Any = encoder.peer.config
+    settings = json.loads(config.to_json_string(use_diff=False))
     return {"class": name, "config": shaping(settings), "ids": encoder.ids.tolist()}
 
 
@@ -274,15 +278,14 @@ def described(description: Mapping[str, Any]) -> tuple[nn.Module, list[int]]:
         raise ValueError(
             f"expected the class and config of an encoder, found {reprlib.repr(name)} and {reprlib.repr(settings)}"
         )
-    made = peer_class(name)
+    made: Any = peer_class(name)
     known = shaping(made.config_class().to_dict())
     settings = {key: value for key, value in shaping(settings).items() if key in known}
     if made._supports_sdpa:
         settings["attn_implementation"] = "sdpa"
     with same_random_state():
         peer = made(made.config_class(**settings))
-    if getattr(peer, "pooler", None) is not None:
-        peer.pooler = None
+    drop_pooler(peer)
     rows = peer.get_input_embeddings().num_embeddings
     if not isinstance(ids, list) or len(ids) != len(VOCABULARY) or any(i not in range(rows) for i in ids):
         raise ValueError(
@@ -320,8 +323,7 @@ def check_sizes(settings: Any, *, most: int, key: str = "config") -> None:
 
 def adapted(peer: nn.Module, ids: list[int]) -> AdaptedEncoder:
     """Wrap a peer, and try on two short sequences that it does what an encoder has to."""
-    if getattr(peer, "pooler", None) is not None:
-        peer.pooler = None
+    drop_pooler(peer)
     encoder = AdaptedEncoder(peer, ids)
     find_blocks(peer, encoder.config.blocks)
     mode = encoder.training
@@ -336,6 +338,12 @@ def adapted(peer: nn.Module, ids: list[int]) -> AdaptedEncoder:
             f"(difference {error:.2g}): it cannot be adapted"
         )
     return encoder
+
+
+def drop_pooler(peer: Any) -> None:
+    """Remove the pooler of a multimolecule encoder, which nothing here uses."""
+    if getattr(peer, "pooler", None) is not None:
+        peer.pooler = None
 
 
 def _trial(device: torch.device) -> tuple[Tensor, Tensor]:
@@ -410,12 +418,12 @@ def token_table(vocabulary: Mapping[str, int], *, name: str) -> list[int]:
             f"the vocabulary of {name} lacks {' '.join(missing)}: expected <cls>, <eos>, <pad> and one token a "
             "nucleotide (models of k-mers or codons cannot be adapted)"
         )
-    stand_in = next((symbol for symbol in ("N", "<unk>") if symbol in ids), None)
+    stand_in = next((symbol for symbol in ("N", "<unk>") if symbol in ids), "")
     if lacking := [symbol for symbol in VOCABULARY if symbol not in ids]:
-        if stand_in is None:
+        if not stand_in:
             raise ValueError(f"the vocabulary of {name} lacks {' '.join(lacking)}, and N and <unk> as well")
         warnings.warn(f"{name} does not know {' '.join(lacking)}: it will read {stand_in}", stacklevel=3)
-    return [ids.get(symbol, ids.get(stand_in)) for symbol in VOCABULARY]
+    return [ids[symbol if symbol in ids else stand_in] for symbol in VOCABULARY]
 
 
 def shaping(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -427,10 +435,14 @@ def shaping(settings: Mapping[str, Any]) -> dict[str, Any]:
 def peer_class(name: str) -> type[nn.Module]:
     """Find an encoder's class in multimolecule.models by its name, and nowhere else."""
     found = getattr(multimolecule().models, name, None)
-    inside = isinstance(found, type) and found.__module__.startswith("multimolecule.models.")
-    if not inside or not issubclass(found, nn.Module) or not hasattr(found, "config_class"):
-        raise ValueError(f"{name!r} is not an encoder of multimolecule.models")
-    return found
+    if (
+        isinstance(found, type)
+        and found.__module__.startswith("multimolecule.models.")
+        and issubclass(found, nn.Module)
+        and hasattr(found, "config_class")
+    ):
+        return found
+    raise ValueError(f"{name!r} is not an encoder of multimolecule.models")
 
 
 @same_random_state()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar, cast, overload
 
 import torch
 import torch.nn.functional as F
@@ -199,11 +199,11 @@ class RiNALMo(Encoder):
         """
         x = self.embed_tokens(tokens, packing)
         rotations = packing.rotations(self.config.dim // self.config.heads, x.dtype)
-        blocks = list(self.transformer.blocks)
+        blocks = cast("list[Block]", list(self.transformer.blocks))
         if maps is None and packing.backend == "loop" and cpu_inference.serves(x, blocks):
             x = cpu_inference.run_blocks(blocks, x, packing, rotations)
             return self.transformer.final_layer_norm(x)
-        for block in self.transformer.blocks:
+        for block in blocks:
             if self.gradient_checkpointing and torch.is_grad_enabled():
                 x = checkpoint(block, x, packing, rotations, maps, use_reentrant=False)
             else:

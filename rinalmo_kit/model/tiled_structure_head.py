@@ -13,7 +13,7 @@ What does not fit in that form either is rejected before it is begun.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -44,7 +44,8 @@ class Moments:
     """Mean and variance of each channel over all strips, merged as by Chan, Golub & LeVeque (1983) in float64."""
 
     def __init__(self) -> None:
-        self.count, self.mean, self.square = 0, 0.0, 0.0
+        self.count = 0
+        self.mean = self.square = torch.zeros((), dtype=torch.float64)
 
     def add(self, x: Tensor, spare: Tensor) -> None:
         """Take the rows of x, (n, C), in; `spare` has its shape and is overwritten."""
@@ -224,4 +225,4 @@ def convolved_constant(offset: Tensor, convolution: nn.Conv2d, length: int) -> T
     inside[0, 0] = inside[2, -1] = 0
     with torch.autocast(offset.device.type, enabled=False):
         kernel = (convolution.weight[0] * offset[:, None, None]).sum(0)
-        return torch.addmm(convolution.bias, inside.T @ kernel, inside)
+        return torch.addmm(cast("Tensor", convolution.bias), inside.T @ kernel, inside)

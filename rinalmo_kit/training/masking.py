@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -89,8 +89,12 @@ class MaskedDataset(Dataset):
 def collate(rows: list[tuple[Tensor, Tensor, Tensor, tuple[int, int, int]]]) -> Batch:
     """Pad the sequences of a batch."""
     tokens, corrupted, chosen, items = zip(*rows, strict=True)
-    padded = [pad_sequence(list(x), batch_first=True, padding_value=PAD) for x in (tokens, corrupted)]
-    return Batch(*padded, pad_sequence(list(chosen), batch_first=True, padding_value=False), list(items))
+    return Batch(
+        pad_sequence(list(tokens), batch_first=True, padding_value=PAD),
+        pad_sequence(list(corrupted), batch_first=True, padding_value=PAD),
+        pad_sequence(list(chosen), batch_first=True, padding_value=False),
+        list(items),
+    )
 
 
 @dataclass(frozen=True)
@@ -203,3 +207,8 @@ def batches_of(
     plan = BatchPlan(epoch, epochs=epochs, steps=steps)
     dataset = MaskedDataset(corpus, seed=seed, max_tokens=max_tokens)
     return DataLoader(dataset, batch_sampler=plan, collate_fn=collate, num_workers=workers)
+
+
+def plan_of(data: DataLoader) -> BatchPlan:
+    """Return the plan of the batches that a loader of :func:`batches_of` yields."""
+    return cast("BatchPlan", data.batch_sampler)

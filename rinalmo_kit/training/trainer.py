@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -26,6 +26,10 @@ with importing("lightning", "training needs Lightning: pip install 'rinalmo-kit[
     from lightning.pytorch.callbacks import ModelCheckpoint
     from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
     from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+if TYPE_CHECKING:
+    from lightning.pytorch.utilities.types import OptimizerLRScheduler
+    from torch.optim.lr_scheduler import LRScheduler
 
 __all__ = ["Run", "fit"]
 
@@ -69,7 +73,7 @@ class Run(lightning.LightningModule):
         if not torch.isfinite(loss):
             raise FloatingPointError(f"loss is {loss.item()} at step {self.position} on {list(names())}")
         self.log("train_loss", loss, prog_bar=True, batch_size=1)
-        self.log("lr", self.lr_schedulers().get_last_lr()[0])
+        self.log("lr", cast("LRScheduler", self.lr_schedulers()).get_last_lr()[0])
         return loss
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -81,7 +85,7 @@ class Run(lightning.LightningModule):
         self.position = self.plan.start = checkpoint["position"]
         self.model.threshold = checkpoint["threshold"]
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         groups, name, schedule = self.groups()
         make = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name]
         optimizer = make(groups)
@@ -135,7 +139,7 @@ def fit(
     if trainer_options.get("logger") is True:  # the loggers there are anyway
         trainer_options.pop("logger")
     last = output / "last.ckpt"
-    saving = {"dirpath": output, "enable_version_counter": False}
+    saving: dict[str, Any] = {"dirpath": output, "enable_version_counter": False}
     every = checkpoint_every or min(200, max(1, len(run.plan) // 10))
     keepers = [ModelCheckpoint(filename="last", every_n_train_steps=every, **saving)]
     if best is not None:

@@ -65,7 +65,7 @@ def read_places(path: Path) -> Iterator[tuple[Place, str, str]]:
 
     try:
         with open_text(path) as stream:
-            for name, text in read_fasta(lines(stream)):  # type: ignore[arg-type] - lines are all it needs
+            for name, text in read_fasta(lines(stream)):
                 yield (str(path), headers.popleft()), name, text
                 found += 1
     except TextFileError as error:
