@@ -170,7 +170,7 @@ def batches_by_length(lengths: list[int], budget: int = TOKEN_BUDGET) -> Iterato
         yield batch
 
 
-def represent(model: Encoder, sequences: Sequence[CleanSequence]) -> list[Tensor]:
+def encode_sequences(model: Encoder, sequences: Sequence[CleanSequence]) -> list[Tensor]:
     """Return the representation of each sequence, (L + 2, dim) with ``<cls>`` and ``<eos>``, from one packed batch."""
     tokens = token_ids(sequences).to(model.device)
     packing = model.packing(tokens)

@@ -20,11 +20,11 @@ from torch import Tensor, nn
 
 from .._utils.extras import importing
 from ..rna.alphabet import VOCABULARY
-from .attention import Packing
+from .attention import PackedBatch
 from .rinalmo import Encoder
 from .tokenizer import tokenize
 
-__all__ = ["AdaptedEncoder", "PeerConfig", "adapt", "describe", "rebuild"]
+__all__ = ["AdaptedEncoder", "ExternalConfig", "adapt", "describe", "rebuild"]
 
 ALPHABETS = ("standard", "iupac", "streamline", "nucleobase")
 """Alphabets of multimolecule's RnaTokenizer, with 28 (spec §1.2), 22, 11 and 10 tokens."""
@@ -42,7 +42,7 @@ UNUSED_SETTINGS = ("architectures", "dtype", "transformers_version")
 """Entries of a peer's configuration that do not shape it, besides those whose names begin with ``_``."""
 
 
-class PeerConfig(NamedTuple):
+class ExternalConfig(NamedTuple):
     """Size of an adapted encoder.
 
     Attributes
@@ -74,28 +74,28 @@ class AdaptedEncoder(Encoder):
         The peer's id of each symbol of :data:`rinalmo_kit.VOCABULARY`.
     """
 
-    config: PeerConfig
+    config: ExternalConfig
     ids: Tensor
 
     def __init__(self, peer: nn.Module, ids: list[int]) -> None:
         super().__init__()
         settings: Any = peer.config
         self.peer = peer
-        self.config = PeerConfig(
+        self.config = ExternalConfig(
             settings.hidden_size, settings.num_hidden_layers, settings.num_attention_heads, most_tokens(peer)
         )
         self.register_buffer("ids", torch.tensor(ids), persistent=False)
         self.name = type(peer).__name__
         self.train(peer.training)
 
-    def encode(self, tokens: Tensor, packing: Packing) -> Tensor:
+    def encode(self, tokens: Tensor, packing: PackedBatch) -> Tensor:
         """Return the representation of every token that is not ``<pad>``, packed: (N, dim).
 
         Parameters
         ----------
         tokens : Tensor
             int64, (B, L), our ids.
-        packing : Packing
+        packing : PackedBatch
             ``self.packing(tokens)``; its attention backend has no meaning here.
 
         Raises
@@ -108,7 +108,7 @@ class AdaptedEncoder(Encoder):
             row = int(packing.positions.argmax())
             raise ValueError(
                 f"{self.name} takes at most {limit} tokens, that is {limit - 2} nucleotides with <cls> and <eos>; "
-                f"sequence {int(packing.rows[row]) + 1} of the batch has {packing.width} tokens: "
+                f"sequence {int(packing.batch_index[row]) + 1} of the batch has {packing.width} tokens: "
                 "leave longer sequences out, or cut them"
             )
         ids = self.ids[tokens[:, : packing.width]]
@@ -121,7 +121,7 @@ class AdaptedEncoder(Encoder):
                 f"{self.name} gives {found}, expected {expected}, one row for each token with <cls> and <eos>: "
                 "adapt a bare encoder that reads single nucleotides, such as RnaFmModel"
             )
-        return hidden[packing.rows, packing.positions]
+        return hidden[packing.batch_index, packing.positions]
 
     def layers(self) -> tuple[nn.Module, list[nn.Module], nn.Module | None]:
         """Parts from bottom to top: what comes before the blocks, the blocks, and the last LayerNorm if any."""
@@ -176,7 +176,7 @@ def adapt(model: nn.Module, *, tokenizer: Any = None) -> AdaptedEncoder:
     >>> peer = RnaFmModel(RnaFmConfig(hidden_size=48, num_hidden_layers=2, num_attention_heads=4))
     >>> encoder = adapt(peer).eval()
     >>> encoder.config
-    PeerConfig(dim=48, blocks=2, heads=4, limit=1024)
+    ExternalConfig(dim=48, blocks=2, heads=4, limit=1024)
     >>> import rinalmo_kit as rk
     >>> [rows.shape for rows in rk.embed(["GGGAAACCC", "ACGU"], model=encoder)]
     [(9, 48), (4, 48)]

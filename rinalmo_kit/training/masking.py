@@ -59,9 +59,9 @@ def corrupt(tokens: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tens
     draw = torch.rand(tokens.shape, generator=generator)
     fate = torch.rand(tokens.shape, generator=generator)
     random = REPLACEMENTS[torch.randint(len(REPLACEMENTS), tokens.shape, generator=generator)]
-    chosen = (draw < PAPER.chosen) & (tokens > MASK)
-    corrupted = torch.where(chosen & (fate < PAPER.masked), MASK, tokens)
-    return torch.where(chosen & (fate >= 1 - PAPER.replaced), random, corrupted), chosen
+    chosen = (draw < PAPER.mask_fraction) & (tokens > MASK)
+    corrupted = torch.where(chosen & (fate < PAPER.mask_token_prob), MASK, tokens)
+    return torch.where(chosen & (fate >= 1 - PAPER.random_token_prob), random, corrupted), chosen
 
 
 class Batch(NamedTuple):

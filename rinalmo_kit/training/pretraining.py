@@ -96,7 +96,7 @@ class PretrainingRun(Run):
         packing = self.model.packing(corrupted)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             packed = self.model.encode(corrupted, packing)
-        wanted = chosen.to(self.device)[packing.rows, packing.positions]
+        wanted = chosen.to(self.device)[packing.batch_index, packing.positions]
         logits = self.model.lm_mask_head(packed[wanted])
         return F.cross_entropy(logits.float(), targets, reduction="none"), targets
 
@@ -113,7 +113,7 @@ class PretrainingRun(Run):
         total, number, tokens = self.over_all(torch.cat([nll.detach()[None], counts.to(nll)]))
         self.tokens_seen += int(tokens)
         number = number.clamp(min=1)
-        self.checked(total / number, lambda: self.names(batch))
+        self.log_finite_loss(total / number, lambda: self.names(batch))
         return nll * self.plan.world / number  # DDP takes the mean over processes
 
     def names(self, batch: Batch) -> list[str]:
@@ -315,7 +315,7 @@ def train(
     run = PretrainingRun(model, data, held_out, corpus=corpus, lr=facts["lr"], seed=facts["seed"])
     if options.get("strategy") == "fsdp":
         options["strategy"] = FSDPStrategy(auto_wrap_policy={Block}, state_dict_type="full")
-    trainer = fit(run, data, held_out, output=output, clip=PAPER.clip, **options)
+    trainer = fit(run, data, held_out, output=output, clip=PAPER.gradient_clip_norm, **options)
     if not isinstance(trainer.strategy, FSDPStrategy):
         if held_out is not None and run.validated_at != run.position:
             trainer.validate(run, held_out, verbose=False)

@@ -18,8 +18,8 @@ from .._utils.extras import importing, usable
 from ..model.rinalmo import Encoder
 from ..recipes.recipe import Schedule
 from .batch_plan import BatchPlan
-from .checkpoints import WholeCheckpoints
-from .control import Watched
+from .checkpoints import AtomicCheckpointIO
+from .control import ProgressAndStop
 
 with importing("lightning", "training needs Lightning: pip install 'rinalmo-kit[training]'"):
     import lightning
@@ -68,7 +68,7 @@ class Run(lightning.LightningModule):
     def on_train_batch_end(self, *_: Any) -> None:
         self.position += 1
 
-    def checked(self, loss: Tensor, names: Callable[[], Sequence[str]]) -> Tensor:
+    def log_finite_loss(self, loss: Tensor, names: Callable[[], Sequence[str]]) -> Tensor:
         """Log a loss and the learning rate; stop at a loss that is no number, with the names of the batch."""
         if not torch.isfinite(loss):
             raise FloatingPointError(f"loss is {loss.item()} at step {self.position} on {list(names())}")
@@ -153,11 +153,11 @@ def fit(
         "use_distributed_sampler": False,  # the plan shares its batches out itself
         "precision": default_precision(trainer_options.get("accelerator", "auto")),
         "logger": loggers(output),
-        "plugins": [WholeCheckpoints()],
-        "callbacks": [*keepers, *callbacks, Watched(output)],
+        "plugins": [AtomicCheckpointIO()],
+        "callbacks": [*keepers, *callbacks, ProgressAndStop(output)],
         **trainer_options,
     }
-    with quiet(), warnings.catch_warnings():
+    with silence_lightning(), warnings.catch_warnings():
         try:
             trainer = lightning.Trainer(**options)
         except (TypeError, ValueError, AttributeError, MisconfigurationException) as error:
@@ -190,7 +190,7 @@ def fit(
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_lightning() -> Iterator[None]:
     """Keep what Lightning says of its own accord (devices, advice) off the screen; warnings and errors stay."""
     talk = logging.getLogger("lightning.pytorch")
     level = talk.level
