@@ -38,7 +38,7 @@ from .workers import end as _end
 from .workers import place as _place
 from .workers import start as _start
 
-__all__ = ["run"]
+__all__ = ["run", "run_bulk"]
 
 RECORDS = 10_000
 """Records of a shard, at most."""
@@ -55,7 +55,7 @@ VALUES = 2**25
 MODELS = {"embed": "pico", "fold": "pico-ss", "predict": "pico-ncrna-0"}
 
 
-def run(
+def run_bulk(
     task: Task,
     path: str | os.PathLike,
     output: str | os.PathLike,
@@ -120,7 +120,7 @@ def run(
     >>> folder = tempfile.TemporaryDirectory()
     >>> fasta = Path(folder.name, "rna.fasta")
     >>> _ = fasta.write_text(">a\nGGGGAAAACCCC\n>b\nACXU\n>c\nACGU\n")
-    >>> run("fold", fasta, fasta.with_name("folded"))
+    >>> run_bulk("fold", fasta, fasta.with_name("folded"))
     Report(records=3, refused=1, shards=1, missing=0)
     >>> import pandas as pd
     >>> list(pd.read_parquet(fasta.with_name("folded"))["name"])
@@ -156,7 +156,9 @@ def run(
     # A second start has a first process, too, whatever its number of processes
     with output_lock(output if rank == 0 else output / f"rank-{rank}"):
         encoder = _ready(task, model, world=world, local=local)
-        options = {"embed": {"pool": pool}, "fold": rules, "predict": {}}[task]
+        options: dict[str, Any] = {}
+        if task != "predict":
+            options = {"pool": pool} if task == "embed" else rules
         rows = task == "embed" and pool is None
         limits = {
             "shard_size": shard_size,
@@ -203,6 +205,9 @@ def run(
         if fault is not None:
             _tell(fault, report, output, rank)
         return report
+
+
+run = run_bulk  # the older name, which rinalmo_kit.jobs.run still has
 
 
 class _Job(NamedTuple):
@@ -329,7 +334,7 @@ def _whole_number(name: str, value: Any, *, least: int = 1, most: int) -> int:
 def _probability(threshold: Any) -> float | None:
     if threshold is None:
         return None
-    if isinstance(threshold, bool) or not isinstance(threshold, Real) or not 0 <= threshold <= 1:
+    if isinstance(threshold, bool) or not isinstance(threshold, Real) or not 0 <= float(threshold) <= 1:
         raise ValueError(f"threshold={threshold!r}: a probability lies between 0 and 1")
     return float(threshold)
 
@@ -371,7 +376,7 @@ def _worker() -> None:
     os.dup2(2, 1)  # whatever else is printed
     warnings.showwarning = lambda message, *_: print(f"rinalmo-kit: note: {message}", file=sys.stderr)
     try:
-        run(**json.loads(sys.argv[1]))
+        run_bulk(**json.loads(sys.argv[1]))
     except KeyboardInterrupt:
         sys.exit(130)
     except DamagedInputError:  # the first process comes to that place, too

@@ -24,10 +24,10 @@ from ..rna.sequences import Sequences, is_single, read_sequences
 from ..structure import Structure
 from .batching import (
     batches_by_length,
+    encode_sequences,
     finite,
     is_memory_error,
     ready_sequence,
-    represent,
     run_with_oom_retry,
     token_budget,
     too_large,
@@ -125,7 +125,7 @@ def fold(
     """
     single = is_single(sequences)
     records = ready_records(sequences)
-    options = {"threshold": threshold, "canonical_only": canonical_only, "min_loop": min_loop}
+    options: dict[str, Any] = {"threshold": threshold, "canonical_only": canonical_only, "min_loop": min_loop}
     _check_rules(**options)
     model = folding_model(model)
     for record in records:
@@ -317,7 +317,7 @@ def refold(
         p[forced.ravel()] = p[:, forced.ravel()] = 0
         for i, j in forbidden:
             p[i, j] = p[j, i] = 0
-    rules = {"threshold": threshold, "canonical_only": canonical_only, "min_loop": min_loop}
+    rules: dict[str, Any] = {"threshold": threshold, "canonical_only": canonical_only, "min_loop": min_loop}
     pairs, _ = greedy_pairs(p, structure.sequence, **rules)
     pairs = as_pairs(np.concatenate((forced, pairs)))
     confidence = None
@@ -335,7 +335,7 @@ def pair_probabilities(
     model = folding_model(model)
     text = ready_sequence("sequence", sequence)
     check_memory(model.head, len(text))
-    [rows] = represent(model, [text])
+    [rows] = encode_sequences(model, [text])
     return _probabilities_of(model, rows)
 
 
@@ -354,7 +354,7 @@ def structures(
     def encode(batch: list[int]) -> list[Tensor]:
         if len(batch) == 1:  # a long one: its map is larger than all else
             check_memory(model.head, lengths[batch[0]])
-        return represent(model, [records[i][1] for i in batch])
+        return encode_sequences(model, [records[i][1] for i in batch])
 
     budget = token_budget(model.config, model.device)
     for batch, encoded in run_with_oom_retry(batches_by_length(lengths, budget), lengths, encode):
@@ -400,4 +400,4 @@ def _probabilities_of(model: Encoder, rows: Tensor) -> NDArray[np.float32]:
 
 def pair_logits(model: Encoder, sequences: Sequence[CleanSequence]) -> list[Tensor]:
     """Return the (L, L) pairing logits of each sequence; the encoder sees all of them as one packed batch."""
-    return list(TASKS["structure"].apply_head(model, represent(model, sequences)))
+    return list(TASKS["structure"].apply_head(model, encode_sequences(model, sequences)))

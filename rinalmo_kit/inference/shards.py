@@ -132,7 +132,7 @@ def end_of(output: Path) -> End | None:
         found = read_facts(output / "_end.json", remedy="")
     except (FileNotFoundError, ValueError):
         return None
-    numbers = [found.get(name) for name in End._fields if type(found.get(name)) is int]
+    numbers = [found[name] for name in End._fields if type(found.get(name)) is int]
     return End(*numbers) if len(numbers) == len(End._fields) else None
 
 
@@ -271,10 +271,12 @@ def _results_of(
     if task == "fold":
         yield from folding.structures(model, records, **options)
         return
-    compute = {"embed": embedding.embeddings, "predict": prediction.predictions}[task]
+    compute: Callable[..., Iterator[tuple[list[int], Any]]]
+    compute = embedding.embeddings if task == "embed" else prediction.predictions
     for batch, results in compute(model, [text for _, text in records], **options):
         if isinstance(results, Exception):
-            yield batch[0], MemoryError(batching.too_large(*records[batch[0]], model, error=results))
+            name, text = records[batch[0]]
+            yield batch[0], MemoryError(batching.too_large(name, text, model, error=results))
         else:
             yield from zip(batch, results, strict=True)
 

@@ -46,7 +46,7 @@ def training_flops(config: Config, lengths: ArrayLike, *, frozen: bool = False) 
     """
     d, tokens = config.dim, float(np.sum(lengths))
     linear, attention = forward_flops(config, lengths)
-    head = PAPER.chosen * tokens * 2 * (d * d + len(VOCABULARY) * d)
+    head = PAPER.mask_fraction * tokens * 2 * (d * d + len(VOCABULARY) * d)
     passes = 1 if frozen else 3
     return passes * (linear + attention) + 3 * head, passes * attention
 
@@ -84,7 +84,9 @@ def activation_bytes(
     low = 2 if precision == "bf16" else 4
     swiglu = h * (3 * low + 2 * 4)
     block = 2 * 4 * d + 9 * low * d + swiglu + 2 * d + 4 * (4 + config.heads)
-    ends = 4 * d + PAPER.chosen * (4 * low * d + 8 * len(VOCABULARY))  # last LayerNorm, language-model head
+    ends = 4 * d + PAPER.mask_fraction * (
+        4 * low * d + 8 * len(VOCABULARY)
+    )  # last LayerNorm, language-model head
     if gradient_checkpointing:
         return config.blocks * 4 * d + ends, block
     return config.blocks * block + ends, 0.0

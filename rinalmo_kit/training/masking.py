@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -60,9 +60,9 @@ def corrupt(tokens: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tens
     draw = torch.rand(tokens.shape, generator=generator)
     fate = torch.rand(tokens.shape, generator=generator)
     random = REPLACEMENTS[torch.randint(len(REPLACEMENTS), tokens.shape, generator=generator)]
-    chosen = (draw < PAPER.chosen) & (tokens > MASK)
-    corrupted = torch.where(chosen & (fate < PAPER.masked), MASK, tokens)
-    return torch.where(chosen & (fate >= 1 - PAPER.replaced), random, corrupted), chosen
+    chosen = (draw < PAPER.mask_fraction) & (tokens > MASK)
+    corrupted = torch.where(chosen & (fate < PAPER.mask_token_prob), MASK, tokens)
+    return torch.where(chosen & (fate >= 1 - PAPER.random_token_prob), random, corrupted), chosen
 
 
 class Batch(NamedTuple):
@@ -90,8 +90,12 @@ class MaskedDataset(Dataset):
 def collate(rows: list[tuple[Tensor, Tensor, Tensor, tuple[int, int, int]]]) -> Batch:
     """Pad the sequences of a batch."""
     tokens, corrupted, chosen, items = zip(*rows, strict=True)
-    padded = [pad_sequence(list(x), batch_first=True, padding_value=PAD) for x in (tokens, corrupted)]
-    return Batch(*padded, pad_sequence(list(chosen), batch_first=True, padding_value=False), list(items))
+    return Batch(
+        pad_sequence(list(tokens), batch_first=True, padding_value=PAD),
+        pad_sequence(list(corrupted), batch_first=True, padding_value=PAD),
+        pad_sequence(list(chosen), batch_first=True, padding_value=False),
+        list(items),
+    )
 
 
 @dataclass(frozen=True)
@@ -204,3 +208,8 @@ def batches_of(
     plan = BatchPlan(epoch, epochs=epochs, steps=steps)
     dataset = MaskedDataset(corpus, seed=seed, max_tokens=max_tokens)
     return DataLoader(dataset, batch_sampler=plan, collate_fn=collate, num_workers=workers)
+
+
+def plan_of(data: DataLoader) -> BatchPlan:
+    """Return the plan of the batches that a loader of :func:`batches_of` yields."""
+    return cast("BatchPlan", data.batch_sampler)

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from rinalmo_kit import cli
 from rinalmo_kit.datasets.corpus import stages
-from rinalmo_kit.datasets.corpus.build import WORK, build_corpus, build_corpus_from_table
+from rinalmo_kit.datasets.corpus.build import WORK, build_corpus, build_corpus_from_table, rejected_records
 from rinalmo_kit.datasets.corpus.store import FILE, Corpus, CorpusDataset, ListCorpus, as_corpus, crop
 from rinalmo_kit.model.tokenizer import tokenize
 from rinalmo_kit.rna.alphabet import CLS, EOS
@@ -121,12 +121,12 @@ def test_build(tmp_path):
     lengths = [len(corpus.sequence(i)[1]) for i in range(244 - 1)]
     assert corpus.lengths.tolist() == lengths and corpus.sizes.sum() == len(lengths) == corpus.offsets[-1]
 
-    header, refused = (out / "refused.tsv").read_text().splitlines()
+    header, refused = (out / "rejected.tsv").read_text().splitlines()
     assert header.split("\t") == ["file", "line", "name", "reason"]
     file, line, name, reason = refused.split("\t")
     assert (file, name) == (str(tmp_path / "b.fa.gz"), "protein") and "position 4: 'L'" in reason
     assert gzip.open(file, "rt").read().splitlines()[int(line) - 1].startswith(">protein")
-    assert sorted(path.name for path in out.iterdir()) == [FILE, "refused.tsv"]
+    assert sorted(path.name for path in out.iterdir()) == [FILE, "rejected.tsv"]
 
 
 @needs_tools
@@ -207,7 +207,7 @@ def test_bad_input(content, message, tmp_path):
         assert (
             corpus.sequence(0) == ("b", "ACGUACGUACGUACGU") and len(corpus) == 1 and len(corpus.holdout) == 0
         )
-        assert (tmp_path / "out/refused.tsv").read_text().splitlines()[1].split("\t")[1:3] == ["5", "c"]
+        assert (tmp_path / "out/rejected.tsv").read_text().splitlines()[1].split("\t")[1:3] == ["5", "c"]
         return
     with pytest.raises(ValueError, match=message):
         build_corpus(path, tmp_path / "out", progress=False)
@@ -344,7 +344,7 @@ def test_killed_and_run_again(stage, fasta, tmp_path, monkeypatch):
         assert (out / WORK / "clusters.tsv").exists()
         monkeypatch.setattr(stages, "run", None)
     again = build_corpus(fasta, out, progress=False)
-    assert sorted(path.name for path in out.iterdir()) == [FILE, "refused.tsv"]
+    assert sorted(path.name for path in out.iterdir()) == [FILE, "rejected.tsv"]
     monkeypatch.undo()
     assert dump(again) == dump(build_corpus(fasta, tmp_path / "whole", progress=False))
 
@@ -353,11 +353,11 @@ def test_killed_and_run_again(stage, fasta, tmp_path, monkeypatch):
 def test_an_unfinished_build_of_something_else_is_begun_anew(fasta, tmp_path):
     killed("write", fasta, tmp_path / "out")
     with pytest.warns(
-        UserWarning, match=r"unfinished.*\(min_length: 16 there, 120 asked for\): beginning anew"
+        UserWarning, match=r"unfinished.*\(min_length: 16 there, 120 asked for\): starting anew"
     ):
         corpus = build_corpus(fasta, tmp_path / "out", min_length=120, progress=False)
     assert corpus.lengths.min() >= 120 and corpus.meta["counts"]["too_short"] > 0
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [FILE, "refused.tsv"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [FILE, "rejected.tsv"]
 
 
 @needs_tools
@@ -381,7 +381,7 @@ def test_no_room(stage, fasta, tmp_path):
     }
     assert code == 3 and message[stage] in said
     left = {path.name for path in out.rglob("*")}
-    assert left <= {WORK, "job.json", "refused.tsv", *(f"{name}.log" for name in HALF), *RESULTS}
+    assert left <= {WORK, "job.json", "rejected.tsv", *(f"{name}.log" for name in HALF), *RESULTS}
     assert dump(build_corpus(fasta, out, progress=False)) == dump(whole)
 
 
@@ -443,7 +443,7 @@ def test_table(tmp_path):
     assert corpus.meta["counts"] == {
         "records": 12, "refused": 2, "too_short": 1, "too_long": 0, "kept": 9, "duplicates": 1
     }  # fmt: skip
-    refused = (tmp_path / "out/refused.tsv").read_text()
+    refused = (tmp_path / "out/rejected.tsv").read_text()
     assert f"{path}\t9\tbad\t'bad', position 5: 'X'" in refused and f"{path}\t10\tnone\t" in refused
     assert dump(build_corpus_from_table(table, tmp_path / "out", progress=False)) == dump(corpus)
     with pytest.raises(FileExistsError, match=r"holdout: 'split' there, 0.5 asked for"):
@@ -456,6 +456,19 @@ def test_table(tmp_path):
 
 
 # reading
+
+
+def test_a_folder_of_the_first_version_has_its_rejected_records_under_another_name(tmp_path):
+    table = pd.DataFrame([("a", "ACGU" * 5), ("bad", "ACGUX" * 5)], columns=["id", "sequence"])
+    out = tmp_path / "out"
+    build_corpus_from_table(table, out, holdout=0.5, progress=False)
+    assert rejected_records(out) == out / "rejected.tsv"
+    (out / "rejected.tsv").rename(out / "refused.tsv")
+    build_corpus_from_table(table, out, holdout=0.5, progress=False)  # finished: nothing is written
+    assert rejected_records(out) == out / "refused.tsv" and not (out / "rejected.tsv").exists()
+    (out / FILE).unlink()  # unfinished
+    build_corpus_from_table(table, out, holdout=0.5, progress=False)
+    assert sorted(path.name for path in out.iterdir()) == [FILE, "rejected.tsv"]
 
 
 def test_what_is_no_corpus(tmp_path):
@@ -561,7 +574,7 @@ def test_command(fasta, tmp_path, capsys):
     assert "min_identity: 0.7 there, None asked for" in capsys.readouterr().err
     fasta.write_text(fasta.read_text() + ">bad\nX\n")
     assert cli.main([*arguments[:4], str(tmp_path / "new"), "-q"]) == 1
-    assert f"1 records skipped, see {tmp_path / 'new' / 'refused.tsv'}" in capsys.readouterr().err
+    assert f"1 records skipped, see {tmp_path / 'new' / 'rejected.tsv'}" in capsys.readouterr().err
 
 
 def test_command_with_a_table(tmp_path, capsys):

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import rinalmo_kit as rk
 from rinalmo_kit.cli import main
 from rinalmo_kit.inference import estimate
-from rinalmo_kit.inference.batching import represent, token_budget
+from rinalmo_kit.inference.batching import encode_sequences, token_budget
 from rinalmo_kit.inference.estimate import MB
 from rinalmo_kit.inference.estimate import estimate as estimate_job
 from rinalmo_kit.model import cpu_training
@@ -46,12 +46,14 @@ print(status("VmHWM") - before)
 
 @pytest.mark.parametrize("config", [(64, 3, 4), (320, 2, 20)])
 def test_flops_of_the_encoder_are_those_torch_counts(monkeypatch, config):
-    monkeypatch.setattr(cpu_training, "serve", lambda x: False)  # plain products, which torch can count
+    monkeypatch.setattr(
+        cpu_training, "is_supported", lambda x: False
+    )  # plain products, which torch can count
     model = RiNALMo(Config(*config)).eval()
     model.attention = "loop"
     lengths = [30, 30, 90, 400]
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:  # others are not counted
-        represent(model, ["ACGUA" * (n // 5) for n in lengths])
+        encode_sequences(model, ["ACGUA" * (n // 5) for n in lengths])
     expected = encoder_flops(model.config, [n + 2 for n in lengths])
     assert expected == pytest.approx(counter.get_total_flops(), rel=0.05)
 
