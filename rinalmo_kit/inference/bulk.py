@@ -32,7 +32,7 @@ from ..model.rinalmo import Encoder
 from ..model.unwrap import unwrapped
 from . import folding, prediction, shards
 from .job_input import DamagedInputError, Fingerprint, check_input, chunks, fingerprint, open_input, unchanged
-from .shards import Report, Task
+from .shards import Operation, Report
 from .workers import check as _check
 from .workers import end as _end
 from .workers import place as _place
@@ -56,7 +56,7 @@ MODELS = {"embed": "pico", "fold": "pico-ss", "predict": "pico-ncrna-0"}
 
 
 def run_bulk(
-    task: Task,
+    task: Operation,
     path: str | os.PathLike,
     output: str | os.PathLike,
     *,
@@ -213,7 +213,7 @@ run = run_bulk  # the older name, which rinalmo_kit.jobs.run still has
 class _Job(NamedTuple):
     """What all processes of a job have in common."""
 
-    task: Task
+    task: Operation
     path: Path
     output: Path
     model: Encoder
@@ -348,7 +348,7 @@ def _identity(model: Encoder) -> str:
     return f"{model.name} {found.hexdigest()[:16]}"
 
 
-def _ready(task: Task, model: Encoder | str | os.PathLike, *, world: int, local: int) -> Encoder:
+def _ready(task: Operation, model: Encoder | str | os.PathLike, *, world: int, local: int) -> Encoder:
     """Return the model for a task; of several processes each has its GPU."""
     if isinstance(model, str | os.PathLike) and world > 1 and torch.cuda.is_available():
         model = load(model, device=f"cuda:{local % torch.cuda.device_count()}")

@@ -23,14 +23,12 @@ from ..model.rinalmo import Encoder, RiNALMo
 from ..model.tasks import task_of
 from ..rna.sequences import Sequences, is_path, read_fasta, read_sequences
 from .batching import TRAINED_LENGTH, batches_by_length, ready_sequence, token_budget
+from .shards import Operation
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["Estimate", "estimate"]
-
-Task = Literal["embed", "fold", "predict"]
-
 
 MB = 2**20
 
@@ -141,7 +139,7 @@ class _Facts(NamedTuple):
 
     name: str
     config: Config
-    task: Task  # what its head is for
+    task: Operation  # what its head is for
     window: int | None
     loaded: Encoder | None
 
@@ -150,7 +148,7 @@ def estimate(
     sequences_or_lengths: Sequences | ArrayLike,
     *,
     model: Encoder | str | os.PathLike = "pico-ss",
-    task: Task | None = None,
+    task: Operation | None = None,
     pool: Literal["cls", "mean"] | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
@@ -250,7 +248,7 @@ def estimate(
     )  # fmt: skip
 
 
-def _checked_task(task: Task | None, known: _Facts) -> Task:
+def _checked_task(task: Operation | None, known: _Facts) -> Operation:
     """Return the task, or that of the model's head; reject one that the model cannot do."""
     task = task or known.task
     if task not in ("embed", "fold", "predict"):
@@ -286,7 +284,7 @@ def _device(given: Any) -> torch.device:
     return device
 
 
-def _result_bytes(task: Task, config: Config, nucleotides: NDArray[np.int64], *, pooled: bool) -> float:
+def _result_bytes(task: Operation, config: Config, nucleotides: NDArray[np.int64], *, pooled: bool) -> float:
     """Return the bytes of what a job returns: float32 rows, or (L, L) probabilities; those of labels do not count."""
     if task == "embed":
         return 4.0 * config.dim * (len(nucleotides) if pooled else int(nucleotides.sum()))
@@ -312,7 +310,7 @@ def _facts(model: Encoder | str | os.PathLike) -> _Facts:
     """Return what an estimate needs, from a name, without loading what it names, or from a model."""
     if isinstance(model, str) and (model in EMBEDDED or model in OFFICIAL):
         size, _, rest = model.partition("-")
-        task: Task = "embed" if not rest else "fold" if rest.startswith("ss") else "predict"
+        task: Operation = "embed" if not rest else "fold" if rest.startswith("ss") else "predict"
         window = None
         if model in EMBEDDED:
             with safe_open(WEIGHTS / EMBEDDED[model], framework="pt") as file:
@@ -324,7 +322,7 @@ def _facts(model: Encoder | str | os.PathLike) -> _Facts:
             f"{encoder.name} is a {type(encoder).__name__}: only RiNALMo models can be estimated"
         )
     known = task_of(encoder.head)
-    task = "embed" if known is None else "fold" if known.folds else "predict"
+    task = "embed" if known is None else "fold" if known.predicts_structures else "predict"
     return _Facts(encoder.name, encoder.config, task, encoder.window, encoder)
 
 
@@ -363,7 +361,7 @@ def _checked(records: Iterable[tuple[str, str]]) -> NDArray[np.int64]:
     return lengths
 
 
-def _advice(task: Task, pool: str | None, *, results: bool) -> str:
+def _advice(task: Operation, pool: str | None, *, results: bool) -> str:
     """Return what to do if a job does not fit, because of its results or of something else."""
     if results and task == "embed" and pool is None:
         return "does not fit because of what is kept: pass pool='mean', or embed in parts and write each to a file"

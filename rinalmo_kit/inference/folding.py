@@ -55,7 +55,7 @@ def folding_model(model: Encoder | str | os.PathLike) -> Encoder:
     """Return a ready model that has a structure head."""
     model = ready_model(model)
     task = task_of(model.head)
-    if task is None or not task.folds:
+    if task is None or not task.predicts_structures:
         kind = "no task head" if model.head is None else f"a {type(model.head).__name__}"
         raise ValueError(
             f"{model.name} cannot fold: it has {kind}; use one with a structure head, such as 'pico-ss'"

@@ -30,7 +30,7 @@ def predicting_model(model: Encoder | str | os.PathLike) -> Encoder:
     """Return a ready model that has a classification or regression head."""
     model = ready_model(model)
     task = task_of(model.head)
-    if task is None or task.folds:
+    if task is None or task.predicts_structures:
         kind = "no task head" if model.head is None else f"a {type(model.head).__name__} (use rk.fold)"
         raise ValueError(
             f"{model.name} cannot predict: it has {kind}; expected a classification or regression head"

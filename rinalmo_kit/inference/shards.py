@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
+    "Operation",
     "Report",
-    "Task",
     "check_folder",
     "end_of",
     "is_finished",
@@ -37,7 +37,7 @@ __all__ = [
     "write_shard",
 ]
 
-Task = Literal["embed", "fold", "predict"]
+Operation = Literal["embed", "fold", "predict"]
 
 
 SHARD = re.compile(r"part-(\d{6,})\.parquet")
@@ -215,7 +215,7 @@ def report(output: Path, shards: int) -> Report:
 
 
 def table_of(
-    task: Task,
+    task: Operation,
     model: Encoder,
     chunk: list[tuple[str, str]],
     first: int,
@@ -265,7 +265,7 @@ def table_of(
 
 
 def _results_of(
-    task: Task, model: Encoder, records: list[tuple[str, CleanSequence]], options: dict[str, Any]
+    task: Operation, model: Encoder, records: list[tuple[str, CleanSequence]], options: dict[str, Any]
 ) -> Iterator[tuple[int, Any]]:
     """Yield numbers of records and their results, or a MemoryError that names one that does not fit by itself."""
     if task == "fold":
@@ -281,7 +281,9 @@ def _results_of(
             yield from zip(batch, results, strict=True)
 
 
-def _columns(task: Task, model: Encoder, found: list[Any], options: dict[str, Any]) -> dict[str, pa.Array]:
+def _columns(
+    task: Operation, model: Encoder, found: list[Any], options: dict[str, Any]
+) -> dict[str, pa.Array]:
     """Columns of the results, null where there is none; of the same types in every shard."""
     import pyarrow as pa
 

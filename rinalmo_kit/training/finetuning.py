@@ -247,7 +247,7 @@ def finetune(
     check_recipe(recipe, None if table is None else list(table))
     if splits is None:
         splits = experiment.splits(fold=fold, limit=limit, wanted=("train", "validation"))
-    if recipe.mutate and (mode == "frozen" or not kind.folds):
+    if recipe.mutate and (mode == "frozen" or not kind.predicts_structures):
         raise ValueError(
             f"mutate={recipe.mutate}: only structures are mutated, and not where a frozen encoder computes each once"
         )
