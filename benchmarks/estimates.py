@@ -1,4 +1,4 @@
-"""What the estimate says beside what is measured; see README.md.
+"""Compare estimates with what is measured; see README.md.
 
     python -m benchmarks estimates
 
@@ -18,7 +18,7 @@ from statistics import median
 from typing import Any
 
 import rinalmo_kit as rk
-from rinalmo_kit.inference import estimate
+from rinalmo_kit._utils import hardware
 from rinalmo_kit.inference.estimate import estimate as estimate_job
 
 from . import run
@@ -63,8 +63,7 @@ def measure(case: list[Any], what: str) -> None:
     job(rnas[:2], model=model)
     estimated, taken = [], []
     for _ in range(3):  # the machine's speed changes: it is taken beside each repetition
-        estimate._product_rate.cache_clear()
-        estimate._convolution_rate.cache_clear()
+        hardware._measured.cache_clear()
         estimated.append(estimate_job(rnas, model=model, task=task).seconds)
         start = time.perf_counter()
         job(rnas, model=model)
@@ -73,18 +72,9 @@ def measure(case: list[Any], what: str) -> None:
 
 
 def in_fresh_process(case: list[Any], what: str) -> Any:
-    command = [
-        sys.executable,
-        "-W",
-        "ignore",
-        "-m",
-        "benchmarks",
-        "estimates",
-        "--measure",
-        what,
-        json.dumps(case),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=run.ROOT)
+    """Return what :func:`measure` prints in another process."""
+    words = ["-W", "ignore", "-m", "benchmarks", "estimates", "--measure", what, json.dumps(case)]
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True, cwd=run.ROOT)
     return json.loads(done.stdout)
 
 

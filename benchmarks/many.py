@@ -87,7 +87,7 @@ def main(words: list[str]) -> None:
         watcher.start()
         start = time.perf_counter()
         try:
-            report = bulk.run(
+            report = bulk.run_bulk(
                 options.task, fasta, output, model=model, processes=options.processes, progress=True
             )
         finally:

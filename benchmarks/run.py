@@ -25,9 +25,9 @@ import torch
 from rinalmo_kit import embed, tokenize
 from rinalmo_kit._utils.hardware import available_memory
 from rinalmo_kit._utils.provenance import provenance
-from rinalmo_kit.inference.estimate import encoder_flops
 from rinalmo_kit.metrics import THRESHOLDS, threshold_scores, tune_threshold
 from rinalmo_kit.model.config import Config
+from rinalmo_kit.model.flops import encoder_flops
 from rinalmo_kit.model.heads import StructureHead
 from rinalmo_kit.model.rinalmo import RiNALMo
 from rinalmo_kit.rna.decoding import greedy_pairs

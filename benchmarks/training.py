@@ -112,7 +112,7 @@ def sides(model: RiNALMo, task: Task, memory: float) -> Iterator[Side]:
 
     def packed() -> Tensor:
         packing = own.packing(tokens)
-        return own.encode(tokens, packing)[wanted[packing.rows, packing.positions]]
+        return own.encode(tokens, packing)[wanted[packing.batch_index, packing.positions]]
 
     yield Side("ours", own, head, task, packed)
     kept = 6 * 4 * len(tokens) * config.heads * tokens.shape[1] ** 2 * config.blocks

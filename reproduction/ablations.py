@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from rinalmo_kit.model.attention import Packing
+from rinalmo_kit.model.attention import PackedBatch
 from rinalmo_kit.model.config import Config
 from rinalmo_kit.model.rinalmo import RiNALMo
 
@@ -68,13 +68,13 @@ class AblatedRiNALMo(RiNALMo):
                     nn.Linear(config.dim, hidden), nn.GELU(), nn.Linear(hidden, config.dim)
                 )
 
-    def encode(self, tokens: Tensor, packing: Packing, *, maps: list[Tensor] | None = None) -> Tensor:
+    def encode(self, tokens: Tensor, packing: PackedBatch, *, maps: list[Tensor] | None = None) -> Tensor:
         """As :meth:`RiNALMo.encode`; with learned positions nothing is rotated."""
         if self.positions is not None:
-            packing = Unrotated(packing.lengths, packing.rows, packing.positions, packing.backend)
+            packing = Unrotated(packing.lengths, packing.batch_index, packing.positions, packing.backend)
         return super().encode(tokens, packing, maps=maps)
 
-    def embed_tokens(self, tokens: Tensor, packing: Packing) -> Tensor:
+    def embed_tokens(self, tokens: Tensor, packing: PackedBatch) -> Tensor:
         """As :meth:`RiNALMo.embed_tokens`, with the learned positions."""
         x = super().embed_tokens(tokens, packing)
         if self.positions is None:
@@ -84,7 +84,7 @@ class AblatedRiNALMo(RiNALMo):
         return x + self.positions(packing.positions)
 
 
-class Unrotated(Packing):
+class Unrotated(PackedBatch):
     """A packing whose rotary angles are all zero."""
 
     def rotations(self, d_head: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -63,7 +63,9 @@ def validation_rows(number: int) -> dict[str, pd.DataFrame]:
 
     known = load_table("bprna")
     rfam = pd.read_parquet(find_table("rfam14_9_seed"))
-    split = pd.read_csv(find_table("rfam14_9_seed").with_name("family_split.csv")).set_index("family")["split"]
+    split = pd.read_csv(find_table("rfam14_9_seed").with_name("family_split.csv")).set_index("family")[
+        "split"
+    ]
     trained = set(pd.read_parquet(data_dir() / "ss_more" / "ss_more.parquet", columns=["family"])["family"])
     unseen = rfam[
         (rfam["family"].map(split) == "validation")

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -40,6 +40,7 @@ from rinalmo_kit.model.rinalmo import Encoder, RiNALMo
 from rinalmo_kit.recipes.named import recipe_named
 from rinalmo_kit.recipes.recipe import Recipe, Schedule
 from rinalmo_kit.recipes.splits import Example, splits_of
+from rinalmo_kit.structure import Structure
 from rinalmo_kit.training.finetuning import finetune
 from rinalmo_kit.training.pretraining import pretrain
 
@@ -344,8 +345,8 @@ def weights(job: Job) -> None:
     """Calibrate the confidence on VL0, and store all models in half precision."""
     model = load(job.of("structure"), device="cpu")
     validation = splits_of(recipe_named("pico-ss"), limit=job.limit, wanted=("validation",)).validation
-    folded = fold([e.sequence for e in validation], model=model)
-    expected = [expected_f1(s.probabilities, s.pairs) for s in folded]
+    folded = fold_all([e.sequence for e in validation], model)
+    expected = [expected_f1(np.asarray(s.probabilities), s.pairs) for s in folded]
     f1 = [structure_scores(e.target, s).f1 for e, s in zip(validation, folded, strict=True)]
     model.calibration = calibrate(expected, f1)
     save(model, job.file("pico-ss"), dtype=torch.float16)
@@ -355,9 +356,15 @@ def weights(job: Job) -> None:
         save(model, job.file(name), dtype=torch.float16)
 
 
+def fold_all(sequences: list[str], model: Encoder) -> list[Structure]:
+    """Fold every sequence of a list."""
+    return cast("list[Structure]", fold(sequences, model=model))
+
+
 def scores(job: Job) -> None:
     """Score every model beside the baselines on complete test sets."""
-    for recipe in ("ss-bprna", *map(unseen, ("newfam", "pseudobase"))):
+    recipes: tuple[str | Recipe, ...] = ("ss-bprna", *map(unseen, ("newfam", "pseudobase")))
+    for recipe in recipes:
         for one in (job.stored("pico-ss"), "viennarna"):
             job.score(one, recipe)
     for task in (task for task in TASKS if job.file(f"pico-{task}").exists()):
@@ -373,11 +380,11 @@ def trust(job: Job) -> None:
     rng, parts = np.random.default_rng(SEED), []
     for name, recipe in {"TS0": recipe_named("ss-bprna"), "NF-15": unseen("newfam")}.items():
         test = splits_of(recipe, test_limit=20 if job.smoke else 1000, wanted=("test",)).test
-        folded = fold([e.sequence for e in test], model=model)
+        folded = fold_all([e.sequence for e in test], model)
         parts.append(reliability(folded, [e.target for e in test]).assign(set=name))
         if name == "TS0":
             shuffled = ["".join(rng.permutation(list(e.sequence))) for e in test]
-    sure = [s.confidence for s in fold(shuffled, model=model)]
+    sure = [s.confidence for s in fold_all(shuffled, model) if s.confidence is not None]
     parts.append(pd.DataFrame([{"confidence": np.mean(sure), "n": len(sure), "set": "TS0, shuffled"}]))
     job.note("confidence", pd.concat(parts, ignore_index=True))
 
@@ -401,7 +408,7 @@ def embeddings(job: Job) -> None:
     trained = job.stored("pico")
     torch.manual_seed(SEED)
     untrained = RiNALMo(job.size).eval()
-    vectors = {"1- to 4-mers": kmer_counts(texts)}
+    vectors: dict[str, Any] = {"1- to 4-mers": kmer_counts(texts)}
     for name, model in {"pico": trained, "untrained": untrained}.items():
         for pool in ("cls", "mean"):
             vectors[f"{name}, {pool}"] = embed(texts, model=model, pool=pool)

@@ -6,3 +6,4 @@ from tests.helpers.job_examples import (
     records,  # noqa: F401
     tiny,  # noqa: F401
 )
+from tests.helpers.programs import stand_in  # noqa: F401

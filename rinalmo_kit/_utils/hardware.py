@@ -1,16 +1,17 @@
-"""What a machine can do: free memory, best rate of matrix products, a table of GPUs."""
+"""Free memory and rate of matrix products of this machine, and a table of GPUs."""
 
 from __future__ import annotations
 
 import math
 import os
+import time
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
-__all__ = ["GPUS", "available_memory", "has_bfloat16_units", "peak_flops", "require_memory"]
+__all__ = ["GPUS", "available_memory", "cpu_flops", "has_bfloat16_units", "peak_flops", "require_memory"]
 
 SMALL = 64 * 2**20  # bytes; what is free is not known more exactly
 
@@ -26,7 +27,7 @@ VERSION_2 = ("memory.max", "memory.current", "inactive_file", "active_file")
 
 
 def available_memory(device: torch.device | str = "cpu", *, root: Path = Path("/")) -> float:
-    """Return the bytes that can still be had on a device; infinite where the system does not say.
+    """Return the bytes that are available on a device; infinite where the system does not say.
 
     On Linux the limits of a container or a batch job count too: those of the process's own control group and of every
     group above it, of version 1 or 2, and that of its address space (``ulimit -v``). Files that the kernel keeps in
@@ -47,9 +48,8 @@ def available_memory(device: torch.device | str = "cpu", *, root: Path = Path("/
     if not getattr(torch, device.type).is_available():  # estimated from elsewhere
         return float("inf")
     if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
         held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return float(free + held)
+        return float(torch.cuda.mem_get_info(device)[0] + held)
     if device.type == "mps":
         return float(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
     free = _meminfo(root, "MemAvailable")
@@ -145,7 +145,9 @@ def _limited_groups(root: Path) -> list[tuple[str, tuple[str, ...]]]:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:
         return []
-    found = []
+    found: list[tuple[str, tuple[str, ...]]] = []
+    mounts: tuple[str, ...]
+    names: tuple[str, ...]
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if not controllers:
@@ -179,7 +181,7 @@ def _left(group: Path, limit_name: str, used_name: str, *droppable: str) -> floa
 
 
 def _after_fork() -> None:
-    """Let a forked process compute on one thread: the others were not copied, and it would wait for them for ever."""
+    """Let a forked process compute on one thread: the others were not copied, and it would wait for them forever."""
     torch.set_num_threads(1)
 
 
@@ -227,15 +229,13 @@ rest, has the numbers with sparsity for some cards and those of the ordinary cor
 
 
 def peak_flops(device: torch.device | str, *, half: bool = False) -> float | None:
-    """Peak of a device, FLOP/s; None where it is not known.
+    """Return the peak rate of a device, FLOP/s; None where it is not known.
 
-    GPUs: from :data:`GPUS`, else from Lightning's table. CPU: measured once by multiplying matrices.
+    GPUs: from :data:`GPUS`, else from Lightning's table. CPU: that of :func:`cpu_flops`.
     """
-    import torch
-
     device = torch.device(device)
     if device.type == "cpu":
-        return _cpu_peak(torch.get_num_threads(), torch.bfloat16 if half else torch.float32)
+        return cpu_flops(torch.bfloat16 if half else torch.float32)
     if device.type != "cuda":
         return None
     if half and (known := gpu_named(torch.cuda.get_device_name(device))):
@@ -261,21 +261,25 @@ def gpu_named(name: str) -> str | None:
     return max(matching, key=len, default=None)
 
 
-_PEAKS: dict[tuple[int, Any], float] = {}
+def cpu_flops(dtype: torch.dtype = torch.float32) -> float:
+    """Measure the rate of matrix products on the CPU, FLOP/s: once for a type and a number of threads.
+
+    Examples
+    --------
+    >>> cpu_flops() > 1e8
+    True
+    """
+    return _measured(dtype, torch.get_num_threads())
 
 
-def _cpu_peak(threads: int, dtype: torch.dtype) -> float:
-    """Speed of a matrix product with this many threads, the best of a few; about a tenth of a second."""
-    import time
-
-    import torch
-
-    if (threads, dtype) not in _PEAKS:
-        a, b = torch.rand(2, 768, 768).to(dtype).unbind(0)
-        best = math.inf
+@cache
+def _measured(dtype: torch.dtype, threads: int) -> float:  # threads: of the cache's key
+    """Multiply two 768 × 768 matrices some times and return the best rate; about a tenth of a second."""
+    a, b = torch.rand(2, 768, 768).to(dtype).unbind(0)
+    best = math.inf
+    with torch.inference_mode():
         for _ in range(6):
             start = time.perf_counter()
-            a @ b
+            torch.mm(a, b)
             best = min(best, time.perf_counter() - start)
-        _PEAKS[threads, dtype] = 2 * 768**3 / best
-    return _PEAKS[threads, dtype]
+    return 2 * 768**3 / best

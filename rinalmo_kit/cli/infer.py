@@ -11,7 +11,7 @@ from .._utils.files import user_path
 
 def _job(options: argparse.Namespace, **more: Any) -> int:
     """Run a job into a folder of Parquet tables, and say what is in it."""
-    from ..inference.bulk import RECORDS, run, started_alone
+    from ..inference.bulk import RECORDS, run_bulk, started_alone
     from ..inference.job_input import DamagedInputError
     from .outputs import STRUCTURES
 
@@ -25,7 +25,7 @@ def _job(options: argparse.Namespace, **more: Any) -> int:
     if (holds := STRUCTURES.get(output.suffix.lower(), "parquet")) != "parquet" and not output.is_dir():
         raise ValueError(f"{output}: a file with this ending holds {holds}, not parquet; name a folder")
     try:
-        report = run(
+        report = run_bulk(
             options.command,
             options.input,
             options.output,

@@ -10,7 +10,7 @@ from .options import _trainer_options
 
 
 def _corpus_build(options: argparse.Namespace) -> int:
-    from ..datasets.corpus.build import build_corpus, build_corpus_from_table
+    from ..datasets.corpus.build import build_corpus, build_corpus_from_table, rejected_records
     from ..datasets.user_tables import ending_of
 
     shared = {
@@ -34,7 +34,7 @@ def _corpus_build(options: argparse.Namespace) -> int:
         )
     print(corpus, *(f"{name} {number:,}" for name, number in corpus.meta["counts"].items()), sep="\n")
     if refused := corpus.meta["counts"]["refused"]:
-        print(f"rinalmo-kit: {refused} records skipped, see {output / 'refused.tsv'}", file=sys.stderr)
+        print(f"rinalmo-kit: {refused} records skipped, see {rejected_records(output)}", file=sys.stderr)
     return 1 if refused else 0
 
 

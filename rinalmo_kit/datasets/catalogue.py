@@ -52,7 +52,7 @@ class Dataset:
     citations : tuple of str
         DOIs.
     files : tuple of SourceFile
-        What ``rinalmo-kit data get`` fetches and :mod:`rinalmo_kit.datasets.parsers.structures` reads.
+        What ``rinalmo-kit data get`` fetches and :mod:`rinalmo_kit.datasets.parsers` reads.
     also : tuple of SourceFile
         Further addresses.
     count_by : tuple of str

@@ -4,7 +4,7 @@ from .._utils.provenance import provenance
 from .baselines import BASELINES, installed, kmer_counts, most_pairs, ngram_perplexity, simple, trivial
 from .comparison import average_scores, compare, join_published
 from .embedding_maps import Map, embedding_scores, standardised, tsne_map
-from .folding_programs import PROGRAMS, Program, families_by_cmscan, fold_by, on_path, viennarna
+from .folding_programs import PROGRAMS, Program, fold_by, on_path, viennarna
 from .interpretation import (
     attention_of_pairs,
     average_product_corrected,
@@ -42,7 +42,6 @@ __all__ = [
     "embedding_scores",
     "evaluate",
     "exact_duplicates",
-    "families_by_cmscan",
     "find",
     "fold_by",
     "installed",

@@ -12,7 +12,7 @@ from .._utils.extras import importing, usable
 from ..model.tasks import TASKS
 from ..rna.pairs import CANONICAL
 from ..structure import Structure
-from .folding_programs import HOMOLOGS, PACKAGES, PROGRAMS, fold_by, linearpartition, on_path, viennarna
+from .folding_programs import PACKAGES, PROGRAMS, fold_by, linearpartition, on_path, viennarna
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,7 +59,7 @@ BASELINES: dict[str, Callable[..., Structure]] = {
     "viennarna": viennarna,
     "viennarna-centroid": partial(viennarna, kind="centroid"),
     "viennarna-mea": partial(viennarna, kind="mea"),
-    **{name: partial(fold_by, name) for name in PROGRAMS if name not in HOMOLOGS},
+    **{name: partial(fold_by, name) for name in PROGRAMS},
     "linearpartition": linearpartition,
 }
 """Name → function of a sequence: the trivial one, and those of ``folding_programs.py``."""

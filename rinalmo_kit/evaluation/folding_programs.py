@@ -1,4 +1,4 @@
-"""Other folding programs: ViennaRNA, LinearPartition, and those found on PATH."""
+"""Other programs that fold one sequence: ViennaRNA, LinearPartition, and those found on PATH."""
 
 from __future__ import annotations
 
@@ -8,20 +8,17 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import IO, Literal, NamedTuple
 
-import numpy as np
-
 from .._utils.extras import optional, usable
-from .._utils.files import user_path
 from ..rna.pairs import pairs_from_dot_bracket
 from ..structure import Structure, read_structures
 
-__all__ = ["PROGRAMS", "Program", "families_by_cmscan", "fold_by", "on_path", "viennarna"]
+__all__ = ["PROGRAMS", "Program", "check_program", "fold_by", "on_path", "run_program", "viennarna"]
 
 TIMEOUT = 600
 """Seconds that a program may take for one sequence."""
@@ -37,8 +34,7 @@ class Program(NamedTuple):
     Attributes
     ----------
     command : tuple of str
-        ``{fasta}`` stands for the file of the sequence, ``{homologs}`` for that of the sequence and its homologs,
-        ``{out}`` for a CT file to be written, ``{folder}`` for a folder.
+        ``{fasta}`` stands for the file of the sequence, ``{out}`` for a CT file to be written.
     url : str
         Where it comes from.
     stdin : bool
@@ -51,9 +47,6 @@ class Program(NamedTuple):
     url: str
     stdin: bool = False
     variable: str = ""
-
-
-CENTROID = "https://github.com/satoken/centroid-rna-package"
 
 
 PROGRAMS: Mapping[str, Program] = {
@@ -70,16 +63,8 @@ PROGRAMS: Mapping[str, Program] = {
         "https://github.com/LinearFold/LinearPartition (Python: pip install linearpartition-unofficial)",
         stdin=True,
     ),
-    "centroid-homfold": Program(("centroid_homfold", "-H", "{homologs}", "{fasta}"), CENTROID),
-    "centroid-alifold": Program(("centroid_alifold", "{alignment}"), CENTROID),
-    "locarna": Program(
-        ("mlocarna", "{homologs}", "--tgtdir", "{folder}"), "https://github.com/s-will/LocARNA"
-    ),
 }
-"""Name → program. The last three need homologs (paper, Fig. 5)."""
-
-
-HOMOLOGS = ("centroid-homfold", "centroid-alifold", "locarna")
+"""Name → program."""
 
 
 def on_path() -> list[str]:
@@ -87,9 +72,7 @@ def on_path() -> list[str]:
     return [name for name, one in PROGRAMS.items() if shutil.which(one.command[0])]
 
 
-def fold_by(
-    program: str, sequence: str, *, homologs: Sequence[str] = (), name: str = "sequence"
-) -> Structure:
+def fold_by(program: str, sequence: str, *, name: str = "sequence") -> Structure:
     """Fold a sequence by another program.
 
     Parameters
@@ -98,14 +81,12 @@ def fold_by(
         A key of :data:`PROGRAMS`.
     sequence : str
         A, C, G, U.
-    homologs : sequence of str
-        For the programs that use them; ``"centroid-alifold"`` aligns them with mlocarna first.
     name : str
 
     Raises
     ------
     ValueError
-        For an unknown program, missing homologs, or output without a structure of the sequence's length.
+        For an unknown program, or output without a structure of the sequence's length.
     FileNotFoundError
         If the program is not on PATH, or what it needs is not set; says where it comes from.
     RuntimeError
@@ -121,38 +102,24 @@ def fold_by(
     if program not in PROGRAMS:
         raise ValueError(f"unknown program {program!r}; known: {', '.join(PROGRAMS)}")
     one = PROGRAMS[program]
-    if program in HOMOLOGS and not homologs:
-        raise ValueError(f"{program} needs homologs of {name!r}: give homologs=[…]")
-    _check(program, one)
+    check_program(program, one)
     with tempfile.TemporaryDirectory() as folder:
-        files = {key: str(Path(folder, key)) for key in ("fasta", "homologs", "out.ct", "folder")}
-        files["out"] = files.pop("out.ct")
+        files = {"fasta": str(Path(folder, "fasta")), "out": str(Path(folder, "out.ct"))}
         Path(files["fasta"]).write_text(f">target\n{sequence}\n", encoding="ascii")
-        others = "".join(f">homolog{i}\n{s}\n" for i, s in enumerate(homologs))
-        Path(files["homologs"]).write_text(
-            others if program == "centroid-homfold" else f">target\n{sequence}\n{others}", encoding="ascii"
-        )
-        if "{alignment}" in one.command:
-            _check("locarna", PROGRAMS["locarna"])
-            _run("locarna", [word.format(**files) for word in PROGRAMS["locarna"].command], None)
-            files["alignment"] = str(Path(files["folder"], "results", "result.aln"))
-        printed = _run(program, [w.format(**files) for w in one.command], sequence if one.stdin else None)
-        with _understood(program, name, printed):
-            if "{out}" in one.command:
-                [found, *_] = read_structures(files["out"])
-                if len(found) != len(sequence):
-                    raise ValueError(f"it has {len(found)} nucleotides, expected {len(sequence)}")
-                return Structure(sequence, found.pairs, name)
-            if program in HOMOLOGS[1:]:
-                results = Path(files["folder"], "results", "result.aln")
-                return _onto_target(printed, results.read_text(encoding="utf-8"), sequence, name)
-            brackets = _structure_in(printed, len(sequence), program)
-            return Structure(sequence, pairs_from_dot_bracket(brackets), name)
+        command = [word.format(**files) for word in one.command]
+        printed = run_program(program, command, stdin=sequence if one.stdin else "")
+        with unreadable_output(program, name, printed):
+            if "{out}" not in one.command:
+                return printed_structure(program, printed, sequence, name)
+            [found, *_] = read_structures(files["out"])
+            if len(found) != len(sequence):
+                raise ValueError(f"it has {len(found)} nucleotides, expected {len(sequence)}")
+            return Structure(sequence, found.pairs, name)
 
 
 @contextmanager
-def _understood(program: str, name: str, printed: str) -> Iterator[None]:
-    """Name the program, and the RNA, where what it gives cannot be read as a structure."""
+def unreadable_output(program: str, name: str, printed: str) -> Iterator[None]:
+    """Raise ValueError with the program and the RNA if what it gives cannot be read as a structure."""
     try:
         yield
     except (ValueError, OSError, LookupError) as error:
@@ -161,7 +128,8 @@ def _understood(program: str, name: str, printed: str) -> Iterator[None]:
         ) from error
 
 
-def _check(program: str, one: Program) -> None:
+def check_program(program: str, one: Program) -> None:
+    """Raise FileNotFoundError, with where to get it, if a program or what it needs is missing."""
     if shutil.which(one.command[0]) is None:
         raise FileNotFoundError(f"{program}: no {one.command[0]} on PATH; it comes from {one.url}")
     if one.variable and not os.environ.get(one.variable):
@@ -170,8 +138,8 @@ def _check(program: str, one: Program) -> None:
         )
 
 
-def _run(program: str, command: list[str], given: str | None) -> str:
-    """Run a program in a session of its own, so that what it starts ends with it; return what it printed."""
+def run_program(program: str, command: list[str], *, stdin: str = "") -> str:
+    """Run a program in its own session, so that what it starts ends with it, and return what it printed."""
     with tempfile.TemporaryFile() as printed, tempfile.TemporaryFile() as complaints:
         try:
             run = subprocess.Popen(
@@ -183,7 +151,7 @@ def _run(program: str, command: list[str], given: str | None) -> str:
                 f"{program} ({place}) could not be started: {error.strerror or error}"
             ) from error
         try:
-            run.communicate((given or "").encode("ascii"), timeout=TIMEOUT)
+            run.communicate(stdin.encode("ascii"), timeout=TIMEOUT)
         except subprocess.TimeoutExpired:
             raise RuntimeError(f"{program} took longer than {TIMEOUT} s") from None
         finally:
@@ -210,68 +178,13 @@ def _end_of(file: IO[bytes], most: int) -> str:
     return file.read().decode("utf-8", "replace").strip()
 
 
-def _structure_in(printed: str, length: int, program: str) -> str:
-    """Find the last dot-bracket of a length."""
+def printed_structure(program: str, printed: str, sequence: str, name: str) -> Structure:
+    """Return the last dot-bracket of the sequence's length that a program printed."""
+    length = len(sequence)
     found = [word for word in re.findall(r"[.()\[\]{}<>]+", printed) if len(word) == length]
     if not found:
         raise ValueError(f"{program} printed no structure of {length} nucleotides")
-    return found[-1]
-
-
-def _onto_target(printed: str, alignment: str, sequence: str, name: str) -> Structure:
-    """Return the consensus structure of an alignment, on the columns of the target."""
-    rows = [line.split() for line in alignment.splitlines()]
-    row = "".join(words[1] for words in rows if len(words) > 1 and words[0] == "target")
-    if row.replace("-", "").replace("T", "U") != sequence:
-        raise ValueError(f"the alignment does not hold {name!r}: {row[:60]!r} …")
-    lines = [
-        line.strip().removeprefix("alifold").removeprefix("target structure") for line in printed.splitlines()
-    ]
-    firsts = [line.split()[0] for line in lines if line.split()]
-    blocks = [word for word in firsts if set(word) <= set(".()[]{}<>")]
-    consensus = next((b for b in reversed(blocks) if len(b) == len(row)), "".join(blocks))
-    if len(consensus) != len(row):
-        raise ValueError(
-            f"no consensus structure of {len(row)} columns was printed: {printed[-200:].strip()!r}"
-        )
-    column = [k for k, letter in enumerate(row) if letter != "-"]
-    place = {k: i for i, k in enumerate(column)}
-    pairs = [(place[i], place[j]) for i, j in pairs_from_dot_bracket(consensus) if i in place and j in place]
-    return Structure(sequence, np.array(pairs, dtype=np.int64).reshape(-1, 2), name)
-
-
-def families_by_cmscan(sequence: str, models: str | os.PathLike) -> list[tuple[str, str, float]]:
-    """Search Rfam's covariance models with Infernal's cmscan, as the paper does to find homologs (Fig. 5).
-
-    Parameters
-    ----------
-    sequence : str
-    models : path
-        ``Rfam.cm``, pressed by cmpress.
-
-    Returns
-    -------
-    list of (accession, name, E-value)
-        Best first.
-
-    Raises
-    ------
-    FileNotFoundError
-        If cmscan is not on PATH.
-    RuntimeError
-        If it fails.
-    """
-    _check("cmscan", Program(("cmscan",), "http://eddylab.org/infernal (Debian: infernal)"))
-    with tempfile.TemporaryDirectory() as folder:
-        fasta, table = Path(folder, "target.fa"), Path(folder, "hits")
-        fasta.write_text(f">target\n{sequence}\n", encoding="ascii")
-        _run(
-            "cmscan", ["cmscan", "--noali", "--tblout", str(table), str(user_path(models)), str(fasta)], None
-        )
-        with _understood("cmscan", "target", ""):
-            lines = table.read_text(encoding="utf-8", errors="replace").splitlines()
-            rows = [line.split() for line in lines if line and line[0] != "#"]
-            return sorted(((row[1], row[0], float(row[15])) for row in rows), key=lambda hit: hit[2])
+    return Structure(sequence, pairs_from_dot_bracket(found[-1]), name)
 
 
 PACKAGES = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -167,10 +167,10 @@ def attention_of_pairs(
 
     if not len(structure.pairs):
         raise ValueError(f"{structure.name!r} has no pairs to compare with")
-    model: Any = ready_model(model)
-    if not isinstance(model, RiNALMo):
-        raise ValueError(f"{model.name} gives no attention; use a RiNALMo, such as 'pico' or 'giga'")
-    maps = model(tokenize([structure.sequence]).to(model.device), attentions=True).attentions
+    encoder = ready_model(model)
+    if not isinstance(encoder, RiNALMo):
+        raise ValueError(f"{encoder.name} gives no attention; use a RiNALMo, such as 'pico' or 'giga'")
+    maps = encoder(tokenize([structure.sequence]).to(encoder.device), attentions=True).attentions
     maps = maps[0].float().cpu()[..., 1:-1, 1:-1]
     i, j = torch.triu_indices(len(structure), len(structure), least)
     known = np.zeros((len(structure), len(structure)), dtype=bool)

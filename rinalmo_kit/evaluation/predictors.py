@@ -55,7 +55,7 @@ class Baseline:
 
     def check(self, recipe: Recipe) -> None:
         """Raise ValueError if there is no answer for the task of a recipe; by default, if no method is overridden."""
-        method = "fold" if TASKS[recipe.task].folds else "predict"
+        method = "fold" if TASKS[recipe.task].predicts_structures else "predict"
         if getattr(type(self), method) is getattr(Baseline, method):
             raise ValueError(
                 f"{self.name} has no method {method}: it has no answer for {recipe.name}, which has "
@@ -112,7 +112,7 @@ class FoldingFunction(Baseline):
 
     def check(self, recipe: Recipe) -> None:
         """Raise ValueError for other tasks than structure."""
-        if not TASKS[recipe.task].folds:
+        if not TASKS[recipe.task].predicts_structures:
             raise ValueError(f"{self.name!r} folds; it has no prediction for {recipe.name}")
 
     def fold(self, records: Iterable[tuple[str, str]]) -> Iterator[Structure]:
@@ -159,7 +159,7 @@ class Trivial(Baseline):
     name = "trivial"
 
     def learns(self, recipe: Recipe) -> bool:
-        return not TASKS[recipe.task].folds
+        return not TASKS[recipe.task].predicts_structures
 
     def fit(self, recipe: Recipe, train: Sequence[Example]) -> None:
         self.answer = trivial(recipe.task, [example.target for example in train])
@@ -197,7 +197,7 @@ class ModelPredictor(Baseline):
 
     def check(self, recipe: Recipe) -> None:
         task = TASKS[recipe.task]
-        model = folding_model(self.model) if task.folds else predicting_model(self.model)
+        model = folding_model(self.model) if task.predicts_structures else predicting_model(self.model)
         known = task_of(model.head)
         if known is not None and known.answers != task.answers:
             raise ValueError(

@@ -216,12 +216,14 @@ def _sample_rows(
     if splits.labels:
         predictor.check_labels(recipe, splits.labels)
     answers: Iterable[Any]
-    if task.folds:  # one at a time: the probabilities of all structures would not fit into memory
+    if (
+        task.predicts_structures
+    ):  # one at a time: the probabilities of all structures would not fit into memory
         answers = predictor.fold([(example.name, example.sequence) for example in splits.test])
     else:
         answers = predictor.predict(recipe, sequences, progress=progress)
     rows = []
-    with progress_bar(len(sequences), "evaluate", shown=progress and task.folds) as bar:
+    with progress_bar(len(sequences), "evaluate", shown=progress and task.predicts_structures) as bar:
         for example, answer in zip(splits.test, answers, strict=True):
             base = {"name": example.name, "group": example.group, "length": len(example)}
             rows.append(base | task.sample(example.target, answer))

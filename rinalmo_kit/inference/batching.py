@@ -158,7 +158,8 @@ def batches_by_length(lengths: list[int], budget: int = TOKEN_BUDGET) -> Iterato
     >>> list(batches_by_length([5, 100, 7], budget=20))
     [[0, 2], [1]]
     """
-    batch, tokens = [], 0
+    batch: list[int] = []
+    tokens = 0
     for i in sorted(range(len(lengths)), key=lengths.__getitem__):
         if batch and tokens + lengths[i] + 2 > budget:
             yield batch
@@ -169,7 +170,7 @@ def batches_by_length(lengths: list[int], budget: int = TOKEN_BUDGET) -> Iterato
         yield batch
 
 
-def represent(model: Encoder, sequences: Sequence[CleanSequence]) -> list[Tensor]:
+def encode_sequences(model: Encoder, sequences: Sequence[CleanSequence]) -> list[Tensor]:
     """Return the representation of each sequence, (L + 2, dim) with ``<cls>`` and ``<eos>``, from one packed batch."""
     tokens = token_ids(sequences).to(model.device)
     packing = model.packing(tokens)

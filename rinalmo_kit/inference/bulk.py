@@ -33,13 +33,13 @@ from ..model.unwrap import unwrapped
 from . import folding, prediction, shards
 from .energies import PACKAGES
 from .job_input import DamagedInputError, Fingerprint, check_input, chunks, fingerprint, open_input, unchanged
-from .shards import Report, Task
+from .shards import Operation, Report
 from .workers import check as _check
 from .workers import end as _end
 from .workers import place as _place
 from .workers import start as _start
 
-__all__ = ["run"]
+__all__ = ["run", "run_bulk"]
 
 RECORDS = 10_000
 """Records of a shard, at most."""
@@ -56,8 +56,8 @@ VALUES = 2**25
 MODELS = {"embed": "pico", "fold": "pico-ss", "predict": "pico-ncrna-0"}
 
 
-def run(
-    task: Task,
+def run_bulk(
+    task: Operation,
     path: str | os.PathLike,
     output: str | os.PathLike,
     *,
@@ -125,7 +125,7 @@ def run(
     >>> folder = tempfile.TemporaryDirectory()
     >>> fasta = Path(folder.name, "rna.fasta")
     >>> _ = fasta.write_text(">a\nGGGGAAAACCCC\n>b\nACXU\n>c\nACGU\n")
-    >>> run("fold", fasta, fasta.with_name("folded"))
+    >>> run_bulk("fold", fasta, fasta.with_name("folded"))
     Report(records=3, refused=1, shards=1, missing=0)
     >>> import pandas as pd
     >>> list(pd.read_parquet(fasta.with_name("folded"))["name"])
@@ -164,7 +164,9 @@ def run(
     # A second start has a first process, too, whatever its number of processes
     with output_lock(output if rank == 0 else output / f"rank-{rank}"):
         encoder = _ready(task, model, world=world, local=local)
-        options = {"embed": {"pool": pool}, "fold": rules, "predict": {}}[task]
+        options: dict[str, Any] = {}
+        if task != "predict":
+            options = {"pool": pool} if task == "embed" else rules
         rows = task == "embed" and pool is None
         limits = {
             "shard_size": shard_size,
@@ -215,10 +217,13 @@ def run(
         return report
 
 
+run = run_bulk  # the older name, which rinalmo_kit.jobs.run still has
+
+
 class _Job(NamedTuple):
     """What all processes of a job have in common."""
 
-    task: Task
+    task: Operation
     path: Path
     output: Path
     model: Encoder
@@ -339,7 +344,7 @@ def _whole_number(name: str, value: Any, *, least: int = 1, most: int) -> int:
 def _probability(threshold: Any) -> float | None:
     if threshold is None:
         return None
-    if isinstance(threshold, bool) or not isinstance(threshold, Real) or not 0 <= threshold <= 1:
+    if isinstance(threshold, bool) or not isinstance(threshold, Real) or not 0 <= float(threshold) <= 1:
         raise ValueError(f"threshold={threshold!r}: a probability lies between 0 and 1")
     return float(threshold)
 
@@ -353,7 +358,7 @@ def _identity(model: Encoder) -> str:
     return f"{model.name} {found.hexdigest()[:16]}"
 
 
-def _ready(task: Task, model: Encoder | str | os.PathLike, *, world: int, local: int) -> Encoder:
+def _ready(task: Operation, model: Encoder | str | os.PathLike, *, world: int, local: int) -> Encoder:
     """Return the model for a task; of several processes each has its GPU."""
     if isinstance(model, str | os.PathLike) and world > 1 and torch.cuda.is_available():
         model = load(model, device=f"cuda:{local % torch.cuda.device_count()}")
@@ -381,7 +386,7 @@ def _worker() -> None:
     os.dup2(2, 1)  # whatever else is printed
     warnings.showwarning = lambda message, *_: print(f"rinalmo-kit: note: {message}", file=sys.stderr)
     try:
-        run(**json.loads(sys.argv[1]))
+        run_bulk(**json.loads(sys.argv[1]))
     except KeyboardInterrupt:
         sys.exit(130)
     except DamagedInputError:  # the first process comes to that place, too

@@ -119,23 +119,21 @@ def energies_of(
         As :func:`rinalmo_kit.inference.energies.energy_probabilities`, if the user asked for this program.
     """
     name, text = record
-    energy = rules.energy
-    if energy is None or len(text) < 6:
+    wanted = energy = rules.energy
+    if wanted is None or energy is None or len(text) < 6:
         return None, None
+    if energy == "viennarna" and len(text) > LONGEST and not rules.asked:
+        energy = "linearpartition"
     try:
-        if energy == "viennarna" and len(text) > LONGEST and not rules.asked:
-            energy = "linearpartition"
         return energy_probabilities(text, energy, name=name, reactivity=reactivity), energy
     except (ImportError, RuntimeError) as error:
         if rules.asked:
             raise
-        if isinstance(error, RuntimeError) or energy != rules.energy:
-            what = (
-                f"{name!r} is too long for {PROGRAMS[rules.energy]}" if energy != rules.energy else str(error)
-            )
-            warnings.warn(f"{what}: it is folded by the model alone", stacklevel=2)
-        else:
+        if energy == wanted and isinstance(error, ImportError):
             _told_missing(energy, str(error))
+        else:
+            what = str(error) if energy == wanted else f"{name!r} is too long for {PROGRAMS[wanted]}"
+            warnings.warn(f"{what}: it is folded by the model alone", stacklevel=2)
         return None, None
 
 

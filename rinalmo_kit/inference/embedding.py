@@ -16,8 +16,8 @@ from ..rna.alphabet import CleanSequence
 from ..rna.sequences import Sequences
 from .batching import (
     batches_by_length,
+    encode_sequences,
     finite,
-    represent,
     run_with_oom_retry,
     token_budget,
     too_large,
@@ -99,7 +99,7 @@ def embeddings(
 
     def compute(batch: list[int]) -> list[NDArray[np.float32]]:
         found = []
-        for rows in represent(model, [texts[i] for i in batch]):
+        for rows in encode_sequences(model, [texts[i] for i in batch]):
             rows = rows.float()
             pooled = rows[0] if pool == "cls" else rows[1:-1].mean(0) if pool == "mean" else rows[1:-1]
             found.append(finite(pooled.cpu().numpy().copy(), model))

@@ -25,10 +25,10 @@ from ..rna.sequences import Sequences, is_single, read_sequences
 from ..structure import Structure
 from .batching import (
     batches_by_length,
+    encode_sequences,
     finite,
     is_memory_error,
     ready_sequence,
-    represent,
     run_with_oom_retry,
     token_budget,
     too_large,
@@ -58,7 +58,7 @@ def folding_model(model: Encoder | str | os.PathLike) -> Encoder:
     """Return a ready model that has a structure head."""
     model = ready_model(model)
     task = task_of(model.head)
-    if task is None or not task.folds:
+    if task is None or not task.predicts_structures:
         kind = "no task head" if model.head is None else f"a {type(model.head).__name__}"
         raise ValueError(
             f"{model.name} cannot fold: it has {kind}; use one with a structure head, such as 'pico-ss'"
@@ -364,7 +364,7 @@ def pair_probabilities(
     model = folding_model(model)
     text = ready_sequence("sequence", sequence)
     check_memory(model.head, len(text))
-    [rows] = represent(model, [text])
+    [rows] = encode_sequences(model, [text])
     return _probabilities_of(model, rows)
 
 
@@ -388,7 +388,7 @@ def structures(
     def encode(batch: list[int]) -> list[Tensor]:
         if len(batch) == 1:  # a long one: its map is larger than all else
             check_memory(model.head, lengths[batch[0]])
-        return represent(model, [records[i][1] for i in batch])
+        return encode_sequences(model, [records[i][1] for i in batch])
 
     budget = token_budget(model.config, model.device)
     for batch, encoded in run_with_oom_retry(batches_by_length(lengths, budget), lengths, encode):
@@ -442,4 +442,4 @@ def _probabilities_of(model: Encoder, rows: Tensor) -> NDArray[np.float32]:
 
 def pair_logits(model: Encoder, sequences: Sequence[CleanSequence]) -> list[Tensor]:
     """Return the (L, L) pairing logits of each sequence; the encoder sees all of them as one packed batch."""
-    return list(TASKS["structure"].apply_head(model, represent(model, sequences)))
+    return list(TASKS["structure"].apply_head(model, encode_sequences(model, sequences)))

@@ -16,7 +16,7 @@ from ..model.task_base import Task, to_arrays
 from ..model.tasks import task_of
 from ..rna.alphabet import CleanSequence
 from ..rna.sequences import Sequences
-from .batching import batches_for, finite, represent, run_with_oom_retry, too_large, warn_if_unusual
+from .batching import batches_for, encode_sequences, finite, run_with_oom_retry, too_large, warn_if_unusual
 from .folding import ready_records
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def predicting_model(model: Encoder | str | os.PathLike) -> Encoder:
     """Return a ready model that has a classification or regression head."""
     model = ready_model(model)
     task = task_of(model.head)
-    if task is None or task.folds:
+    if task is None or task.predicts_structures:
         kind = "no task head" if model.head is None else f"a {type(model.head).__name__} (use rk.fold)"
         raise ValueError(
             f"{model.name} cannot predict: it has {kind}; expected a classification or regression head"
@@ -122,24 +122,24 @@ def predictions(
     model: Encoder, texts: list[CleanSequence]
 ) -> Iterator[tuple[list[int], Sequence[NDArray[np.floating]] | Exception]]:
     """Yield indices of clean sequences and what the head gives, batch by batch; see :func:`run_with_oom_retry`."""
-    texts = [CleanSequence(middle(text, model.window)) for text in texts]
+    texts = [CleanSequence(crop_to_center(text, model.window)) for text in texts]
 
     task = _task_of(model)
 
     def compute(batch: list[int]) -> Sequence[NDArray[np.floating]]:
-        found = to_arrays(task.apply_head(model, represent(model, [texts[i] for i in batch])))
+        found = to_arrays(task.apply_head(model, encode_sequences(model, [texts[i] for i in batch])))
         return [finite(one, model) for one in found]
 
     lengths = [len(text) for text in texts]
     yield from run_with_oom_retry(batches_for(model, lengths), lengths, compute)
 
 
-def middle(sequence: str, window: int | None) -> str:
-    """Return so many nucleotides in the middle of a sequence, or all.
+def crop_to_center(sequence: str, window: int | None) -> str:
+    """Return the `window` nucleotides at the center of a sequence, or all of it if there are fewer or it is None.
 
     Examples
     --------
-    >>> middle("AACGUU", 2), middle("AACGUU", None)
+    >>> crop_to_center("AACGUU", 2), crop_to_center("AACGUU", None)
     ('CG', 'AACGUU')
     """
     start = 0 if window is None else max(0, (len(sequence) - window) // 2)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
+    "Operation",
     "Report",
-    "Task",
     "check_folder",
     "end_of",
     "is_finished",
@@ -37,7 +37,7 @@ __all__ = [
     "write_shard",
 ]
 
-Task = Literal["embed", "fold", "predict"]
+Operation = Literal["embed", "fold", "predict"]
 
 
 SHARD = re.compile(r"part-(\d{6,})\.parquet")
@@ -132,7 +132,7 @@ def end_of(output: Path) -> End | None:
         found = read_facts(output / "_end.json", remedy="")
     except (FileNotFoundError, ValueError):
         return None
-    numbers = [found.get(name) for name in End._fields if type(found.get(name)) is int]
+    numbers = [found[name] for name in End._fields if type(found.get(name)) is int]
     return End(*numbers) if len(numbers) == len(End._fields) else None
 
 
@@ -215,7 +215,7 @@ def report(output: Path, shards: int) -> Report:
 
 
 def table_of(
-    task: Task,
+    task: Operation,
     model: Encoder,
     chunk: list[tuple[str, str]],
     first: int,
@@ -265,21 +265,25 @@ def table_of(
 
 
 def _results_of(
-    task: Task, model: Encoder, records: list[tuple[str, CleanSequence]], options: dict[str, Any]
+    task: Operation, model: Encoder, records: list[tuple[str, CleanSequence]], options: dict[str, Any]
 ) -> Iterator[tuple[int, Any]]:
     """Yield numbers of records and their results, or a MemoryError that names one that does not fit by itself."""
     if task == "fold":
         yield from folding.structures(model, records, **options)
         return
-    compute = {"embed": embedding.embeddings, "predict": prediction.predictions}[task]
+    compute: Callable[..., Iterator[tuple[list[int], Any]]]
+    compute = embedding.embeddings if task == "embed" else prediction.predictions
     for batch, results in compute(model, [text for _, text in records], **options):
         if isinstance(results, Exception):
-            yield batch[0], MemoryError(batching.too_large(*records[batch[0]], model, error=results))
+            name, text = records[batch[0]]
+            yield batch[0], MemoryError(batching.too_large(name, text, model, error=results))
         else:
             yield from zip(batch, results, strict=True)
 
 
-def _columns(task: Task, model: Encoder, found: list[Any], options: dict[str, Any]) -> dict[str, pa.Array]:
+def _columns(
+    task: Operation, model: Encoder, found: list[Any], options: dict[str, Any]
+) -> dict[str, pa.Array]:
     """Columns of the results, null where there is none; of the same types in every shard."""
     import pyarrow as pa
 

@@ -18,18 +18,20 @@ __all__ = ["attention_backends"]
 
 
 @dataclass
-class Packing:
-    """Where each sequence of a batch lies in the packed (tokens, …) matrix."""
+class PackedBatch:
+    """The sequences of a batch one after the other, without padding, in (tokens, …) matrices."""
 
     lengths: list[int]
-    rows: Tensor  # (N,) batch row of each token
-    positions: Tensor  # (N,) column of each token in the padded batch
+    batch_index: Tensor  # (N,) row of each token in the padded batch
+    positions: Tensor  # (N,) its column there
     backend: str
 
     @classmethod
-    def of(cls, tokens: Tensor, backend: str) -> Packing:
-        rows, positions = (tokens != PAD).nonzero(as_tuple=True)
-        return cls(torch.bincount(rows, minlength=len(tokens)).tolist(), rows, positions, backend)
+    def of(cls, tokens: Tensor, backend: str) -> PackedBatch:
+        batch_index, positions = (tokens != PAD).nonzero(as_tuple=True)
+        return cls(
+            torch.bincount(batch_index, minlength=len(tokens)).tolist(), batch_index, positions, backend
+        )
 
     @cached_property
     def width(self) -> int:
@@ -39,17 +41,17 @@ class Packing:
     @cached_property
     def valid(self) -> Tensor:
         """Where the padded batch holds a token: bool (B, width)."""
-        return self.pad(torch.ones_like(self.rows, dtype=torch.bool), self.width)
+        return self.pad(torch.ones_like(self.batch_index, dtype=torch.bool), self.width)
 
     @cached_property
-    def ends(self) -> Tensor:
-        """Where each sequence begins, and the last one ends: int32 (B + 1,), as flash-attn wants it."""
-        return F.pad(torch.tensor(self.lengths).cumsum(0), (1, 0)).to(self.rows.device, torch.int32)
+    def cu_seqlens(self) -> Tensor:
+        """Cumulative sequence lengths from 0, as flash-attn takes them: int32 (B + 1,)."""
+        return F.pad(torch.tensor(self.lengths).cumsum(0), (1, 0)).to(self.batch_index.device, torch.int32)
 
     def pad(self, packed: Tensor, width: int) -> Tensor:
         """(N, …) → (B, width, …), zeros at padding."""
         padded = packed.new_zeros(len(self.lengths), width, *packed.shape[1:])
-        return padded.index_put((self.rows, self.positions), packed)
+        return padded.index_put((self.batch_index, self.positions), packed)
 
     def rotations(self, d_head: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Cosine and sine of the rotary angles, (N, 1, 1, d_head / 2); angles are computed in float32."""
@@ -97,7 +99,7 @@ def attention_backends(device: torch.device | str, dtype: torch.dtype) -> list[s
 
 
 def attend(
-    q: Tensor, k: Tensor, v: Tensor, packing: Packing, dropout: float, *, out: Tensor | None = None
+    q: Tensor, k: Tensor, v: Tensor, packing: PackedBatch, dropout: float, *, out: Tensor | None = None
 ) -> Tensor:
     """Multi-head attention within each sequence of a packed batch; q, k, v and result: (N, heads, d_head).
 
@@ -106,18 +108,20 @@ def attend(
     if packing.backend == "flash":
         from flash_attn import flash_attn_varlen_func
 
-        ends, longest = packing.ends, max(packing.lengths)
-        return flash_attn_varlen_func(q, k, v, ends, ends, longest, longest, dropout_p=dropout)
-    if packing.backend == "loop" and cpu_training.serve(q):  # torch's own are slow to train with on a CPU
+        cu_seqlens, longest = packing.cu_seqlens, max(packing.lengths)
+        return flash_attn_varlen_func(q, k, v, cu_seqlens, cu_seqlens, longest, longest, dropout_p=dropout)
+    if packing.backend == "loop" and cpu_training.is_supported(
+        q
+    ):  # torch's own are slow to train with on a CPU
         if not dropout:
             return cpu_training.grouped_attention(q, k, v, packing.lengths)
-        kept = [x if x.dtype != torch.bfloat16 else x.float() for x in (q, k, v)]
-        return cpu_training.attention(*kept, packing.lengths, dropout).to(q.dtype)
+        q_, k_, v_ = (x if x.dtype != torch.bfloat16 else x.float() for x in (q, k, v))
+        return cpu_training.attention(q_, k_, v_, packing.lengths, dropout).to(q.dtype)
     if packing.backend == "padded":
-        padded = [packing.pad(x, packing.width).transpose(1, 2) for x in (q, k, v)]
+        q_, k_, v_ = (packing.pad(x, packing.width).transpose(1, 2) for x in (q, k, v))
         mask = packing.valid[:, None, None, :]
-        out = F.scaled_dot_product_attention(*padded, attn_mask=mask, dropout_p=dropout)
-        return out.transpose(1, 2)[packing.rows, packing.positions]
+        out = F.scaled_dot_product_attention(q_, k_, v_, attn_mask=mask, dropout_p=dropout)
+        return out.transpose(1, 2)[packing.batch_index, packing.positions]
     out = torch.empty_like(q) if out is None else out
     start, row = 0, 0
     while row < len(packing.lengths):  # neighbours of one length go together
@@ -126,13 +130,15 @@ def attend(
             row += 1
         stop = start + (row - first) * length
         if length:
-            split = [x[start:stop].unflatten(0, (-1, length)).transpose(1, 2) for x in (q, k, v, out)]
-            split[3].copy_(F.scaled_dot_product_attention(*split[:3], dropout_p=dropout))
+            q_, k_, v_, out_ = (
+                x[start:stop].unflatten(0, (-1, length)).transpose(1, 2) for x in (q, k, v, out)
+            )
+            out_.copy_(F.scaled_dot_product_attention(q_, k_, v_, dropout_p=dropout))
         start = stop
     return out
 
 
-def attention_weights(q: Tensor, k: Tensor, packing: Packing) -> Tensor:
+def attention_weights(q: Tensor, k: Tensor, packing: PackedBatch) -> Tensor:
     """Softmax weights as a padded (B, heads, L, L) tensor, zeros wherever a query or a key is padding."""
     valid = packing.valid
     q, k = (packing.pad(x, packing.width).transpose(1, 2) for x in (q, k))

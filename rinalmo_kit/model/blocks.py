@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from . import cpu_training
-from .attention import Packing, attend, attention_weights, rotate
+from .attention import PackedBatch, attend, attention_weights, rotate
 from .config import Config
 
 
@@ -20,7 +20,7 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(config.dim, config.dim, bias=False)
 
     def forward(
-        self, x: Tensor, packing: Packing, rotations: tuple[Tensor, Tensor], maps: list[Tensor] | None
+        self, x: Tensor, packing: PackedBatch, rotations: tuple[Tensor, Tensor], maps: list[Tensor] | None
     ) -> Tensor:
         qkv = self.Wqkv(x).unflatten(-1, (3, self.heads, -1))  # (N, 3, heads, d_head)
         q, k = rotate(qkv[:, :2], *rotations).unbind(1)
@@ -41,7 +41,7 @@ class SwiGLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         a, gate = self.linear(x), self.linear_gate(x)
-        if self.training and cpu_training.serve(a):
+        if self.training and cpu_training.is_supported(a):
             return cpu_training.gated(a, gate, self.beta)
         if torch.is_grad_enabled():
             return a * torch.sigmoid(self.beta * a) * gate
@@ -66,7 +66,7 @@ class Block(nn.Module):
     def forward(
         self,
         x: Tensor,
-        packing: Packing,
+        packing: PackedBatch,
         rotations: tuple[Tensor, Tensor],
         maps: list[Tensor] | None = None,
     ) -> Tensor:
@@ -77,6 +77,6 @@ class Block(nn.Module):
 
     def add(self, x: Tensor, branch: Tensor) -> Tensor:
         """Residual connection, with dropout of the branch in training."""
-        if self.training and cpu_training.serve(branch):
-            return cpu_training.add_dropped(x, branch, self.residual_dropout.p)
+        if self.training and cpu_training.is_supported(branch):
+            return cpu_training.residual_dropout(x, branch, self.residual_dropout.p)
         return x + self.residual_dropout(branch)

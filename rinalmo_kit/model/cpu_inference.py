@@ -1,33 +1,34 @@
-"""The encoder's blocks on a CPU where no gradient is wanted: the formulas of ``blocks.py`` with less beside.
+"""The encoder's blocks on a CPU without gradients: the formulas of ``blocks.py`` with reused buffers.
 
-What the plain way loses next to its matrix products is memory: intermediate results in new pages, which the system
-has to clear first, and passes over them for biases, factors and residuals. Here they go into buffers that are used
-again, and the products themselves add the residual and scale by SwiGLU's beta.
+Beside its matrix products, a straightforward implementation spends its time on memory: intermediate results in new
+pages, which the system has to clear first, and passes over them for biases, factors and residuals. Here they go into
+buffers that are reused, and the products themselves add the residual and scale by SwiGLU's beta.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from .attention import Packing
+    from .attention import PackedBatch
+    from .blocks import Block, SwiGLU
 
-__all__ = ["run_blocks", "serves"]
+__all__ = ["is_supported", "run_blocks"]
 
-KEPT = 4096  # tokens for whose batches buffers are kept; those of larger ones are let go
+KEPT = 4096  # tokens of the largest batch whose buffers are kept
 
 
 _kept = threading.local()
 
 
 class Buffers:
-    """Memory by name and type, made larger as needed; what it holds is lost at the next call with that name."""
+    """Reusable memory by name and type; its content is overwritten after the next call with that name."""
 
     def __init__(self) -> None:
         self.flat: dict[tuple[str, torch.dtype], Tensor] = {}
@@ -41,10 +42,10 @@ class Buffers:
         return flat[:count].view(shape)
 
 
-def serves(x: Tensor, blocks: Sequence[nn.Module]) -> bool:
-    """Tell whether :func:`run_blocks` may stand for calling the blocks one after the other.
+def is_supported(x: Tensor, blocks: Sequence[nn.Module]) -> bool:
+    """Tell whether :func:`run_blocks` can replace calling the blocks one after the other.
 
-    Not with gradients, autocast, dropout, hooks, or parts other than those of :mod:`rinalmo_kit.model.rinalmo`.
+    It cannot with gradients, autocast, dropout, hooks, or parts other than those of :mod:`rinalmo_kit.model.rinalmo`.
 
     Examples
     --------
@@ -52,9 +53,9 @@ def serves(x: Tensor, blocks: Sequence[nn.Module]) -> bool:
     >>> from rinalmo_kit.model.rinalmo import RiNALMo
     >>> blocks = RiNALMo(Config(dim=64, blocks=1, heads=4)).eval().transformer.blocks
     >>> with torch.no_grad():
-    ...     serves(torch.ones(3, 64), blocks)
+    ...     is_supported(torch.ones(3, 64), blocks)
     True
-    >>> serves(torch.ones(3, 64), blocks)  # gradients
+    >>> is_supported(torch.ones(3, 64), blocks)  # gradients
     False
     """
     from .blocks import Attention, Block, SwiGLU
@@ -70,18 +71,18 @@ def serves(x: Tensor, blocks: Sequence[nn.Module]) -> bool:
 
 
 def run_blocks(
-    blocks: Sequence[nn.Module], x: Tensor, packing: Packing, rotations: tuple[Tensor, Tensor]
+    blocks: Sequence[Block], x: Tensor, packing: PackedBatch, rotations: tuple[Tensor, Tensor]
 ) -> Tensor:
-    """Apply Transformer blocks to a packed batch.
+    """Apply Transformer blocks to a packed batch, without gradients.
 
     Parameters
     ----------
     blocks : sequence of Block
-        For which :func:`serves` is true.
+        For which :func:`is_supported` is true.
     x : Tensor
         (N, dim).
-    packing : Packing
-        Where the sequences lie.
+    packing : PackedBatch
+        The sequences of the batch.
     rotations : (Tensor, Tensor)
         Cosine and sine of ``packing.rotations``.
 
@@ -98,7 +99,8 @@ def run_blocks(
     else:
         buffers = Buffers()
     for block in blocks:
-        attention, swiglu, last = block.mh_attn, block.transition[0], block.transition[2]
+        attention = block.mh_attn
+        swiglu, last = cast("SwiGLU", block.transition[0]), cast("nn.Linear", block.transition[2])
         x = block.attn_layer_norm(x)  # the residual starts here
         qkv = torch.mm(x, attention.Wqkv.weight.t(), out=buffers("qkv", x, tokens, 3 * dim))
         q, k, v = qkv.view(tokens, 3, attention.heads, -1).unbind(1)
@@ -112,7 +114,7 @@ def run_blocks(
 
 
 def rotated(x: Tensor, rotations: tuple[Tensor, Tensor], out: Tensor) -> Tensor:
-    """Rotary positions, as ``model.rotate``: (N, heads, d_head)."""
+    """Apply rotary positions as :func:`rinalmo_kit.model.attention.rotate`: (N, heads, d_head)."""
     cos, sin = (part.view(len(x), 1, -1) for part in rotations)
     (x1, x2), (y1, y2) = x.chunk(2, dim=-1), out.chunk(2, dim=-1)
     torch.mul(x1, cos, out=y1).addcmul_(x2, sin, value=-1)
@@ -120,8 +122,8 @@ def rotated(x: Tensor, rotations: tuple[Tensor, Tensor], out: Tensor) -> Tensor:
     return out
 
 
-def gated(x: Tensor, swiglu: nn.Module, buffers: Buffers) -> Tensor:
-    """SwiGLU: the products give beta · a and gate / beta, so that SiLU and one multiplication remain."""
+def gated(x: Tensor, swiglu: SwiGLU, buffers: Buffers) -> Tensor:
+    """Compute SwiGLU; the products give beta · a and gate / beta, so SiLU and one multiplication remain."""
     shape = len(x), swiglu.linear.out_features
     beta = float(swiglu.beta)
     by = beta if abs(beta) > 1e-3 else 1.0  # nothing is divided by less

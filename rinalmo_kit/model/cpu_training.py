@@ -1,10 +1,10 @@
-"""What a training step on the CPU spends its time on, beside matrix products, written to stay in the cache.
+"""Dropout, attention and SwiGLU for training on the CPU, with buffers that stay in the cache.
 
-torch's own way draws 53 random bits a number for dropout, one number at a time, and writes each intermediate
-result of attention, L² numbers a head, to new memory. Here 16 random bits decide (so the rate is exact to 2⁻¹⁷, and
-the scaling is that of the rate taken), attention goes piece by piece through buffers that are used again, and
-the backward pass computes the pieces a second time instead of keeping them. The formulas are the usual ones:
-dropout of single softmax weights, scaled by 1 / (1 − p) (spec §1.1).
+torch draws 53 random bits a number for dropout, one number at a time, and writes each intermediate result of attention,
+L² numbers a head, to new memory. Here 16 random bits decide (so the rate is exact to 2⁻¹⁷, and the scaling is that of
+the rate used), attention is computed tile by tile in reused buffers, and the backward pass computes the tiles a second
+time instead of keeping them. The formulas are the usual ones: dropout of single softmax weights, scaled by 1 / (1 − p)
+(docs/model_specification.md §1.1).
 
 Random numbers come from torch's default generator, so ``torch.manual_seed`` makes a step reproducible.
 """
@@ -18,45 +18,45 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-__all__ = ["add_dropped", "attention", "gated", "grouped_attention", "serve"]
+__all__ = ["attention", "gated", "grouped_attention", "is_supported", "residual_dropout"]
 
 LEVELS = 1 << 16  # of a random number of 16 bits
 
 
-PIECE = 1 << 19  # attention weights that are computed together: 2 MB in float32
+TILE = 1 << 19  # attention weights that are computed together: 2 MB in float32
 
 
 ROWS = 256  # tokens whose SwiGLU is computed together
 
 
-WASTE = 1.25  # attention weights computed for a group of sequences, padded, at most, beside those needed
+WASTE = 1.25  # most attention weights computed for a padded group of sequences, as a multiple of those needed
 
 
-def serve(x: Tensor) -> bool:
-    """Tell whether these functions are the way to train on `x`: CPU, no float16, gradients wanted.
+def is_supported(x: Tensor) -> bool:
+    """Tell whether these functions apply to `x`: on the CPU, not float16, with gradients.
 
     Examples
     --------
-    >>> serve(torch.ones(2)), serve(torch.ones(2, dtype=torch.float16))
+    >>> is_supported(torch.ones(2)), is_supported(torch.ones(2, dtype=torch.float16))
     (True, False)
     """
     return x.device.type == "cpu" and x.dtype != torch.float16 and torch.is_grad_enabled()
 
 
-def dropped_levels(p: float) -> int:
-    """How many of the 65536 levels of a random number mean that something is dropped."""
+def dropout_threshold(p: float) -> int:
+    """Return how many of the 65536 values of a random uint16 mean that something is dropped."""
     if not 0 <= p < 1:
         raise ValueError(f"dropout rate {p}: expected at least 0 and below 1")
     return min(round(p * LEVELS), LEVELS - 1)
 
 
-def draw(words: Tensor, count: int, generator: torch.Generator | None = None) -> Tensor:
-    """Fill int64 `words` with random bits and return them as `count` int16, four from a word."""
+def random_uint16(words: Tensor, count: int, generator: torch.Generator | None = None) -> Tensor:
+    """Fill int64 `words` with random bits and return them as `count` 16-bit numbers, four from a word."""
     used = words[: -(-count // 4)].random_(-(2**63), None, generator=generator)
     return used.view(torch.int16)[:count]
 
 
-def add_dropped(x: Tensor, branch: Tensor, p: float) -> Tensor:
+def residual_dropout(x: Tensor, branch: Tensor, p: float) -> Tensor:
     """Return ``x + dropout(branch)``.
 
     Parameters
@@ -69,19 +69,19 @@ def add_dropped(x: Tensor, branch: Tensor, p: float) -> Tensor:
     Examples
     --------
     >>> _ = torch.manual_seed(0)
-    >>> add_dropped(torch.zeros(6), torch.ones(6), 0.5)
+    >>> residual_dropout(torch.zeros(6), torch.ones(6), 0.5)
     tensor([0., 0., 2., 0., 0., 0.])
     """
-    if not (dropped := dropped_levels(p)):
+    if not (dropped := dropout_threshold(p)):
         return x + branch
     words = torch.empty(-(-branch.numel() // 4), dtype=torch.int64)
-    kept = draw(words, branch.numel()) >= dropped - LEVELS // 2
+    kept = random_uint16(words, branch.numel()) >= dropped - LEVELS // 2
     scale = kept.to(branch.dtype).mul_(LEVELS / (LEVELS - dropped)).view(branch.shape)
     return torch.addcmul(x, branch, scale)
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], dropout: float) -> Tensor:
-    """Attend within each sequence of a packed batch, with dropout of single softmax weights.
+    """Compute attention within each sequence of a packed batch, with dropout of single softmax weights.
 
     Memory grows with the number of tokens, not with its square, in the backward pass too.
 
@@ -105,21 +105,21 @@ def attention(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], dropout: 
     >>> attention(q, k, v, [3, 2], 0.1).shape
     torch.Size([5, 2, 4])
     """
-    return _Attention.apply(q, k, v, lengths, dropped_levels(dropout))
+    return _Attention.apply(q, k, v, lengths, dropout_threshold(dropout))
 
 
-def pieces(lengths: Sequence[int], heads: int) -> Iterator[tuple[slice, slice]]:
-    """Tokens and heads that are computed together: one sequence, as many heads as fit."""
+def attention_tiles(lengths: Sequence[int], heads: int) -> Iterator[tuple[slice, slice]]:
+    """Yield the tokens and heads that are computed together: one sequence, as many heads as fit."""
     start = 0
     for length in lengths:
-        step = max(1, PIECE // max(1, length**2))
+        step = max(1, TILE // max(1, length**2))
         for head in range(0, heads if length else 0, step):
             yield slice(start, start + length), slice(head, min(head + step, heads))
         start += length
 
 
-class Weights:
-    """Softmax weights and their dropout, piece after piece in the same buffers.
+class DropoutSoftmax:
+    """Softmax weights and their dropout, tile after tile in the same buffers.
 
     Called with q and k (heads, L, d_head) it returns the weights, negative where dropped, and the weights with
     zeros there, both (heads, L, L). The caller may overwrite the second and :attr:`spare`.
@@ -129,7 +129,7 @@ class Weights:
         self, like: Tensor, lengths: Sequence[int], dropped: int, generator: torch.Generator | None = None
     ) -> None:
         heads = like.shape[1]
-        size = max((min(heads, max(1, PIECE // max(1, n * n))) * n * n for n in lengths), default=0)
+        size = max((min(heads, max(1, TILE // max(1, n * n))) * n * n for n in lengths), default=0)
         self.buffers = like.new_empty(3, size)
         self.words = torch.empty(-(-size // 4), dtype=torch.int64)
         self.dropped, self.generator = dropped, generator
@@ -142,8 +142,8 @@ class Weights:
         torch.softmax(kept, -1, out=weights)
         if not self.dropped:
             return weights, kept.copy_(weights)
-        # The sign of a number keeps what was drawn: unlike masks of bool, floats go through vector instructions.
-        random = self.spare.view(-1).copy_(draw(self.words, count, self.generator))
+        # The sign of a number records what was dropped: unlike masks of bool, floats go through vector instructions.
+        random = self.spare.view(-1).copy_(random_uint16(self.words, count, self.generator))
         random.sub_(self.dropped - LEVELS // 2 - 0.5)  # never 0; negative: dropped
         torch.copysign(weights, self.spare, out=weights)
         return weights, torch.clamp_min(weights, 0, out=kept)
@@ -153,11 +153,11 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], dropped: int) -> Tensor:
         ctx.state = torch.get_rng_state() if dropped else None
-        weights = Weights(q, lengths, dropped)
+        weights = DropoutSoftmax(q, lengths, dropped)
         out = torch.empty(q.shape, dtype=q.dtype)
-        for piece in pieces(lengths, q.shape[1]):
-            q_, k_, v_ = (x[piece].transpose(0, 1) for x in (q, k, v))
-            out[piece] = (weights(q_, k_)[1] @ v_).transpose(0, 1)
+        for tile in attention_tiles(lengths, q.shape[1]):
+            q_, k_, v_ = (x[tile].transpose(0, 1) for x in (q, k, v))
+            out[tile] = (weights(q_, k_)[1] @ v_).transpose(0, 1)
         out *= LEVELS / (LEVELS - dropped)
         ctx.lengths, ctx.dropped = lengths, dropped
         ctx.save_for_backward(q, k, v, out)
@@ -170,24 +170,24 @@ class _Attention(torch.autograd.Function):
         generator = torch.Generator()
         if ctx.dropped:
             generator.set_state(ctx.state)  # the same numbers as in the forward pass
-        weights = Weights(q, ctx.lengths, ctx.dropped, generator)
+        weights = DropoutSoftmax(q, ctx.lengths, ctx.dropped, generator)
         dq, dk, dv = torch.empty(3, *q.shape, dtype=q.dtype).unbind(0)
         means = (grad * out).sum(-1)  # Σ_j P_ij ∂P_ij, (N, heads)
         grad = grad * (LEVELS / (LEVELS - ctx.dropped))
-        for piece in pieces(ctx.lengths, q.shape[1]):
-            q_, k_, v_, grad_ = (x[piece].transpose(0, 1) for x in (q, k, v, grad))
+        for tile in attention_tiles(ctx.lengths, q.shape[1]):
+            q_, k_, v_, grad_ = (x[tile].transpose(0, 1) for x in (q, k, v, grad))
             signed, kept = weights(q_, k_)
-            dv[piece] = (kept.mT @ grad_).transpose(0, 1)
+            dv[tile] = (kept.mT @ grad_).transpose(0, 1)
             scores = torch.bmm(grad_, v_.mT, out=weights.spare).mul_(kept)
-            scores.sub_(torch.abs(signed, out=kept).mul_(means[piece].t()[..., None]))
-            dq[piece] = (scores @ k_).transpose(0, 1)
-            dk[piece] = (scores.mT @ q_).transpose(0, 1)
+            scores.sub_(torch.abs(signed, out=kept).mul_(means[tile].t()[..., None]))
+            dq[tile] = (scores @ k_).transpose(0, 1)
+            dk[tile] = (scores.mT @ q_).transpose(0, 1)
         scale = q.shape[-1] ** -0.5
         return dq.mul_(scale), dk.mul_(scale), dv, None, None
 
 
 def groups(lengths: Sequence[int], heads: int) -> Iterator[tuple[slice, Tensor, int, int]]:
-    """Neighbouring sequences whose attention is computed together.
+    """Yield neighbouring sequences whose attention is computed together.
 
     Yields
     ------
@@ -204,7 +204,7 @@ def groups(lengths: Sequence[int], heads: int) -> Iterator[tuple[slice, Tensor, 
         while last < len(lengths):
             wider = max(width, lengths[last])
             more, padded = needed + lengths[last] ** 2, (last + 1 - first) * wider**2
-            if last > first and (padded > WASTE * more or padded * heads > PIECE):
+            if last > first and (padded > WASTE * more or padded * heads > TILE):
                 break
             last, needed, width = last + 1, more, wider
         here = torch.tensor(lengths[first:last])
@@ -237,7 +237,7 @@ class Group:
         x = x.view(self.count, self.width, *x.shape[1:]).transpose(1, 2)
         return x.reshape(self.count * self.heads, self.width, *x.shape[3:])
 
-    def put(self, padded: Tensor, into: Tensor) -> None:
+    def unpad(self, padded: Tensor, into: Tensor) -> None:
         x = padded.view(self.count, self.heads, self.width, -1).transpose(1, 2).flatten(0, 1)
         into[self.tokens] = x if self.full else x[self.rows]
 
@@ -249,9 +249,9 @@ class Group:
 
 
 def grouped_attention(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int]) -> Tensor:
-    """Attend within each sequence of a packed batch, without dropout; sequences of similar length go together.
+    """Compute attention within each sequence of a packed batch, without dropout; similar lengths go together.
 
-    Parameters and result are those of :func:`attention`; half precision is welcome.
+    Parameters and result are those of :func:`attention`; half precision is possible.
 
     Examples
     --------
@@ -267,7 +267,7 @@ class _GroupedAttention(torch.autograd.Function):
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int]) -> Tensor:
         out = torch.empty(q.shape, dtype=q.dtype)
         for group in Group.all_of(lengths, q.shape[1]):
-            group.put(group.weights(group.pad(q), group.pad(k)) @ group.pad(v), out)
+            group.unpad(group.weights(group.pad(q), group.pad(k)) @ group.pad(v), out)
         ctx.lengths = lengths
         ctx.save_for_backward(q, k, v, out)
         return out
@@ -282,10 +282,10 @@ class _GroupedAttention(torch.autograd.Function):
         for group in Group.all_of(ctx.lengths, q.shape[1]):
             q_, k_, v_, grad_, means_ = (group.pad(x) for x in (q, k, v, grad, means))
             weights = group.weights(q_, k_)
-            group.put(weights.mT @ grad_, dv)
+            group.unpad(weights.mT @ grad_, dv)
             scores = (grad_ @ v_.mT).sub_(means_[..., None]).mul_(weights).mul_(scale)
-            group.put(scores @ k_, dq)
-            group.put(scores.mT @ q_, dk)
+            group.unpad(scores @ k_, dq)
+            group.unpad(scores.mT @ q_, dk)
         return dq, dk, dv, None
 
 

@@ -157,7 +157,7 @@ class StructureHead(nn.Module):
         length = len(representation)
         if length < 2:
             raise ValueError("a structure needs at least 2 nucleotides")
-        rows, columns, offset = self.parts(representation)
+        rows, columns, offset = self.row_and_column_terms(representation)
         if not torch.is_grad_enabled() and len(self.resnet.blocks) == 2:
             with torch.autocast(rows.device.type, enabled=False):
                 return tiled_structure_head.logits(self, rows, columns, offset)
@@ -181,8 +181,8 @@ class StructureHead(nn.Module):
         logits = logits.add_(_convolve(x, self.conv_out.weight).view(length, length)).triu(1)
         return logits + logits.T
 
-    def parts(self, representation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Row and column parts of the first map, (L, 64) each, both of mean 0, and the mean that was taken out, (64,).
+    def row_and_column_terms(self, representation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the row and column terms of the first map, (L, 64) of mean 0, and the mean taken out, (64,).
 
         The normalised branches do not see a constant, and the last convolution can be given it apart; left in, it may
         be a hundred times the rest, which half precision then rounds away.

@@ -130,7 +130,9 @@ def merge_lora(encoder: Encoder) -> Encoder:
         part.__class__ = plain
         part.weight = nn.Parameter(weight)
         if part.bias is not None:
-            part.bias = part._parameters.pop("bias")  # after the weight, as in any Linear
+            part.register_parameter(
+                "bias", part._parameters.pop("bias")
+            )  # after the weight, as in any Linear
     return encoder.requires_grad_(True) if layers else encoder
 
 
@@ -159,6 +161,7 @@ def _adapted_layers(encoder: Encoder) -> list[nn.Linear]:
     return [
         part
         for part in encoder.modules()
-        if parametrize.is_parametrized(part, "weight")
-        and any(isinstance(one, LowRank) for one in part.parametrizations.weight)
+        if isinstance(part, nn.Linear)
+        and parametrize.is_parametrized(part, "weight")
+        and any(isinstance(one, LowRank) for one in part.get_submodule("parametrizations.weight").children())
     ]

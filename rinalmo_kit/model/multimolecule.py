@@ -20,11 +20,11 @@ from torch import Tensor, nn
 
 from .._utils.extras import importing
 from ..rna.alphabet import VOCABULARY
-from .attention import Packing
+from .attention import PackedBatch
 from .rinalmo import Encoder
 from .tokenizer import tokenize
 
-__all__ = ["AdaptedEncoder", "PeerConfig", "adapt", "describe", "rebuild"]
+__all__ = ["AdaptedEncoder", "ExternalConfig", "adapt", "describe", "rebuild"]
 
 ALPHABETS = ("standard", "iupac", "streamline", "nucleobase")
 """Alphabets of multimolecule's RnaTokenizer, with 28 (spec §1.2), 22, 11 and 10 tokens."""
@@ -42,7 +42,7 @@ UNUSED_SETTINGS = ("architectures", "dtype", "transformers_version")
 """Entries of a peer's configuration that do not shape it, besides those whose names begin with ``_``."""
 
 
-class PeerConfig(NamedTuple):
+class ExternalConfig(NamedTuple):
     """Size of an adapted encoder.
 
     Attributes
@@ -74,25 +74,28 @@ class AdaptedEncoder(Encoder):
         The peer's id of each symbol of :data:`rinalmo_kit.VOCABULARY`.
     """
 
+    config: ExternalConfig
+    ids: Tensor
+
     def __init__(self, peer: nn.Module, ids: list[int]) -> None:
         super().__init__()
-        settings = peer.config
+        settings: Any = peer.config
         self.peer = peer
-        self.config = PeerConfig(
+        self.config = ExternalConfig(
             settings.hidden_size, settings.num_hidden_layers, settings.num_attention_heads, most_tokens(peer)
         )
         self.register_buffer("ids", torch.tensor(ids), persistent=False)
         self.name = type(peer).__name__
         self.train(peer.training)
 
-    def encode(self, tokens: Tensor, packing: Packing) -> Tensor:
+    def encode(self, tokens: Tensor, packing: PackedBatch) -> Tensor:
         """Return the representation of every token that is not ``<pad>``, packed: (N, dim).
 
         Parameters
         ----------
         tokens : Tensor
             int64, (B, L), our ids.
-        packing : Packing
+        packing : PackedBatch
             ``self.packing(tokens)``; its attention backend has no meaning here.
 
         Raises
@@ -105,7 +108,7 @@ class AdaptedEncoder(Encoder):
             row = int(packing.positions.argmax())
             raise ValueError(
                 f"{self.name} takes at most {limit} tokens, that is {limit - 2} nucleotides with <cls> and <eos>; "
-                f"sequence {int(packing.rows[row]) + 1} of the batch has {packing.width} tokens: "
+                f"sequence {int(packing.batch_index[row]) + 1} of the batch has {packing.width} tokens: "
                 "leave longer sequences out, or cut them"
             )
         ids = self.ids[tokens[:, : packing.width]]
@@ -118,7 +121,7 @@ class AdaptedEncoder(Encoder):
                 f"{self.name} gives {found}, expected {expected}, one row for each token with <cls> and <eos>: "
                 "adapt a bare encoder that reads single nucleotides, such as RnaFmModel"
             )
-        return hidden[packing.rows, packing.positions]
+        return hidden[packing.batch_index, packing.positions]
 
     def layers(self) -> tuple[nn.Module, list[nn.Module], nn.Module | None]:
         """Parts from bottom to top: what comes before the blocks, the blocks, and the last LayerNorm if any."""
@@ -173,7 +176,7 @@ def adapt(model: nn.Module, *, tokenizer: Any = None) -> AdaptedEncoder:
     >>> peer = RnaFmModel(RnaFmConfig(hidden_size=48, num_hidden_layers=2, num_attention_heads=4))
     >>> encoder = adapt(peer).eval()
     >>> encoder.config
-    PeerConfig(dim=48, blocks=2, heads=4, limit=1024)
+    ExternalConfig(dim=48, blocks=2, heads=4, limit=1024)
     >>> import rinalmo_kit as rk
     >>> [rows.shape for rows in rk.embed(["GGGAAACCC", "ACGU"], model=encoder)]
     [(9, 48), (4, 48)]
@@ -214,7 +217,8 @@ def describe(encoder: AdaptedEncoder) -> dict[str, Any]:
     name = type(encoder.peer).__name__
     if peer_class(name) is not type(encoder.peer):
         raise ValueError(f"{name} is not a class of multimolecule.models: a model made of it cannot be saved")
-    settings = json.loads(encoder.peer.config.to_json_string(use_diff=False))
+    config: Any = encoder.peer.config
+    settings = json.loads(config.to_json_string(use_diff=False))
     return {"class": name, "config": shaping(settings), "ids": encoder.ids.tolist()}
 
 
@@ -274,15 +278,14 @@ def described(description: Mapping[str, Any]) -> tuple[nn.Module, list[int]]:
         raise ValueError(
             f"expected the class and config of an encoder, found {reprlib.repr(name)} and {reprlib.repr(settings)}"
         )
-    made = peer_class(name)
+    made: Any = peer_class(name)
     known = shaping(made.config_class().to_dict())
     settings = {key: value for key, value in shaping(settings).items() if key in known}
     if made._supports_sdpa:
         settings["attn_implementation"] = "sdpa"
     with same_random_state():
         peer = made(made.config_class(**settings))
-    if getattr(peer, "pooler", None) is not None:
-        peer.pooler = None
+    drop_pooler(peer)
     rows = peer.get_input_embeddings().num_embeddings
     if not isinstance(ids, list) or len(ids) != len(VOCABULARY) or any(i not in range(rows) for i in ids):
         raise ValueError(
@@ -320,8 +323,7 @@ def check_sizes(settings: Any, *, most: int, key: str = "config") -> None:
 
 def adapted(peer: nn.Module, ids: list[int]) -> AdaptedEncoder:
     """Wrap a peer, and try on two short sequences that it does what an encoder has to."""
-    if getattr(peer, "pooler", None) is not None:
-        peer.pooler = None
+    drop_pooler(peer)
     encoder = AdaptedEncoder(peer, ids)
     find_blocks(peer, encoder.config.blocks)
     mode = encoder.training
@@ -336,6 +338,12 @@ def adapted(peer: nn.Module, ids: list[int]) -> AdaptedEncoder:
             f"(difference {error:.2g}): it cannot be adapted"
         )
     return encoder
+
+
+def drop_pooler(peer: Any) -> None:
+    """Remove the pooler of a multimolecule encoder, which nothing here uses."""
+    if getattr(peer, "pooler", None) is not None:
+        peer.pooler = None
 
 
 def _trial(device: torch.device) -> tuple[Tensor, Tensor]:
@@ -410,12 +418,12 @@ def token_table(vocabulary: Mapping[str, int], *, name: str) -> list[int]:
             f"the vocabulary of {name} lacks {' '.join(missing)}: expected <cls>, <eos>, <pad> and one token a "
             "nucleotide (models of k-mers or codons cannot be adapted)"
         )
-    stand_in = next((symbol for symbol in ("N", "<unk>") if symbol in ids), None)
+    stand_in = next((symbol for symbol in ("N", "<unk>") if symbol in ids), "")
     if lacking := [symbol for symbol in VOCABULARY if symbol not in ids]:
-        if stand_in is None:
+        if not stand_in:
             raise ValueError(f"the vocabulary of {name} lacks {' '.join(lacking)}, and N and <unk> as well")
         warnings.warn(f"{name} does not know {' '.join(lacking)}: it will read {stand_in}", stacklevel=3)
-    return [ids.get(symbol, ids.get(stand_in)) for symbol in VOCABULARY]
+    return [ids[symbol if symbol in ids else stand_in] for symbol in VOCABULARY]
 
 
 def shaping(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -427,10 +435,14 @@ def shaping(settings: Mapping[str, Any]) -> dict[str, Any]:
 def peer_class(name: str) -> type[nn.Module]:
     """Find an encoder's class in multimolecule.models by its name, and nowhere else."""
     found = getattr(multimolecule().models, name, None)
-    inside = isinstance(found, type) and found.__module__.startswith("multimolecule.models.")
-    if not inside or not issubclass(found, nn.Module) or not hasattr(found, "config_class"):
-        raise ValueError(f"{name!r} is not an encoder of multimolecule.models")
-    return found
+    if (
+        isinstance(found, type)
+        and found.__module__.startswith("multimolecule.models.")
+        and issubclass(found, nn.Module)
+        and hasattr(found, "config_class")
+    ):
+        return found
+    raise ValueError(f"{name!r} is not an encoder of multimolecule.models")
 
 
 @same_random_state()

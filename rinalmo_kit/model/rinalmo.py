@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar, cast, overload
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..rna.alphabet import MASK, PAD, VOCABULARY
 from . import cpu_inference
-from .attention import Packing, attention_backends
+from .attention import PackedBatch, attention_backends
 from .blocks import Block
 from .config import Config
 from .metadata import ModelInfo
@@ -19,7 +19,7 @@ from .metadata import ModelInfo
 __all__ = ["Encoder", "ModelOutput", "RiNALMo"]
 
 if TYPE_CHECKING:
-    from .multimolecule import PeerConfig
+    from .multimolecule import ExternalConfig
 
 T = TypeVar("T")
 MASK_RATE = 0.15 * 0.8  # share of tokens replaced by <mask> in pretraining
@@ -98,7 +98,7 @@ class Encoder(nn.Module):
         Name or full path from which :func:`rinalmo_kit.load` gives the same model; None once it was in training mode.
     """
 
-    config: Config | PeerConfig
+    config: Config | ExternalConfig
     threshold = _InfoField[float | None]()
     scaler = _InfoField[tuple[float, float] | None]()
     calibration = _InfoField[tuple[tuple[float, float], ...] | None]()
@@ -130,7 +130,7 @@ class Encoder(nn.Module):
         """Precision of the parameters."""
         return next(self.parameters()).dtype
 
-    def packing(self, tokens: Tensor) -> Packing:
+    def packing(self, tokens: Tensor) -> PackedBatch:
         """Pack a (B, L) batch of tokens for the chosen attention backend."""
         dtype = self.dtype
         if torch.is_autocast_enabled(tokens.device.type):
@@ -141,9 +141,9 @@ class Encoder(nn.Module):
             raise ValueError(
                 f"attention={backend!r} cannot run on {tokens.device} with {dtype}; available: {available}"
             )
-        return Packing.of(tokens, backend)
+        return PackedBatch.of(tokens, backend)
 
-    def encode(self, tokens: Tensor, packing: Packing) -> Tensor:
+    def encode(self, tokens: Tensor, packing: PackedBatch) -> Tensor:
         """Return the representation of every token that is not ``<pad>``, packed: (N, dim)."""
         raise NotImplementedError
 
@@ -185,45 +185,45 @@ class RiNALMo(Encoder):
         """Parts from bottom to top: the embedding, the blocks, the last LayerNorm."""
         return self.embedding, list(self.transformer.blocks), self.transformer.final_layer_norm
 
-    def encode(self, tokens: Tensor, packing: Packing, *, maps: list[Tensor] | None = None) -> Tensor:
+    def encode(self, tokens: Tensor, packing: PackedBatch, *, maps: list[Tensor] | None = None) -> Tensor:
         """Return the representation of every token that is not ``<pad>``, packed: (N, dim).
 
         Parameters
         ----------
         tokens : Tensor
             int64, (B, L).
-        packing : Packing
+        packing : PackedBatch
             ``self.packing(tokens)``.
         maps : list, optional
             Receives the attention weights of each block.
         """
         x = self.embed_tokens(tokens, packing)
         rotations = packing.rotations(self.config.dim // self.config.heads, x.dtype)
-        blocks = list(self.transformer.blocks)
-        if maps is None and packing.backend == "loop" and cpu_inference.serves(x, blocks):
+        blocks = cast("list[Block]", list(self.transformer.blocks))
+        if maps is None and packing.backend == "loop" and cpu_inference.is_supported(x, blocks):
             x = cpu_inference.run_blocks(blocks, x, packing, rotations)
             return self.transformer.final_layer_norm(x)
-        for block in self.transformer.blocks:
+        for block in blocks:
             if self.gradient_checkpointing and torch.is_grad_enabled():
                 x = checkpoint(block, x, packing, rotations, maps, use_reentrant=False)
             else:
                 x = block(x, packing, rotations, maps)
         return self.transformer.final_layer_norm(x)
 
-    def embed_tokens(self, tokens: Tensor, packing: Packing) -> Tensor:
+    def embed_tokens(self, tokens: Tensor, packing: PackedBatch) -> Tensor:
         """Look up and rescale the input embeddings (token dropout, spec §1.3.2): (N, dim).
 
         ``<mask>`` rows are zero and the rest is scaled by 0.88 / (1 − share of masks), in training and
         out of it, so that the scale does not depend on how much is masked.
         """
-        ids = tokens[packing.rows, packing.positions]
+        ids = tokens[packing.batch_index, packing.positions]
         masked = ids == MASK
         x = self.embedding(ids).masked_fill(masked[:, None], 0.0)
         counts = torch.tensor(packing.lengths, device=ids.device)
-        masks = torch.zeros_like(counts).index_add_(0, packing.rows, masked.to(counts.dtype))
+        masks = torch.zeros_like(counts).index_add_(0, packing.batch_index, masked.to(counts.dtype))
         kept = 1 - masks / counts.clamp(min=1)  # float32 whatever the model's precision
         scale = (1 - MASK_RATE) / kept.masked_fill(kept == 0, 1.0)
-        return x * scale[packing.rows, None].to(x.dtype)
+        return x * scale[packing.batch_index, None].to(x.dtype)
 
     def forward(self, tokens: Tensor, *, attentions: bool = False) -> ModelOutput:
         """Encode a batch.

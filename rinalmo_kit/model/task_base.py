@@ -42,7 +42,7 @@ class Task:
         Names under which the target column of a user's table is looked for.
     loss, metric, epochs, batch_size
         Defaults for a user's table.
-    folds : bool
+    predicts_structures : bool
         Its answers are structures, made by :func:`rinalmo_kit.fold`; else :func:`rinalmo_kit.predict` makes them.
     padded : bool
         What a sequence gets depends on how far its batch is padded (spec §3.4).
@@ -63,7 +63,7 @@ class Task:
     metric: str = "r2"
     epochs: int = 10
     batch_size: int = 16
-    folds: bool = False
+    predicts_structures: bool = False
     padded: bool = False
     whole: bool = False
     most_classes: int | None = 0

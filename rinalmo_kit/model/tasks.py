@@ -53,7 +53,7 @@ class StructureTask(Task):
     monitors = ("precision", "recall", "f1")
     target_columns = ("dot_bracket", "structure")
     loss, metric, epochs, batch_size = "pairs-by-length", "f1", 5, 4
-    folds = whole = True
+    predicts_structures = whole = True
     scored = (*StructureScores._fields, "f1_strict")
 
     def new_head(

@@ -32,7 +32,7 @@ class Example:
         A structure, the name of a class, a number, or a number for each nucleotide.
     group : str
         Value of the recipe's ``group`` column.
-    rows : Tensor or None
+    representation : Tensor or None
         Its representation, where the encoder is frozen and it was computed beforehand.
     """
 
@@ -40,7 +40,7 @@ class Example:
     sequence: str
     target: Any
     group: str = ""
-    rows: Tensor | None = None
+    representation: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.sequence)

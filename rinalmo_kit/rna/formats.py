@@ -1,6 +1,6 @@
 """Files of secondary structures: dot-bracket, CT, BPSEQ, bpRNA's ``.st``, JSON, and CSV, TSV or Parquet tables.
 
-The ending of a file chooses its format; :data:`FORMATS` is the one place where endings are listed.
+The ending of a file chooses its format; :data:`FORMATS` lists endings and what reads and writes them.
 A bracket without its partner or a nucleotide with two is an error, not a pair quietly dropped.
 """
 

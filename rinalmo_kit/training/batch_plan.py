@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -12,6 +12,13 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 __all__ = ["BatchPlan", "shuffled_batches"]
+
+
+class Batches(Protocol):
+    """The batches of an epoch: a list of lists, or whatever has a length and yields lists."""
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[list[Any]]: ...
 
 
 class BatchPlan:
@@ -42,7 +49,7 @@ class BatchPlan:
 
     def __init__(
         self,
-        epoch: Callable[[int], list[list[Any]]],
+        epoch: Callable[[int], Batches],
         *,
         epochs: int | None = None,
         steps: int | None = None,
@@ -58,9 +65,9 @@ class BatchPlan:
             raise ValueError("a plan needs a number of epochs or of steps")
         self.steps = steps
 
-    def _batches(self, number: int) -> list[list[Any]]:
+    def _batches(self, number: int) -> Batches:
         batches = self.epoch(number)
-        if not batches:
+        if not len(batches):
             raise ValueError(f"epoch {number} has no batch: there is nothing to train on")
         if number + 1 == len(self.first):
             self.first.append(self.first[-1] + len(batches))

@@ -17,7 +17,7 @@ with importing("lightning", "training needs Lightning: pip install 'rinalmo-kit[
 __all__ = ["read_checkpoint"]
 
 
-class WholeCheckpoints(TorchCheckpointIO):
+class AtomicCheckpointIO(TorchCheckpointIO):
     """Lightning's checkpoints, written beside the old one and then renamed.
 
     Lightning itself writes to the system's temporary folder and copies from there, so that a kill or a full disk

@@ -13,7 +13,7 @@ from .._utils.files import atomic_write
 with importing("lightning", "training needs Lightning: pip install 'rinalmo-kit[training]'"):
     import lightning
 
-__all__ = ["PROGRESS", "STOP", "Stopped", "Watched"]
+__all__ = ["PROGRESS", "STOP", "ProgressAndStop", "Stopped"]
 
 STOP, PROGRESS = "stop", "progress.json"
 """Files in a run's folder: the first, whatever it holds, ends the run after its step; the second says how far it is."""
@@ -23,34 +23,34 @@ class Stopped(RuntimeError):
     """A run was ended because somebody asked for it; started again it goes on."""
 
 
-class Watched(lightning.Callback):
+class ProgressAndStop(lightning.Callback):
     """Say how far a run is, and end it when the file :data:`STOP` appears in its folder."""
 
     def __init__(self, output: Path) -> None:
-        self.output, self.told = output, 0.0
+        self.output, self.last_write = output, 0.0
 
     def on_train_start(self, trainer: lightning.Trainer, run: Any) -> None:
         if trainer.is_global_zero:
             (self.output / STOP).unlink(missing_ok=True)  # of an earlier run
         trainer.strategy.barrier()
 
-    def tell(self, trainer: lightning.Trainer, run: Any, *, running: bool) -> None:
+    def write_progress(self, trainer: lightning.Trainer, run: Any, *, running: bool) -> None:
         """Write down how far the run is."""
         if trainer.is_global_zero:
-            self.told = time.monotonic()
+            self.last_write = time.monotonic()
             with atomic_write(self.output / PROGRESS) as temporary:
                 facts = {"step": run.position, "steps": len(run.plan), "running": running}
                 temporary.write_text(json.dumps(facts))
 
     def on_train_end(self, trainer: lightning.Trainer, run: Any) -> None:
-        self.tell(trainer, run, running=False)
+        self.write_progress(trainer, run, running=False)
 
     def on_exception(self, trainer: lightning.Trainer, run: Any, exception: BaseException) -> None:
-        self.tell(trainer, run, running=False)
+        self.write_progress(trainer, run, running=False)
 
     def on_train_batch_end(self, trainer: lightning.Trainer, run: Any, *_: Any) -> None:
-        if time.monotonic() - self.told > 1:
-            self.tell(trainer, run, running=True)
+        if time.monotonic() - self.last_write > 1:
+            self.write_progress(trainer, run, running=True)
         if trainer.strategy.reduce_boolean_decision((self.output / STOP).exists(), all=False):
             trainer.save_checkpoint(self.output / "last.ckpt")
             trainer.strategy.barrier()

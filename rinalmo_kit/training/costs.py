@@ -20,10 +20,9 @@ __all__ = ["activation_bytes", "training_flops"]
 def training_flops(config: Config, lengths: ArrayLike, *, frozen: bool = False) -> tuple[float, float]:
     """Count the floating-point operations of a training step: forward, and twice that backward.
 
-    A token takes ``2 · (4 d² + 3 d h)`` operations a block in the linear maps (two for each of their weights: about
-    6 N a token with the backward pass), ``4 d L`` in attention (scores and weighted sum over the L tokens of its
-    sequence) and ``2 · (d² + 22 d)`` in the language-model head, which sees 15 % of the tokens. What gradient
-    checkpointing computes again is not counted: utilisation is that of the model's own operations.
+    To those of :func:`rinalmo_kit.model.flops.forward_flops` (with the backward pass about 6 N a token) come
+    ``2 · (d² + 22 d)`` in the language-model head, which sees 15 % of the tokens. What gradient checkpointing
+    computes again is not counted: utilisation is that of the model's own operations.
 
     Parameters
     ----------
@@ -47,7 +46,7 @@ def training_flops(config: Config, lengths: ArrayLike, *, frozen: bool = False) 
     """
     d, tokens = config.dim, float(np.sum(lengths))
     linear, attention = forward_flops(config, lengths)
-    head = PAPER.chosen * tokens * 2 * (d * d + len(VOCABULARY) * d)
+    head = PAPER.mask_fraction * tokens * 2 * (d * d + len(VOCABULARY) * d)
     passes = 1 if frozen else 3
     return passes * (linear + attention) + 3 * head, passes * attention
 
@@ -55,13 +54,13 @@ def training_flops(config: Config, lengths: ArrayLike, *, frozen: bool = False) 
 def activation_bytes(
     config: Config, *, precision: Literal["32", "bf16"] = "bf16", gradient_checkpointing: bool = False
 ) -> tuple[float, float]:
-    """Bytes that autograd keeps for the backward pass, for each token.
+    """Return the bytes that autograd keeps for the backward pass, for each token.
 
     A block keeps the inputs and outputs of its two LayerNorms, qkv, the rotated q and k, and the result of attention,
     once for attention and once for the map after it (11 vectors of width d in all), and five of the hidden width h from
     the SwiGLU. With autocast to bf16 these take 2 bytes a number, but for the inputs of the LayerNorms and two of the
     SwiGLU's. Two dropout masks (1 byte) and a few numbers a row or head come on top. With checkpointing a block keeps
-    its input alone, and the whole of one block is there at a time.
+    its input alone, and all of one block at a time.
 
     Parameters
     ----------
@@ -72,7 +71,7 @@ def activation_bytes(
     Returns
     -------
     kept, passing : float
-        What stays from the forward to the backward pass, and what is there for one block at a time.
+        What stays from the forward to the backward pass, and what is held for one block at a time.
 
     Examples
     --------
@@ -85,7 +84,9 @@ def activation_bytes(
     low = 2 if precision == "bf16" else 4
     swiglu = h * (3 * low + 2 * 4)
     block = 2 * 4 * d + 9 * low * d + swiglu + 2 * d + 4 * (4 + config.heads)
-    ends = 4 * d + PAPER.chosen * (4 * low * d + 8 * len(VOCABULARY))  # last LayerNorm, language-model head
+    ends = 4 * d + PAPER.mask_fraction * (
+        4 * low * d + 8 * len(VOCABULARY)
+    )  # last LayerNorm, language-model head
     if gradient_checkpointing:
         return config.blocks * 4 * d + ends, block
     return config.blocks * block + ends, 0.0

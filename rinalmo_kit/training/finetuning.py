@@ -18,8 +18,8 @@ from .._utils.files import user_path
 from .._utils.numbers_given import whole_number
 from .._utils.progress import progress_bar
 from .._utils.run_folders import check_folder, claim_folder, leads, run_lock
-from ..inference.batching import batches_by_length, represent
-from ..inference.prediction import middle
+from ..inference.batching import batches_by_length, encode_sequences
+from ..inference.prediction import crop_to_center
 from ..model import checkpoint as model_checkpoint
 from ..model import pretrained
 from ..model.config import Config
@@ -115,17 +115,17 @@ class FineTuning(Run):
         self.unfreeze_for_epoch(self.plan.epoch_at(self.position))
 
     def outputs(self, batch: list[Example]) -> list[Tensor] | Tensor:
-        rows = [example.rows for example in batch if example.rows is not None]
+        rows = [example.representation for example in batch if example.representation is not None]
         if rows:
             return self.task.apply_head(self.model, [one.to(self.device) for one in rows])
         return self.task.apply_head(
-            self.model, represent(self.model, [CleanSequence(e.sequence) for e in batch])
+            self.model, encode_sequences(self.model, [CleanSequence(e.sequence) for e in batch])
         )
 
     def training_step(self, batch: list[Example], _: int) -> Tensor:
         targets = self.task.encode_targets(self.model, [example.target for example in batch])
         loss = self.task.compute_loss(self.recipe.loss, self.outputs(batch), targets)
-        return self.checked(loss, lambda: [example.name for example in batch])
+        return self.log_finite_loss(loss, lambda: [example.name for example in batch])
 
     def validation_step(self, batch: list[Example], _: int) -> None:
         sequences, targets = [e.sequence for e in batch], [e.target for e in batch]
@@ -247,7 +247,7 @@ def finetune(
     check_recipe(recipe, None if table is None else list(table))
     if splits is None:
         splits = experiment.splits(fold=fold, limit=limit, wanted=("train", "validation"))
-    if recipe.mutate and (mode == "frozen" or not kind.folds):
+    if recipe.mutate and (mode == "frozen" or not kind.predicts_structures):
         raise ValueError(
             f"mutate={recipe.mutate}: only structures are mutated, and not where a frozen encoder computes each once"
         )
@@ -335,7 +335,7 @@ def train(
 
 def crop_examples(examples: list[Example], recipe: Recipe) -> list[Example]:
     """Return the examples with the middle of their sequences alone."""
-    return [dataclasses.replace(e, sequence=middle(e.sequence, recipe.window)) for e in examples]
+    return [dataclasses.replace(e, sequence=crop_to_center(e.sequence, recipe.window)) for e in examples]
 
 
 def starting_model(model: Encoder | str | os.PathLike | Config) -> Encoder:
@@ -366,9 +366,9 @@ def precompute_representations(model: Encoder, examples: list[Example]) -> None:
     task = cast(Task, task_of(model.head))
     with progress_bar(len(examples), "represent", shown=len(examples) > 2000) as bar:
         for batch in batches_by_length([len(example) for example in examples]):
-            found = represent(model, [CleanSequence(examples[i].sequence) for i in batch])
+            found = encode_sequences(model, [CleanSequence(examples[i].sequence) for i in batch])
             for i, rows in zip(batch, found, strict=True):
-                examples[i].rows = task.read_rows(rows).cpu().clone()
+                examples[i].representation = task.read_rows(rows).cpu().clone()
             bar.update(len(batch))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
-from ..datasets.corpus.store import Corpus, CorpusDataset
+from ..datasets.corpus.store import CorpusDataset, SequenceCorpus
 from ..recipes.recipe import PAPER
 from ..rna.alphabet import MASK, PAD, VOCABULARY
 from .batch_plan import BatchPlan
+from .seeds import torch_seed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,9 +60,9 @@ def corrupt(tokens: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tens
     draw = torch.rand(tokens.shape, generator=generator)
     fate = torch.rand(tokens.shape, generator=generator)
     random = REPLACEMENTS[torch.randint(len(REPLACEMENTS), tokens.shape, generator=generator)]
-    chosen = (draw < PAPER.chosen) & (tokens > MASK)
-    corrupted = torch.where(chosen & (fate < PAPER.masked), MASK, tokens)
-    return torch.where(chosen & (fate >= 1 - PAPER.replaced), random, corrupted), chosen
+    chosen = (draw < PAPER.mask_fraction) & (tokens > MASK)
+    corrupted = torch.where(chosen & (fate < PAPER.mask_token_prob), MASK, tokens)
+    return torch.where(chosen & (fate >= 1 - PAPER.random_token_prob), random, corrupted), chosen
 
 
 class Batch(NamedTuple):
@@ -76,21 +77,25 @@ class Batch(NamedTuple):
 class MaskedDataset(Dataset):
     """Cropped and corrupted sequences; an item depends on the seed, its epoch and its number alone."""
 
-    def __init__(self, corpus: Corpus, *, seed: int, max_tokens: int) -> None:
+    def __init__(self, corpus: SequenceCorpus, *, seed: int, max_tokens: int) -> None:
         self.cropped, self.seed = CorpusDataset(corpus, seed=seed, max_tokens=max_tokens), seed
 
     def __getitem__(self, item: tuple[int, int, int]) -> tuple[Tensor, Tensor, Tensor, tuple[int, int, int]]:
         epoch, index, _ = item
         tokens = self.cropped[epoch, index]
-        generator = torch.Generator().manual_seed(hash((self.seed, epoch, index)) % 2**63)
+        generator = torch.Generator().manual_seed(torch_seed(self.seed, epoch, index))
         return tokens, *corrupt(tokens, generator=generator), item
 
 
 def collate(rows: list[tuple[Tensor, Tensor, Tensor, tuple[int, int, int]]]) -> Batch:
     """Pad the sequences of a batch."""
     tokens, corrupted, chosen, items = zip(*rows, strict=True)
-    padded = [pad_sequence(list(x), batch_first=True, padding_value=PAD) for x in (tokens, corrupted)]
-    return Batch(*padded, pad_sequence(list(chosen), batch_first=True, padding_value=False), list(items))
+    return Batch(
+        pad_sequence(list(tokens), batch_first=True, padding_value=PAD),
+        pad_sequence(list(corrupted), batch_first=True, padding_value=PAD),
+        pad_sequence(list(chosen), batch_first=True, padding_value=False),
+        list(items),
+    )
 
 
 @dataclass(frozen=True)
@@ -154,7 +159,7 @@ def token_batches(
 
 
 def batches_of(
-    corpus: Corpus,
+    corpus: SequenceCorpus,
     *,
     tokens_per_batch: int,
     max_tokens: int,
@@ -168,7 +173,7 @@ def batches_of(
 
     Parameters
     ----------
-    corpus : Corpus
+    corpus : SequenceCorpus
     tokens_per_batch, max_tokens : int
     steps, epochs, seed : int, optional
         Of the run.
@@ -203,3 +208,8 @@ def batches_of(
     plan = BatchPlan(epoch, epochs=epochs, steps=steps)
     dataset = MaskedDataset(corpus, seed=seed, max_tokens=max_tokens)
     return DataLoader(dataset, batch_sampler=plan, collate_fn=collate, num_workers=workers)
+
+
+def plan_of(data: DataLoader) -> BatchPlan:
+    """Return the plan of the batches that a loader of :func:`batches_of` yields."""
+    return cast("BatchPlan", data.batch_sampler)

@@ -1,4 +1,4 @@
-"""What a pretraining run will take: steps, arithmetic, days and memory, before any of it is spent."""
+"""Estimates of the steps, operations, days and memory of a pretraining run, before it starts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RESERVED = 0.06  # of a GPU's memory: CUDA's own, and what the allocator cannot 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes on one GPU, by what they are for."""
+    """Bytes on one GPU, by use."""
 
     weights: float
     gradients: float
@@ -35,7 +35,7 @@ class Memory:
 
     @property
     def total(self) -> float:
-        """All of it."""
+        """Return the sum of all."""
         return self.weights + self.gradients + self.adam + self.activations
 
 
@@ -80,11 +80,11 @@ class Plan:
 
     @property
     def fits(self) -> bool:
-        """Whether the batch fits into each GPU's memory."""
+        """Tell whether the batch fits into each GPU's memory."""
         return self.memory.total <= self.capacity
 
     def mfu_of(self, days: float) -> float:
-        """Model-FLOP utilisation of a run that took this many days."""
+        """Return the model-FLOP utilisation of a run that took this many days."""
         return self.flops / (days * 86400 * self.n_gpus * GPUS[self.gpu].flops)
 
     def __str__(self) -> str:
@@ -112,10 +112,10 @@ class Plan:
 def memory_of(
     config: Config, tokens: float, *, n_gpus: int, strategy: str, gradient_checkpointing: bool
 ) -> Memory:
-    """Bytes on one GPU that takes `tokens` of each batch in bf16-mixed precision.
+    """Return the bytes on one GPU that takes `tokens` of each batch in bf16-mixed precision.
 
     Weights, gradients and Adam's two moments are float32 (4 + 4 + 8 bytes); autocast keeps a bf16 copy of the weights
-    (2 bytes), DDP its buckets of gradients (4 bytes). FSDP shares all but the block at hand out.
+    (2 bytes), DDP its buckets of gradients (4 bytes). FSDP shards all but the block that is computed.
     """
     number = parameters(config)
     block = parameters(Config(config.dim, 2, config.heads)) - parameters(Config(config.dim, 1, config.heads))
@@ -143,7 +143,7 @@ def plan(
     gradient_checkpointing: bool = False,
     mfu: float = 0.4,
 ) -> Plan:
-    """Say how long a pretraining run takes and whether it fits.
+    """Estimate how long a pretraining run takes and whether it fits into memory.
 
     Parameters
     ----------
@@ -204,8 +204,9 @@ def plan(
         raise ValueError(f"mfu={mfu}: expected a share of the peak, from 0 to 1")
     lengths, weight = epoch_lengths(corpus, max_tokens)
     per_epoch = float(lengths.sum()) * weight
-    if steps is None:
+    if epochs is not None:
         steps = math.ceil(epochs * per_epoch / tokens_per_batch)
+    assert steps is not None  # one of the two is given
     tokens = steps * tokens_per_batch
     flops, attention = (f * tokens / float(lengths.sum()) for f in training_flops(config, lengths))
 
@@ -253,10 +254,10 @@ def size(model: Config | str) -> Config:
 
 
 def epoch_lengths(corpus: Any, max_tokens: int) -> tuple[NDArray[np.int64], float]:
-    """Tokens of the sequences of an epoch, ``<cls>`` and ``<eos>`` included, and how often to count them."""
+    """Return the tokens of the sequences of an epoch, ``<cls>`` and ``<eos>`` included, and how often to count them."""
     if isinstance(corpus, Real):
         positive_number("tokens", corpus)
-        return np.array([max_tokens]), corpus / max_tokens
+        return np.array([max_tokens]), float(corpus) / max_tokens
     from ..datasets.corpus.store import as_corpus
 
     corpus = as_corpus(corpus)

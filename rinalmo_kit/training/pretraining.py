@@ -9,7 +9,7 @@ import zlib
 from collections import deque
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from .._utils.files import user_path
 from .._utils.hardware import peak_flops
 from .._utils.numbers_given import positive_number, whole_number
 from .._utils.run_folders import check_folder, claim_folder, leads, run_lock
-from ..datasets.corpus.store import Corpus, as_corpus
+from ..datasets.corpus.store import SequenceCorpus, as_corpus
 from ..model import checkpoint as model_checkpoint
 from ..model import pretrained
 from ..model.blocks import Block
@@ -32,9 +32,12 @@ from ..model.unwrap import unwrapped
 from ..recipes.recipe import PAPER, Schedule
 from ..rna.alphabet import PAD, VOCABULARY
 from .costs import training_flops
-from .masking import Batch, batches_of
+from .masking import Batch, batches_of, plan_of
 from .run_options import check_trainer_options
 from .trainer import Run, fit
+
+if TYPE_CHECKING:
+    from torch.distributed.fsdp import FullyShardedDataParallel
 
 __all__ = ["pretrain"]
 
@@ -44,20 +47,22 @@ WINDOW = 50  # steps over which speed is averaged
 class PretrainingRun(Run):
     """Masked-nucleotide prediction; the loss is the mean over the chosen tokens of all processes."""
 
+    model: RiNALMo
+
     def __init__(
         self,
         model: RiNALMo,
         data: DataLoader,
         held_out: DataLoader | None,
         *,
-        corpus: Corpus,
+        corpus: SequenceCorpus,
         lr: float,
         seed: int,
     ) -> None:
-        super().__init__(model, data.batch_sampler, seed=seed)
+        super().__init__(model, plan_of(data), seed=seed)
         self.corpus, self.lr = corpus, lr
         self.frozen = not model.embedding.weight.requires_grad
-        self.shared = [loader.batch_sampler for loader in (data, held_out) if loader is not None]
+        self.shared = [plan_of(loader) for loader in (data, held_out) if loader is not None]
         self.validated_at = -1
         self.gathered: dict[str, Tensor] | None = None
         self.tokens_seen = 0
@@ -91,7 +96,7 @@ class PretrainingRun(Run):
         packing = self.model.packing(corrupted)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             packed = self.model.encode(corrupted, packing)
-        wanted = chosen.to(self.device)[packing.rows, packing.positions]
+        wanted = chosen.to(self.device)[packing.batch_index, packing.positions]
         logits = self.model.lm_mask_head(packed[wanted])
         return F.cross_entropy(logits.float(), targets, reduction="none"), targets
 
@@ -108,7 +113,7 @@ class PretrainingRun(Run):
         total, number, tokens = self.over_all(torch.cat([nll.detach()[None], counts.to(nll)]))
         self.tokens_seen += int(tokens)
         number = number.clamp(min=1)
-        self.checked(total / number, lambda: self.names(batch))
+        self.log_finite_loss(total / number, lambda: self.names(batch))
         return nll * self.plan.world / number  # DDP takes the mean over processes
 
     def names(self, batch: Batch) -> list[str]:
@@ -155,7 +160,8 @@ class PretrainingRun(Run):
     ) -> None:
         strategy = self.trainer.strategy
         if isinstance(strategy, FSDPStrategy) and gradient_clip_val:
-            strategy.model.clip_grad_norm_(gradient_clip_val)  # the norm over all shards
+            sharded = cast("FullyShardedDataParallel", strategy.model)
+            sharded.clip_grad_norm_(gradient_clip_val)  # the norm over all shards
         else:
             super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
@@ -277,7 +283,7 @@ def pretrain(
         "config": asdict(model.config),
         "start": model.name,
         "clusters": len(corpus),
-        "data": zlib.crc32(np.ascontiguousarray(corpus.lengths)),
+        "data": zlib.crc32(np.ascontiguousarray(corpus.lengths).data),
         **{"steps": steps, "epochs": epochs, "tokens_per_batch": tokens_per_batch, "max_tokens": max_tokens},
         **{
             "lr": PAPER.lr(model.config) if lr is None else lr,
@@ -297,7 +303,13 @@ def pretrain(
 
 
 def train(
-    model: RiNALMo, corpus: Corpus, facts: dict[str, Any], *, output: Path, workers: int, **options: Any
+    model: RiNALMo,
+    corpus: SequenceCorpus,
+    facts: dict[str, Any],
+    *,
+    output: Path,
+    workers: int,
+    **options: Any,
 ) -> tuple[PretrainingRun, Any]:
     """Train a model in place, by the facts of its run; return the run and Lightning's trainer."""
     model.requires_grad_(not facts["freeze_encoder"]).train(not facts["freeze_encoder"])
@@ -309,7 +321,7 @@ def train(
     run = PretrainingRun(model, data, held_out, corpus=corpus, lr=facts["lr"], seed=facts["seed"])
     if options.get("strategy") == "fsdp":
         options["strategy"] = FSDPStrategy(auto_wrap_policy={Block}, state_dict_type="full")
-    trainer = fit(run, data, held_out, output=output, clip=PAPER.clip, **options)
+    trainer = fit(run, data, held_out, output=output, clip=PAPER.gradient_clip_norm, **options)
     if not isinstance(trainer.strategy, FSDPStrategy):
         if held_out is not None and run.validated_at != run.position:
             trainer.validate(run, held_out, verbose=False)
@@ -321,11 +333,11 @@ def starting_model(model: Config | RiNALMo | str | os.PathLike | None) -> RiNALM
     """Return the model that training starts from, without a task head and what belongs to one."""
     if model is None or isinstance(model, Config):
         return RiNALMo(model or Config.pico())
-    model = pretrained.load(model, device="cpu") if isinstance(model, str | os.PathLike) else unwrapped(model)
-    if not isinstance(model, RiNALMo):
-        raise ValueError(f"{model.name} is no RiNALMo: only ours are pretrained")
-    model.head, model.info = None, model.info.for_new_task()
-    return model
+    given = pretrained.load(model, device="cpu") if isinstance(model, str | os.PathLike) else unwrapped(model)
+    if not isinstance(given, RiNALMo):
+        raise ValueError(f"{given.name} is no RiNALMo: only ours are pretrained")
+    given.head, given.info = None, given.info.for_new_task()
+    return given
 
 
 def with_weights(model: RiNALMo, path: Path) -> RiNALMo:

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -18,14 +18,19 @@ from .._utils.extras import importing, usable
 from ..model.rinalmo import Encoder
 from ..recipes.recipe import Schedule
 from .batch_plan import BatchPlan
-from .checkpoints import WholeCheckpoints
-from .control import Watched
+from .checkpoints import AtomicCheckpointIO
+from .control import ProgressAndStop
+from .seeds import torch_seed
 
 with importing("lightning", "training needs Lightning: pip install 'rinalmo-kit[training]'"):
     import lightning
     from lightning.pytorch.callbacks import ModelCheckpoint
     from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
     from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+if TYPE_CHECKING:
+    from lightning.pytorch.utilities.types import OptimizerLRScheduler
+    from torch.optim.lr_scheduler import LRScheduler
 
 __all__ = ["Run", "fit"]
 
@@ -59,17 +64,17 @@ class Run(lightning.LightningModule):
         return batch
 
     def on_train_batch_start(self, batch: Any, _: int) -> None:
-        torch.manual_seed(hash((self.seed, self.position, self.global_rank)) % 2**63)
+        torch.manual_seed(torch_seed(self.seed, self.position, self.global_rank))
 
     def on_train_batch_end(self, *_: Any) -> None:
         self.position += 1
 
-    def checked(self, loss: Tensor, names: Callable[[], Sequence[str]]) -> Tensor:
+    def log_finite_loss(self, loss: Tensor, names: Callable[[], Sequence[str]]) -> Tensor:
         """Log a loss and the learning rate; stop at a loss that is no number, with the names of the batch."""
         if not torch.isfinite(loss):
             raise FloatingPointError(f"loss is {loss.item()} at step {self.position} on {list(names())}")
         self.log("train_loss", loss, prog_bar=True, batch_size=1)
-        self.log("lr", self.lr_schedulers().get_last_lr()[0])
+        self.log("lr", cast("LRScheduler", self.lr_schedulers()).get_last_lr()[0])
         return loss
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -81,7 +86,7 @@ class Run(lightning.LightningModule):
         self.position = self.plan.start = checkpoint["position"]
         self.model.threshold = checkpoint["threshold"]
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         groups, name, schedule = self.groups()
         make = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name]
         optimizer = make(groups)
@@ -135,7 +140,7 @@ def fit(
     if trainer_options.get("logger") is True:  # the loggers there are anyway
         trainer_options.pop("logger")
     last = output / "last.ckpt"
-    saving = {"dirpath": output, "enable_version_counter": False}
+    saving: dict[str, Any] = {"dirpath": output, "enable_version_counter": False}
     every = checkpoint_every or min(200, max(1, len(run.plan) // 10))
     keepers = [ModelCheckpoint(filename="last", every_n_train_steps=every, **saving)]
     if best is not None:
@@ -149,11 +154,11 @@ def fit(
         "use_distributed_sampler": False,  # the plan shares its batches out itself
         "precision": default_precision(trainer_options.get("accelerator", "auto")),
         "logger": loggers(output),
-        "plugins": [WholeCheckpoints()],
-        "callbacks": [*keepers, *callbacks, Watched(output)],
+        "plugins": [AtomicCheckpointIO()],
+        "callbacks": [*keepers, *callbacks, ProgressAndStop(output)],
         **trainer_options,
     }
-    with quiet(), warnings.catch_warnings():
+    with silence_lightning(), warnings.catch_warnings():
         try:
             trainer = lightning.Trainer(**options)
         except (TypeError, ValueError, AttributeError, MisconfigurationException) as error:
@@ -186,7 +191,7 @@ def fit(
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_lightning() -> Iterator[None]:
     """Keep what Lightning says of its own accord (devices, advice) off the screen; warnings and errors stay."""
     talk = logging.getLogger("lightning.pytorch")
     level = talk.level

@@ -203,7 +203,7 @@ def test_a_pipe_is_read_once(what, tmp_path, capsys):
 def test_an_empty_input_is_an_error(what, content, given, tmp_path, capsys, monkeypatch):
     if given == "-" and what not in ("fold", "predict", "estimate"):
         pytest.skip("needs a file")
-    monkeypatch.setattr("rinalmo_kit.datasets.corpus.stages.tool", lambda *_: {})
+    monkeypatch.setattr("rinalmo_kit.datasets.corpus.stages.tool_version", lambda *_: {})
     path = tmp_path / ("in.fa.gz" if given == "packed" else "in.fa")
     path.write_bytes(gzip.compress(content.encode()) if given == "packed" else content.encode())
     if given == "-":

@@ -321,7 +321,7 @@ def test_permissions_follow_the_umask(mask, fasta, tmp_path):
     ],
 )
 def test_an_output_that_is_being_written(words, fasta, tmp_path, capsys, monkeypatch, unused):
-    monkeypatch.setattr("rinalmo_kit.datasets.corpus.stages.tool", lambda *_: {})
+    monkeypatch.setattr("rinalmo_kit.datasets.corpus.stages.tool_version", lambda *_: {})
     monkeypatch.setattr("reproduction.embedded_weights.STEPS", {})
     write_structures(HAIRPINS, tmp_path / "in.dbn")
     table = tmp_path / "in.csv"

@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader
 
 from rinalmo_kit import cli
 from rinalmo_kit.datasets.corpus import stages
-from rinalmo_kit.datasets.corpus.build import WORK, build_corpus, build_corpus_from_table
-from rinalmo_kit.datasets.corpus.store import FILE, Corpus, CorpusDataset, crop
+from rinalmo_kit.datasets.corpus.build import WORK, build_corpus, build_corpus_from_table, rejected_records
+from rinalmo_kit.datasets.corpus.store import FILE, Corpus, CorpusDataset, ListCorpus, as_corpus, crop
 from rinalmo_kit.model.tokenizer import tokenize
 from rinalmo_kit.rna.alphabet import CLS, EOS
 
@@ -121,12 +121,12 @@ def test_build(tmp_path):
     lengths = [len(corpus.sequence(i)[1]) for i in range(244 - 1)]
     assert corpus.lengths.tolist() == lengths and corpus.sizes.sum() == len(lengths) == corpus.offsets[-1]
 
-    header, refused = (out / "refused.tsv").read_text().splitlines()
+    header, refused = (out / "rejected.tsv").read_text().splitlines()
     assert header.split("\t") == ["file", "line", "name", "reason"]
     file, line, name, reason = refused.split("\t")
     assert (file, name) == (str(tmp_path / "b.fa.gz"), "protein") and "position 4: 'L'" in reason
     assert gzip.open(file, "rt").read().splitlines()[int(line) - 1].startswith(">protein")
-    assert sorted(path.name for path in out.iterdir()) == [FILE, "refused.tsv"]
+    assert sorted(path.name for path in out.iterdir()) == [FILE, "rejected.tsv"]
 
 
 @needs_tools
@@ -207,7 +207,7 @@ def test_bad_input(content, message, tmp_path):
         assert (
             corpus.sequence(0) == ("b", "ACGUACGUACGUACGU") and len(corpus) == 1 and len(corpus.holdout) == 0
         )
-        assert (tmp_path / "out/refused.tsv").read_text().splitlines()[1].split("\t")[1:3] == ["5", "c"]
+        assert (tmp_path / "out/rejected.tsv").read_text().splitlines()[1].split("\t")[1:3] == ["5", "c"]
         return
     with pytest.raises(ValueError, match=message):
         build_corpus(path, tmp_path / "out", progress=False)
@@ -344,7 +344,7 @@ def test_killed_and_run_again(stage, fasta, tmp_path, monkeypatch):
         assert (out / WORK / "clusters.tsv").exists()
         monkeypatch.setattr(stages, "run", None)
     again = build_corpus(fasta, out, progress=False)
-    assert sorted(path.name for path in out.iterdir()) == [FILE, "refused.tsv"]
+    assert sorted(path.name for path in out.iterdir()) == [FILE, "rejected.tsv"]
     monkeypatch.undo()
     assert dump(again) == dump(build_corpus(fasta, tmp_path / "whole", progress=False))
 
@@ -353,11 +353,11 @@ def test_killed_and_run_again(stage, fasta, tmp_path, monkeypatch):
 def test_an_unfinished_build_of_something_else_is_begun_anew(fasta, tmp_path):
     killed("write", fasta, tmp_path / "out")
     with pytest.warns(
-        UserWarning, match=r"unfinished.*\(min_length: 16 there, 120 asked for\): beginning anew"
+        UserWarning, match=r"unfinished.*\(min_length: 16 there, 120 asked for\): starting anew"
     ):
         corpus = build_corpus(fasta, tmp_path / "out", min_length=120, progress=False)
     assert corpus.lengths.min() >= 120 and corpus.meta["counts"]["too_short"] > 0
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [FILE, "refused.tsv"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [FILE, "rejected.tsv"]
 
 
 @needs_tools
@@ -381,7 +381,7 @@ def test_no_room(stage, fasta, tmp_path):
     }
     assert code == 3 and message[stage] in said
     left = {path.name for path in out.rglob("*")}
-    assert left <= {WORK, "job.json", "refused.tsv", *(f"{name}.log" for name in HALF), *RESULTS}
+    assert left <= {WORK, "job.json", "rejected.tsv", *(f"{name}.log" for name in HALF), *RESULTS}
     assert dump(build_corpus(fasta, out, progress=False)) == dump(whole)
 
 
@@ -443,7 +443,7 @@ def test_table(tmp_path):
     assert corpus.meta["counts"] == {
         "records": 12, "refused": 2, "too_short": 1, "too_long": 0, "kept": 9, "duplicates": 1
     }  # fmt: skip
-    refused = (tmp_path / "out/refused.tsv").read_text()
+    refused = (tmp_path / "out/rejected.tsv").read_text()
     assert f"{path}\t9\tbad\t'bad', position 5: 'X'" in refused and f"{path}\t10\tnone\t" in refused
     assert dump(build_corpus_from_table(table, tmp_path / "out", progress=False)) == dump(corpus)
     with pytest.raises(FileExistsError, match=r"holdout: 'split' there, 0.5 asked for"):
@@ -458,16 +458,29 @@ def test_table(tmp_path):
 # reading
 
 
+def test_a_folder_of_the_first_version_has_its_rejected_records_under_another_name(tmp_path):
+    table = pd.DataFrame([("a", "ACGU" * 5), ("bad", "ACGUX" * 5)], columns=["id", "sequence"])
+    out = tmp_path / "out"
+    build_corpus_from_table(table, out, holdout=0.5, progress=False)
+    assert rejected_records(out) == out / "rejected.tsv"
+    (out / "rejected.tsv").rename(out / "refused.tsv")
+    build_corpus_from_table(table, out, holdout=0.5, progress=False)  # finished: nothing is written
+    assert rejected_records(out) == out / "refused.tsv" and not (out / "rejected.tsv").exists()
+    (out / FILE).unlink()  # unfinished
+    build_corpus_from_table(table, out, holdout=0.5, progress=False)
+    assert sorted(path.name for path in out.iterdir()) == [FILE, "rejected.tsv"]
+
+
 def test_what_is_no_corpus(tmp_path):
     corpus = table_corpus(tmp_path / "good", [3] * 200)
     content = corpus.path.read_bytes()
     with pytest.raises(FileNotFoundError, match=r"no corpus: .* is missing"):
         Corpus(tmp_path / "absent")
     (tmp_path / "cut.lmdb").write_bytes(content[: len(content) // 2])
-    with pytest.raises(ValueError, match="is cut off"):
+    with pytest.raises(ValueError, match="is truncated"):
         Corpus(tmp_path / "cut.lmdb")
     (tmp_path / "other.lmdb").write_bytes(b"ACGU" * 5000)
-    with pytest.raises(ValueError, match="is no corpus"):
+    with pytest.raises(ValueError, match="is not a corpus"):
         Corpus(tmp_path / "other.lmdb")
     with pytest.raises(IndexError, match="sequence 600 of a corpus of 600"):
         corpus.sequence(600)
@@ -561,7 +574,7 @@ def test_command(fasta, tmp_path, capsys):
     assert "min_identity: 0.7 there, None asked for" in capsys.readouterr().err
     fasta.write_text(fasta.read_text() + ">bad\nX\n")
     assert cli.main([*arguments[:4], str(tmp_path / "new"), "-q"]) == 1
-    assert f"1 records skipped, see {tmp_path / 'new' / 'refused.tsv'}" in capsys.readouterr().err
+    assert f"1 records skipped, see {tmp_path / 'new' / 'rejected.tsv'}" in capsys.readouterr().err
 
 
 def test_command_with_a_table(tmp_path, capsys):
@@ -592,3 +605,22 @@ def test_real_sequences(data, tmp_path):
     pairs["family"] = table["family"].loc[rows].to_numpy()
     main = pairs.groupby(["cluster", "family"]).size().groupby("cluster").max().sum() / len(pairs)
     assert main > 0.92, "of the sequences of a cluster, most are of one family"
+
+
+def test_a_corpus_in_memory_reads_and_draws_like_one_in_a_file(tmp_path):
+    rng = np.random.default_rng(5)
+    sequences = ["".join(rng.choice(list("ACGU"), 16 + i)) for i in range(12)]
+    table = pd.DataFrame(
+        {"id": [f"r{i}" for i in range(12)], "sequence": sequences, "family": list("abca" * 3)}
+    )
+    in_file = build_corpus_from_table(table, tmp_path / "corpus", holdout=0, progress=False)
+    records = list(zip(table["id"], sequences, strict=True))
+    in_memory = pickle.loads(pickle.dumps(ListCorpus(records, families=list(table["family"]), holdout=0)))
+    assert not isinstance(in_memory, Corpus) and as_corpus(in_memory) is in_memory
+    for name in ("sizes", "lengths", "holdout", "offsets", "train"):
+        assert np.array_equal(getattr(in_file, name), getattr(in_memory, name)), name
+    for i in range(12):
+        assert in_file.sequence(i) == in_memory.sequence(i)
+        assert torch.equal(in_file.tokens(i), in_memory.tokens(i))
+        assert torch.equal(in_memory.tokens(i), tokenize([in_memory.sequence(i)[1]])[0])
+    assert np.array_equal(in_file.epoch(3, seed=1), in_memory.epoch(3, seed=1))

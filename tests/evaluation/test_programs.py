@@ -1,32 +1,17 @@
 """Other folding programs: how they are called and read, with stand-ins on PATH that print what the real ones do."""
 
-import stat
 import sys
 import time
 import warnings
-from pathlib import Path
 
 import pytest
 
 import rinalmo_kit as rk
 from rinalmo_kit._utils.extras import optional
 from rinalmo_kit.evaluation import baselines, folding_programs
-from rinalmo_kit.evaluation.folding_programs import PROGRAMS, families_by_cmscan, fold_by
+from rinalmo_kit.evaluation.folding_programs import PROGRAMS, fold_by
 
 SEQUENCE, FOLD = "GGGGAAAACCCC", "((((....))))"
-
-
-@pytest.fixture
-def stand_in(tmp_path, monkeypatch):
-    """Put a Python script on PATH under a program's name."""
-    monkeypatch.setenv("PATH", str(tmp_path))
-
-    def make(name, code):
-        path = tmp_path / name
-        path.write_text(f"#!{sys.executable}\nimport sys\nfrom pathlib import Path\n{code}\n")
-        path.chmod(path.stat().st_mode | stat.S_IEXEC)
-
-    return make
 
 
 @pytest.mark.parametrize(
@@ -65,26 +50,6 @@ def test_rnastructure_writes_ct_and_needs_its_tables(stand_in, monkeypatch):
     assert fold_by("rnastructure", SEQUENCE).dot_bracket == FOLD
 
 
-def test_homologs_are_given_on(stand_in):
-    stand_in(
-        "centroid_homfold",
-        f"assert Path(sys.argv[2]).read_text() == '>homolog0\\nGGGCAAAAGCCC\\n'\nprint('{FOLD} (g=4)')",
-    )
-    assert fold_by("centroid-homfold", SEQUENCE, homologs=["GGGCAAAAGCCC"]).dot_bracket == FOLD
-    with pytest.raises(ValueError, match="locarna needs homologs of 'mine'"):
-        fold_by("locarna", SEQUENCE, name="mine")
-
-
-def test_a_consensus_is_put_onto_the_target(stand_in):
-    write = "folder = Path(sys.argv[sys.argv.index('--tgtdir') + 1], 'results')\nfolder.mkdir(parents=True)\n"
-    rows = "target    GGGG-AAAACCCC\\nhomolog0  GGGCUAAAAGCCC\\n"
-    write += f"(folder / 'result.aln').write_text('CLUSTAL W\\n\\n{rows}')\n"
-    stand_in("mlocarna", write + "print('target    GGGG-AAAACCCC\\nalifold   ((((.....)))) (-5.0)')")
-    stand_in("centroid_alifold", "print('>consensus\\nGGGG-AAAACCCC\\n((((.....)))) (g=2)')")
-    for program in ("locarna", "centroid-alifold"):
-        assert fold_by(program, SEQUENCE, homologs=["GGGCUAAAAGCCC"]).dot_bracket == FOLD
-
-
 def test_what_goes_wrong_is_told(stand_in):
     with pytest.raises(FileNotFoundError, match="mxfold2: no mxfold2 on PATH; it comes from https"):
         fold_by("mxfold2", SEQUENCE)
@@ -94,13 +59,6 @@ def test_what_goes_wrong_is_told(stand_in):
     stand_in("mxfold2", "print('((..))')")
     with pytest.raises(ValueError, match="mxfold2 printed no structure of 12 nucleotides"):
         fold_by("mxfold2", SEQUENCE)
-
-
-def test_families_come_from_the_table_of_hits(stand_in):
-    hit = "5S_rRNA RF00001 target - cm 1 119 1 12 + no 1 0.5 0.0 60.2 1.1e-10 ! 5S ribosomal RNA"
-    worse = "tRNA RF00005 target - cm 1 71 1 12 + no 1 0.5 0.0 20.2 0.3 ? tRNA"
-    stand_in("cmscan", f"Path(sys.argv[3]).write_text('# header\\n{worse}\\n{hit}\\n')")
-    assert families_by_cmscan(SEQUENCE, Path("Rfam.cm"))[0] == ("RF00001", "5S_rRNA", 1.1e-10)
 
 
 def test_kinds_of_viennarna():

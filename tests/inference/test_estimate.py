@@ -1,6 +1,7 @@
 """Estimates beside torch's own counts of operations, and beside the memory a fresh process takes."""
 
 import io
+import math
 import os
 import subprocess
 import sys
@@ -14,11 +15,12 @@ from torch.utils.flop_counter import FlopCounterMode
 import rinalmo_kit as rk
 from rinalmo_kit.cli import main
 from rinalmo_kit.inference import estimate
-from rinalmo_kit.inference.batching import represent
-from rinalmo_kit.inference.estimate import MB, encoder_flops, head_flops
+from rinalmo_kit.inference.batching import encode_sequences, token_budget
+from rinalmo_kit.inference.estimate import MB
 from rinalmo_kit.inference.estimate import estimate as estimate_job
 from rinalmo_kit.model import cpu_training
 from rinalmo_kit.model.config import Config
+from rinalmo_kit.model.flops import encoder_flops, head_flops
 from rinalmo_kit.model.heads import StructureHead
 from rinalmo_kit.model.rinalmo import RiNALMo
 
@@ -44,12 +46,14 @@ print(status("VmHWM") - before)
 
 @pytest.mark.parametrize("config", [(64, 3, 4), (320, 2, 20)])
 def test_flops_of_the_encoder_are_those_torch_counts(monkeypatch, config):
-    monkeypatch.setattr(cpu_training, "serve", lambda x: False)  # plain products, which torch can count
+    monkeypatch.setattr(
+        cpu_training, "is_supported", lambda x: False
+    )  # plain products, which torch can count
     model = RiNALMo(Config(*config)).eval()
     model.attention = "loop"
     lengths = [30, 30, 90, 400]
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:  # others are not counted
-        represent(model, ["ACGUA" * (n // 5) for n in lengths])
+        encode_sequences(model, ["ACGUA" * (n // 5) for n in lengths])
     expected = encoder_flops(model.config, [n + 2 for n in lengths])
     assert expected == pytest.approx(counter.get_total_flops(), rel=0.05)
 
@@ -89,10 +93,10 @@ def test_sequences_files_and_lengths_say_the_same(tmp_path):
 
 
 def test_nothing_is_loaded_for_a_name(monkeypatch):
-    def refuse(*_, **__):
+    def load(*_, **__):
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr(estimate, "ready_model", refuse)
+    monkeypatch.setattr(estimate, "ready_model", load)
     giga = estimate_job([100, 2000], model="giga-ss-bprna", device="cpu")
     assert giga.weights == 4 * 650901793 and giga.task == "fold"
     half = estimate_job([100, 2000], model="giga-ss-bprna", device="cpu", dtype=torch.float16)
@@ -105,6 +109,42 @@ def test_a_loaded_model_adds_no_weights_and_pooling_keeps_a_row_a_sequence():
     whole, pooled = (estimate_job([100] * 50, model=model, pool=pool) for pool in (None, "mean"))
     assert whole.weights == 0
     assert (whole.results, pooled.results) == (4 * 192 * 5000, 4 * 192 * 50)
+
+
+def test_time_is_operations_over_the_measured_rate_shown_as_a_range(monkeypatch):
+    monkeypatch.setattr(
+        estimate, "cpu_flops", lambda dtype: {torch.float32: 1e11, torch.float16: 5e10}[dtype]
+    )
+    job = estimate_job([1000], model="pico-ss", device="cpu")
+    work = (job.encoder_flops + job.head_flops) / (estimate.EFFICIENCY * 1e11)
+    assert job.seconds == pytest.approx(
+        work + 2 * estimate.CALL
+    )  # the encoder and the head are called once each
+    assert job.seconds_range == pytest.approx((job.seconds / 1.5, job.seconds * 1.5))
+    assert "time        {:.2g} to {:.2g} s".format(*job.seconds_range) in str(job)
+    half = estimate_job([1000], model="pico-ss", device="cpu", dtype=torch.float16)
+    assert half.seconds == pytest.approx(2 * work + 2 * estimate.CALL)
+
+
+def test_a_list_is_folded_in_batches_of_tokens(monkeypatch):
+    monkeypatch.setattr(estimate, "cpu_flops", lambda dtype: float("inf"))
+    embedded, folded = (
+        estimate_job([76] * 60, model="pico-ss", task=task, device="cpu") for task in ("embed", "fold")
+    )
+    batches = math.ceil(60 / (token_budget(Config.pico(), torch.device("cpu")) // 78))
+    assert embedded.seconds == pytest.approx(batches * estimate.CALL)
+    assert folded.seconds == pytest.approx((batches + 60) * estimate.CALL)
+    assert folded.buffers == embedded.buffers
+
+
+def test_a_time_that_nothing_is_known_of(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    job = estimate_job([100], model="pico-ss", device="cuda")
+    assert (
+        np.isnan(job.seconds)
+        and "time        unknown" in str(job)
+        and "nothing was measured" in job.notes[-1]
+    )
 
 
 def test_what_does_not_fit_says_what_to_do(monkeypatch):
@@ -147,7 +187,7 @@ def test_what_does_not_fit_says_what_to_do(monkeypatch):
         (float("nan"), {}, "lengths nan: expected whole numbers"),
     ],
 )  # fmt: skip
-def test_refusals_name_the_input(lengths, options, message):
+def test_errors_name_the_input(lengths, options, message):
     with pytest.raises(ValueError, match=message):
         estimate_job(lengths, **options)
 

@@ -53,7 +53,7 @@ def test_shapes_of_input_and_output(tmp_path):
 
 
 def test_errors_name_the_record_before_anything_is_computed(monkeypatch):
-    monkeypatch.setattr(folding, "represent", None)  # calling it would fail differently
+    monkeypatch.setattr(folding, "encode_sequences", None)  # calling it would fail differently
     with pytest.raises(ValueError, match="'b', position 3: 'X' is not a nucleotide"):
         rk.fold({"a": "ACGU", "b": "ACXU"})
     with pytest.raises(ValueError, match="'b' is empty"):
@@ -86,7 +86,7 @@ def test_training_mode_is_refused():
 
 def test_refold_does_not_run_the_model(monkeypatch):
     s = rk.fold(TRNA)
-    monkeypatch.setattr(folding, "represent", None)
+    monkeypatch.setattr(folding, "encode_sequences", None)
     assert len(refold(s, threshold=0.999999).pairs) <= len(s.pairs)
     assert refold(s, threshold=rk.load("pico-ss").threshold) == s
     with pytest.raises(ValueError, match="no probabilities"):
@@ -184,7 +184,7 @@ def test_an_rna_that_memory_does_not_suffice_for_is_named(monkeypatch: pytest.Mo
     def full(*_: object, **__: object) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
 
-    monkeypatch.setattr(folding, "represent", full)
+    monkeypatch.setattr(folding, "encode_sequences", full)
     with pytest.raises(MemoryError, match="'long' has 4 nucleotides, too many for the memory of cpu"):
         list(fold_each([("long", "ACGU")]))
 
@@ -193,13 +193,13 @@ def test_a_list_is_folded_in_batches_and_gives_what_each_gives_alone(monkeypatch
     rng = np.random.default_rng(3)
     rnas = {f"r{i}": "".join(rng.choice(list("ACGU"), n)) for i, n in enumerate(rng.integers(1, 150, 40))}
     alone = [rk.fold(sequence) for sequence in rnas.values()]
-    real, batches = folding.represent, []
+    real, batches = folding.encode_sequences, []
 
     def counted(model: object, texts: list[str]) -> list[torch.Tensor]:
         batches.append(len(texts))
         return real(model, texts)
 
-    monkeypatch.setattr(folding, "represent", counted)
+    monkeypatch.setattr(folding, "encode_sequences", counted)
     for together in (rk.fold(rnas), list(fold_each(rnas.items()))):
         assert [s.name for s in together] == list(rnas)
         assert together == alone

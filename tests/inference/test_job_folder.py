@@ -43,7 +43,7 @@ DAMAGE = {
 @pytest.mark.parametrize("finished", [True, False])
 def test_a_damaged_shard_is_computed_again(kind, finished, fasta, tiny, tmp_path):
     out = tmp_path / "out"
-    bulk.run("embed", fasta, out, model=tiny, shard_size=10)
+    bulk.run_bulk("embed", fasta, out, model=tiny, shard_size=10)
     expected, before = pd.read_parquet(out), shards(out)
     path = out / "part-000002.parquet"
     DAMAGE[kind](path)
@@ -51,7 +51,7 @@ def test_a_damaged_shard_is_computed_again(kind, finished, fasta, tiny, tmp_path
         (out / "_end.json").unlink()
         (out / "part-000004.parquet").unlink()
     with pytest.warns(UserWarning, match=r"part-000002\.parquet .*: it is computed again"):
-        assert bulk.run("embed", fasta, out, model=tiny, shard_size=10) == (50, 0, 5, 0)
+        assert bulk.run_bulk("embed", fasta, out, model=tiny, shard_size=10) == (50, 0, 5, 0)
     pd.testing.assert_frame_equal(pd.read_parquet(out), expected)
     kept = [name for name, time in shards(out).items() if before[name] == time]
     assert kept == [f"part-00000{k}.parquet" for k in ([0, 1, 3, 4] if finished else [0, 1, 3])]
@@ -59,14 +59,14 @@ def test_a_damaged_shard_is_computed_again(kind, finished, fasta, tiny, tmp_path
 
 def test_each_process_computes_its_own_damaged_shards_again(fasta, tiny, tmp_path, monkeypatch):
     out = tmp_path / "out"
-    bulk.run("embed", fasta, out, model=tiny, shard_size=10)
+    bulk.run_bulk("embed", fasta, out, model=tiny, shard_size=10)
     for k in range(5):
         (out / f"part-00000{k}.parquet").write_bytes(b"")
     monkeypatch.setenv("WORLD_SIZE", "2")
     for rank, found in enumerate([(30, 0, 3, 2), (50, 0, 5, 0)]):
         monkeypatch.setenv("RANK", str(rank))
         with pytest.warns(UserWarning, match="it is empty") as told:
-            assert bulk.run("embed", fasta, out, model=tiny, shard_size=10) == found
+            assert bulk.run_bulk("embed", fasta, out, model=tiny, shard_size=10) == found
         assert len(told) == [3, 2][rank]
 
 
@@ -86,11 +86,11 @@ BROKEN = {
 @pytest.mark.parametrize("kind", BROKEN)
 def test_a_damaged_description_of_the_job_is_named(kind, fasta, tiny, tmp_path):
     out = tmp_path / "out"
-    bulk.run("embed", fasta, out, model=tiny, shard_size=10)
+    bulk.run_bulk("embed", fasta, out, model=tiny, shard_size=10)
     before = shards(out)
     (out / "_job.json").write_bytes(BROKEN[kind])
     with pytest.raises(ValueError, match=r"_job\.json is damaged .* choose another folder"):
-        bulk.run("embed", fasta, out, model=tiny, shard_size=10)
+        bulk.run_bulk("embed", fasta, out, model=tiny, shard_size=10)
     assert shards(out) == before and (out / "_job.json").read_bytes() == BROKEN[kind]
 
 
@@ -110,10 +110,10 @@ def test_a_damaged_description_of_the_job_is_named(kind, fasta, tiny, tmp_path):
 )
 def test_a_damaged_end_of_the_job_is_found_again(content, fasta, tiny, tmp_path):
     out = tmp_path / "out"
-    bulk.run("embed", fasta, out, model=tiny, shard_size=10)
+    bulk.run_bulk("embed", fasta, out, model=tiny, shard_size=10)
     before, right = shards(out), (out / "_end.json").read_bytes()
     (out / "_end.json").write_bytes(content)
-    assert bulk.run("embed", fasta, out, model=tiny, shard_size=10) == (50, 0, 5, 0)
+    assert bulk.run_bulk("embed", fasta, out, model=tiny, shard_size=10) == (50, 0, 5, 0)
     assert shards(out) == before and (out / "_end.json").read_bytes() == right
 
 
@@ -122,18 +122,18 @@ def test_a_damaged_end_of_the_job_is_found_again(content, fasta, tiny, tmp_path)
 )
 def test_tables_of_others_in_the_folder_are_named(name, fasta, tiny, tmp_path):
     out = tmp_path / "out"
-    bulk.run("embed", fasta, out, model=tiny, shard_size=10)
+    bulk.run_bulk("embed", fasta, out, model=tiny, shard_size=10)
     (out / name).write_bytes((out / "part-000000.parquet").read_bytes())
     with pytest.raises(ValueError, match=f"not of this job \\({re.escape(name)}\\)"):
-        bulk.run("embed", fasta, out, model=tiny, shard_size=10)
+        bulk.run_bulk("embed", fasta, out, model=tiny, shard_size=10)
 
 
 def test_left_over_of_a_killed_process_is_removed(fasta, tiny, tmp_path):
     out = tmp_path / "out"
-    bulk.run("embed", fasta, out, model=tiny, shard_size=10)
+    bulk.run_bulk("embed", fasta, out, model=tiny, shard_size=10)
     for name in ("part-000001.parquet", "_job.json", "_end.json"):  # which another process made since
         (out / f".{name}.{'0' * 32}.tmp").touch()
-    bulk.run("embed", fasta, out, model=tiny, shard_size=10)
+    bulk.run_bulk("embed", fasta, out, model=tiny, shard_size=10)
     assert not list(out.glob(".*"))
 
 
@@ -172,7 +172,7 @@ def test_folders_that_no_job_can_have(place, message, fasta, tiny):
     out = place(fasta)
     before = sorted(fasta.parent.iterdir()), fasta.read_bytes()
     with pytest.raises((ValueError, OSError), match=message):
-        bulk.run("embed", fasta, out, model=tiny)
+        bulk.run_bulk("embed", fasta, out, model=tiny)
     assert (sorted(fasta.parent.iterdir()), fasta.read_bytes()) == before
 
 
@@ -184,14 +184,14 @@ def test_a_folder_that_cannot_be_written_is_noticed_before_the_work(fasta, tiny,
         ready["path"] = path
         raise PermissionError(f"{path} cannot be written: read-only")
 
-    bulk.run("embed", fasta, out, model=tiny, shard_size=10)
+    bulk.run_bulk("embed", fasta, out, model=tiny, shard_size=10)
     monkeypatch.setattr(bulk, "check_output", check)
     monkeypatch.setattr(folder_of_jobs, "table_of", lambda *_: pytest.fail("it was computed"))
-    assert bulk.run("embed", fasta, out, model=tiny, shard_size=10) == (50, 0, 5, 0)
+    assert bulk.run_bulk("embed", fasta, out, model=tiny, shard_size=10) == (50, 0, 5, 0)
     assert not ready
     (out / "part-000001.parquet").unlink()
     with pytest.raises(PermissionError, match="cannot be written"):
-        bulk.run("embed", fasta, out, model=tiny, shard_size=10)
+        bulk.run_bulk("embed", fasta, out, model=tiny, shard_size=10)
     assert ready["path"].parent == out
 
 
@@ -201,7 +201,7 @@ def test_paths_in_the_home_folder(fasta, records, tiny, tmp_path, monkeypatch):
     (tmp_path / "linked").symlink_to("target")
     rk.save(tiny, tmp_path / "tiny.safetensors")
     model = Path("~/tiny.safetensors")
-    assert bulk.run("embed", "~/in.fasta", Path("~/linked"), model=model) == (50, 0, 1, 0)
+    assert bulk.run_bulk("embed", "~/in.fasta", Path("~/linked"), model=model) == (50, 0, 1, 0)
     check_rows(pd.read_parquet(tmp_path / "target"), records)
 
 
@@ -209,7 +209,7 @@ def test_names_of_files_that_are_not_utf_8(fasta, records, tiny, tmp_path):
     path, out = (Path(os.fsdecode(os.fsencode(tmp_path) + name)) for name in (b"/in\xff.fa", b"/out\xff"))
     fasta.rename(path)
     for _ in range(2):
-        assert bulk.run("embed", path, out, model=tiny) == (50, 0, 1, 0)
+        assert bulk.run_bulk("embed", path, out, model=tiny) == (50, 0, 1, 0)
     check_rows(pd.read_parquet(io.BytesIO((out / "part-000000.parquet").read_bytes())), records)
 
 
@@ -223,10 +223,10 @@ def test_a_second_start_says_who_is_at_work(more, fasta, tiny, tmp_path, monkeyp
             for name in more.keys() & {"RANK", "WORLD_SIZE"}:
                 patch.setenv(name, more[name])
             with pytest.raises(BlockingIOError, match=f"out is being written by process {os.getpid()} on"):
-                bulk.run(**call, **{k: v for k, v in more.items() if k == "processes"})
+                bulk.run_bulk(**call, **{k: v for k, v in more.items() if k == "processes"})
 
     meanwhile(start_again)
-    assert bulk.run(**call) == (50, 0, 5, 0)
+    assert bulk.run_bulk(**call) == (50, 0, 5, 0)
 
 
 def test_ranks_of_one_job_share_the_folder(fasta, records, tiny, tmp_path, monkeypatch, meanwhile):
@@ -238,10 +238,10 @@ def test_ranks_of_one_job_share_the_folder(fasta, records, tiny, tmp_path, monke
     def other():
         with monkeypatch.context() as patch:
             patch.setenv("RANK", "1")
-            found.append(bulk.run("embed", fasta, tmp_path / "out", model=tiny, shard_size=10))
+            found.append(bulk.run_bulk("embed", fasta, tmp_path / "out", model=tiny, shard_size=10))
 
     meanwhile(other)
-    assert bulk.run("embed", fasta, tmp_path / "out", model=tiny, shard_size=10) == (50, 0, 5, 0)
+    assert bulk.run_bulk("embed", fasta, tmp_path / "out", model=tiny, shard_size=10) == (50, 0, 5, 0)
     assert found == [(30, 0, 3, 2)]
     check_rows(pd.read_parquet(tmp_path / "out"), records)
 
@@ -253,7 +253,7 @@ def compute(*_):
     print("at work", flush=True)
     time.sleep(60)
 shards.table_of = compute
-bulk.run("embed", sys.argv[1], sys.argv[2], model=sys.argv[3])
+bulk.run_bulk("embed", sys.argv[1], sys.argv[2], model=sys.argv[3])
 """
 
 
@@ -263,9 +263,9 @@ def test_a_killed_process_holds_no_lock(fasta, tiny, tmp_path):
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as first:
         assert first.stdout.readline() == "at work\n"
         with pytest.raises(BlockingIOError, match=f"process {first.pid} on"):
-            bulk.run("embed", fasta, tmp_path / "out", model=model)
+            bulk.run_bulk("embed", fasta, tmp_path / "out", model=model)
         first.kill()
-    assert bulk.run("embed", fasta, tmp_path / "out", model=model) == (50, 0, 1, 0)
+    assert bulk.run_bulk("embed", fasta, tmp_path / "out", model=model) == (50, 0, 1, 0)
 
 
 def test_why_a_process_could_not_do_its_share(fasta, tiny, tmp_path, capfd):

@@ -106,7 +106,7 @@ PACKINGS = {
 def test_packed_input_is_known_by_its_first_bytes(name, fasta, records, tiny, tmp_path):
     packed = tmp_path / name
     packed.write_bytes(PACKINGS[name](fasta.read_bytes()))
-    assert bulk.run("embed", packed, tmp_path / "out", model=tiny, shard_size=20) == (50, 0, 3, 0)
+    assert bulk.run_bulk("embed", packed, tmp_path / "out", model=tiny, shard_size=20) == (50, 0, 3, 0)
     check_rows(pd.read_parquet(tmp_path / "out"), records)
 
 
@@ -174,17 +174,17 @@ def test_of_several_processes_the_last_tells_of_a_fault_of_the_input(tiny, tmp_p
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "0")
     with pytest.warns(UserWarning, match="cut off.*, but for 2 shards of other processes"):
-        assert bulk.run("embed", path, tmp_path / "out", model=tiny, shard_size=25) == (50, 0, 2, 2)
+        assert bulk.run_bulk("embed", path, tmp_path / "out", model=tiny, shard_size=25) == (50, 0, 2, 2)
     monkeypatch.setenv("RANK", "1")
     with pytest.raises(job_input.DamagedInputError, match="The 99 records before that place"):
-        bulk.run("embed", path, tmp_path / "out", model=tiny, shard_size=25)
+        bulk.run_bulk("embed", path, tmp_path / "out", model=tiny, shard_size=25)
 
 
 def test_letters_of_a_header_that_are_not_utf_8(tiny, tmp_path):
     path = tmp_path / "in.fa"
     path.write_bytes(b">M\xfcller\nACGU\n>b\nACGU\n>\xe9t\xe9\nACGU\n")
     with pytest.warns(UserWarning) as told:
-        assert bulk.run("embed", path, tmp_path / "out", model=tiny, shard_size=1) == (3, 0, 3, 0)
+        assert bulk.run_bulk("embed", path, tmp_path / "out", model=tiny, shard_size=1) == (3, 0, 3, 0)
     assert len(told) == 1 and "line 1, byte 3: 0xFC is not UTF-8" in str(told[0].message)
     assert pd.read_parquet(tmp_path / "out")["name"].tolist() == ["M\ufffdller", "b", "\ufffdt\ufffd"]
 
@@ -195,7 +195,7 @@ def test_one_process_of_several_tells_of_the_file(tiny, tmp_path, monkeypatch, r
     monkeypatch.setenv("WORLD_SIZE", "2")
     for rank, told in ((1, 0), (0, 1)):
         monkeypatch.setenv("RANK", str(rank))
-        bulk.run("embed", path, tmp_path / "out", model=tiny, shard_size=1)
+        bulk.run_bulk("embed", path, tmp_path / "out", model=tiny, shard_size=1)
         assert len(recwarn) == told
 
 
@@ -231,12 +231,12 @@ def test_an_input_that_changes_meanwhile(change, fasta, tiny, tmp_path, meanwhil
     with pytest.raises(
         ValueError, match=r"in\.fasta changed while the job ran \(.* bytes at its start, .* now\)"
     ):
-        bulk.run("embed", fasta, tmp_path / "out", model=tiny, shard_size=10)
+        bulk.run_bulk("embed", fasta, tmp_path / "out", model=tiny, shard_size=10)
     assert list(shards(tmp_path / "out")) == ["part-000000.parquet"]
 
 
 @pytest.mark.parametrize("change", [touch, same_again, Path.unlink])
 def test_an_input_whose_content_stays(change, fasta, records, tiny, tmp_path, meanwhile):
     meanwhile(lambda: change(fasta))
-    assert bulk.run("embed", fasta, tmp_path / "out", model=tiny, shard_size=10) == (50, 0, 5, 0)
+    assert bulk.run_bulk("embed", fasta, tmp_path / "out", model=tiny, shard_size=10) == (50, 0, 5, 0)
     check_rows(pd.read_parquet(tmp_path / "out"), records)

@@ -19,7 +19,7 @@ from tests.helpers.job_examples import check_rows, sequences, shards, write
 @pytest.mark.parametrize("pool", ["mean", "cls", None])
 def test_embeddings_are_those_of_embed(pool, fasta, records, tmp_path):
     out = tmp_path / "out"
-    assert bulk.run("embed", fasta, out, pool=pool, shard_size=20) == (50, 0, 3, 0)
+    assert bulk.run_bulk("embed", fasta, out, pool=pool, shard_size=20) == (50, 0, 3, 0)
     table = pd.read_parquet(out)
     check_rows(table, records)
     assert table["length"].tolist() == [len(sequence) for _, sequence in records]
@@ -34,7 +34,7 @@ def test_embeddings_are_those_of_embed(pool, fasta, records, tmp_path):
 
 def test_structures_are_those_of_fold(fasta, records, tmp_path):
     write(fasta, [*records, ("lone", "A")])
-    bulk.run("fold", fasta, tmp_path / "out", shard_size=20, min_loop=5)
+    bulk.run_bulk("fold", fasta, tmp_path / "out", shard_size=20, min_loop=5)
     table = pd.read_parquet(tmp_path / "out")
     expected = rk.fold(fasta, min_loop=5)
     assert table["name"].tolist() == [s.name for s in expected]
@@ -52,7 +52,7 @@ def test_predictions_are_those_of_predict(kind, fasta, tiny, tmp_path):
     else:
         tiny.head, tiny.scaler, tiny.pad_to = RibosomeLoadHead(32), (3.0, 2.0), 30
     tiny.eval()
-    bulk.run("predict", fasta, tmp_path / "out", model=tiny, shard_size=20)
+    bulk.run_bulk("predict", fasta, tmp_path / "out", model=tiny, shard_size=20)
     table = pd.read_parquet(tmp_path / "out").drop(columns=["index", "length", "error"])
     pd.testing.assert_frame_equal(table, rk.predict(fasta, model=tiny), check_dtype=False, atol=1e-5)
 
@@ -125,17 +125,17 @@ def test_another_job_in_the_same_folder_is_refused(fasta, records, tmp_path, cap
     other.mkdir()
     (other / "mine.csv").touch()
     with pytest.raises(ValueError, match="holds files, but no job"):
-        bulk.run("embed", fasta, other)
+        bulk.run_bulk("embed", fasta, other)
 
 
 def test_changed_weights_are_another_model(fasta, tiny, tmp_path):
-    bulk.run("embed", fasta, tmp_path / "out", model=tiny)
+    bulk.run_bulk("embed", fasta, tmp_path / "out", model=tiny)
     with torch.no_grad():
         next(tiny.parameters())[5, 0] += 1e-3
     with pytest.raises(
         ValueError, match=r"holds another job: .*\n  model: 'RiNALMo .*' there, 'RiNALMo .*' asked for"
     ):
-        bulk.run("embed", fasta, tmp_path / "out", model=tiny)
+        bulk.run_bulk("embed", fasta, tmp_path / "out", model=tiny)
 
 
 @pytest.mark.parametrize("task", ["embed", "fold", "predict"])
@@ -158,11 +158,11 @@ def test_bad_records_are_rows_with_an_error(task, tmp_path, capsys):
 
 
 def test_two_processes_make_the_same_table(fasta, tmp_path):
-    bulk.run("fold", fasta, tmp_path / "one", shard_size=10)
+    bulk.run_bulk("fold", fasta, tmp_path / "one", shard_size=10)
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        assert bulk.run("fold", fasta, tmp_path / "two", shard_size=10, processes=2) == (50, 0, 5, 0)
+        assert bulk.run_bulk("fold", fasta, tmp_path / "two", shard_size=10, processes=2) == (50, 0, 5, 0)
         assert torch.get_num_threads() == 2  # as before
     finally:
         torch.set_num_threads(threads)
@@ -174,15 +174,15 @@ def test_each_process_does_its_share(fasta, tmp_path, monkeypatch):
     out = tmp_path / "out"
     for name, value in {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}.items():
         monkeypatch.setenv(name, value)
-    assert bulk.run("embed", fasta, out, shard_size=10) == (20, 0, 2, 3)
+    assert bulk.run_bulk("embed", fasta, out, shard_size=10) == (20, 0, 2, 3)
     assert list(shards(out)) == ["part-000001.parquet", "part-000003.parquet"]
     with pytest.raises(ValueError, match="already started from outside"):
-        bulk.run("embed", fasta, out, shard_size=10, processes=2)
+        bulk.run_bulk("embed", fasta, out, shard_size=10, processes=2)
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("SLURM_PROCID", "0")
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
-    assert bulk.run("embed", fasta, out, shard_size=10) == (50, 0, 5, 0)
+    assert bulk.run_bulk("embed", fasta, out, shard_size=10) == (50, 0, 5, 0)
 
 
 def test_a_refused_record_does_not_make_torchrun_end_the_others(tmp_path, monkeypatch, capsys):
@@ -248,7 +248,7 @@ def test_batches_that_do_not_fit_are_made_smaller(error, fasta, records, tmp_pat
     write(fasta, [*records, ("huge", "A" * 200)])
     with pytest.raises(MemoryError, match="'huge' has 200 nucleotides, too many for the memory of cpu"):
         rk.embed(fasta, model=tiny)
-    assert bulk.run("embed", fasta, tmp_path / "out", model=tiny) == (51, 1, 1, 0)
+    assert bulk.run_bulk("embed", fasta, tmp_path / "out", model=tiny) == (51, 1, 1, 0)
     table = pd.read_parquet(tmp_path / "out")
     np.testing.assert_allclose(np.stack(table["embedding"][:50]), expected, atol=2e-5)
     assert table["embedding"].isna()[50] and "'huge' has 200 nucleotides" in table["error"][50]
@@ -272,17 +272,17 @@ def test_lack_of_memory_of_the_cpu_is_known():
 def test_packed_input(fasta, records, tmp_path):
     packed = tmp_path / "in.fasta.gz"
     packed.write_bytes(gzip.compress(fasta.read_bytes()))
-    bulk.run("embed", packed, tmp_path / "out", shard_size=20)
+    bulk.run_bulk("embed", packed, tmp_path / "out", shard_size=20)
     check_rows(pd.read_parquet(tmp_path / "out"), records)
     torn = tmp_path / "torn.fasta.gz"
     torn.write_bytes(packed.read_bytes()[:-100])
     with pytest.raises(ValueError, match=r"torn.fasta.gz: the gzip file is cut off"):
-        bulk.run("embed", torn, tmp_path / "other")
+        bulk.run_bulk("embed", torn, tmp_path / "other")
 
 
 def test_a_shard_is_full_at_so_many_nucleotides(fasta, records, tmp_path, monkeypatch):
     monkeypatch.setattr(bulk, "NUCLEOTIDES", 100)
-    report = bulk.run("embed", fasta, tmp_path / "out")
+    report = bulk.run_bulk("embed", fasta, tmp_path / "out")
     assert report.shards > 5
     check_rows(pd.read_parquet(tmp_path / "out"), records)
     for path in (tmp_path / "out").glob("part-*"):
@@ -292,7 +292,7 @@ def test_a_shard_is_full_at_so_many_nucleotides(fasta, records, tmp_path, monkey
 def test_long_ones_are_told_once(tmp_path, tiny):
     path = write(tmp_path / "in.fa", [(f"long {i}", "A" * 1100) for i in range(4)])
     with pytest.warns(UserWarning, match="1100 nucleotides, and others may have as many") as told:
-        bulk.run("embed", path, tmp_path / "out", model=tiny, shard_size=2)
+        bulk.run_bulk("embed", path, tmp_path / "out", model=tiny, shard_size=2)
     assert len(told) == 1
 
 
@@ -320,7 +320,7 @@ def test_what_cannot_be_done(arguments, message, fasta, tmp_path, capsys, monkey
 
 
 def test_progress_tells_speed_and_time_left(fasta, tmp_path, capsys):
-    bulk.run("embed", fasta, tmp_path / "out", shard_size=10, progress=True)
+    bulk.run_bulk("embed", fasta, tmp_path / "out", shard_size=10, progress=True)
     shown = capsys.readouterr().err
     assert "100%" in shown and " RNA/s, " in shown and " nt/s" in shown
 
@@ -328,7 +328,7 @@ def test_progress_tells_speed_and_time_left(fasta, tmp_path, capsys):
 MEASURE = """
 import resource, sys
 from rinalmo_kit.inference import bulk
-report = bulk.run("embed", sys.argv[1], sys.argv[2], model=sys.argv[3], shard_size=2000)
+report = bulk.run_bulk("embed", sys.argv[1], sys.argv[2], model=sys.argv[3], shard_size=2000)
 print(report.records, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
@@ -356,7 +356,7 @@ NO_NUMBERS = [True, 1.0, 2.5, float("nan"), float("inf"), "3", None, 1j, [1], np
 @pytest.mark.parametrize("value", [*NO_NUMBERS, -1, 10**20], ids=str)
 def test_numbers_that_are_none(name, value, fasta, tiny, tmp_path):
     with pytest.raises(ValueError, match=f"{name}=.*: expected a whole number from"):
-        bulk.run("embed", fasta, tmp_path / "out", model=tiny, **{name: value})
+        bulk.run_bulk("embed", fasta, tmp_path / "out", model=tiny, **{name: value})
     assert not (tmp_path / "out").exists()
 
 
@@ -378,14 +378,14 @@ def test_numbers_that_are_none(name, value, fasta, tiny, tmp_path):
 def test_options_that_are_none(name, value, fasta, tiny, tmp_path):
     call = {"task": "embed", "path": fasta, "output": tmp_path / "out", "model": tiny, name: value}
     with pytest.raises(ValueError, match=f"{name}="):
-        bulk.run(**call)
+        bulk.run_bulk(**call)
     assert not (tmp_path / "out").exists()
 
 
 def test_numbers_of_numpy_are_numbers(fasta, tmp_path):
     numbers = {"threshold": np.float32(0.5), "min_loop": np.int64(4), "shard_size": np.int16(20)}
-    assert bulk.run("fold", fasta, tmp_path / "out", **numbers) == (50, 0, 3, 0)
-    assert bulk.run("fold", fasta, tmp_path / "out", threshold=0.5, min_loop=4, shard_size=20) == (
+    assert bulk.run_bulk("fold", fasta, tmp_path / "out", **numbers) == (50, 0, 3, 0)
+    assert bulk.run_bulk("fold", fasta, tmp_path / "out", threshold=0.5, min_loop=4, shard_size=20) == (
         50,
         0,
         3,

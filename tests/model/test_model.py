@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rinalmo_kit.model import attention, blocks, rinalmo
-from rinalmo_kit.model.attention import Packing, attend, attention_backends, rotate
+from rinalmo_kit.model.attention import PackedBatch, attend, attention_backends, rotate
 from rinalmo_kit.model.config import Config
 from rinalmo_kit.model.rinalmo import RiNALMo
 from rinalmo_kit.model.tokenizer import tokenize
@@ -200,7 +200,7 @@ def test_position_and_order_matter(tiny: RiNALMo) -> None:
 
 
 def test_rotations_are_relative() -> None:
-    packing = Packing.of(tokenize(["ACGUACGUAC"]), "loop")
+    packing = PackedBatch.of(tokenize(["ACGUACGUAC"]), "loop")
     cos, sin = packing.rotations(16, torch.float32)
     assert cos.shape == sin.shape == (12, 1, 1, 8)
     q, k = torch.randn(2, 16)
@@ -257,7 +257,9 @@ def test_flash_attention_gets_the_packed_batch(monkeypatch: pytest.MonkeyPatch) 
     tokens = torch.cat((tokenize(SEQUENCES), torch.full((1, 23), PAD)))
     count = int((tokens != PAD).sum())
     q, k, v = torch.randn(3, count, 4, 16)
-    flash, *others = [attend(q, k, v, Packing.of(tokens, backend), 0.0) for backend in ("flash", *BACKENDS)]
+    flash, *others = [
+        attend(q, k, v, PackedBatch.of(tokens, backend), 0.0) for backend in ("flash", *BACKENDS)
+    ]
     assert len(calls) == 1
     assert calls[0].tolist() == [0, 20, 26, 28, 51, 57, 57]
     assert flash.shape == (count, 4, 16)
@@ -280,7 +282,7 @@ def test_flash_attention_gets_half_precision_under_autocast(
     """flash-attn takes float16 and bfloat16 only, and autocast does not reach into it."""
     seen = []
 
-    def spy(q: Tensor, k: Tensor, v: Tensor, packing: Packing, dropout: float) -> Tensor:
+    def spy(q: Tensor, k: Tensor, v: Tensor, packing: PackedBatch, dropout: float) -> Tensor:
         seen.extend((q.dtype, k.dtype, v.dtype))
         return attend(q, k, v, packing, dropout)
 

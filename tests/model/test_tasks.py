@@ -10,7 +10,7 @@ from safetensors import safe_open
 
 import rinalmo_kit as rk
 from rinalmo_kit import cli
-from rinalmo_kit.inference.bulk import run
+from rinalmo_kit.inference.bulk import run_bulk
 from rinalmo_kit.model.heads import NucleotideHead
 from rinalmo_kit.model.losses import observed_loss
 from rinalmo_kit.model.metadata import METADATA_FIELDS, ModelInfo
@@ -155,7 +155,7 @@ def test_reactivities_in_files(trained, tmp_path, capsys):
     expected = rk.predict(dict(zip(table["id"], table["sequence"], strict=True)), model=model)["prediction"]
     for text, numbers in zip(found["prediction"], expected, strict=True):
         np.testing.assert_allclose(np.array(text.split(" "), dtype=float), numbers, rtol=1e-4, atol=1e-4)
-    run("predict", fasta, tmp_path / "shards", model=path, shard_size=20)
+    run_bulk("predict", fasta, tmp_path / "shards", model=path, shard_size=20)
     shards = pd.read_parquet(tmp_path / "shards")
     assert len(shards) == len(table) + 1 and shards["prediction"].isna().sum() == 1
     for numbers, wanted in zip(shards["prediction"], expected, strict=False):

@@ -43,7 +43,7 @@ def test_certain_wrappers_are_unwrapped_everywhere(model, wrap, tmp_path):
     again = rk.load(rk.save(wrapped, tmp_path / "m.safetensors"), device="cpu")
     np.testing.assert_array_equal(rk.fold("GGGGAAAACCCC", model=again).probabilities, expected.probabilities)
     (tmp_path / "x.fa").write_text(">a\nGGGGAAAACCCC\n")
-    bulk.run("fold", tmp_path / "x.fa", tmp_path / "out", model=wrapped)
+    bulk.run_bulk("fold", tmp_path / "x.fa", tmp_path / "out", model=wrapped)
     result = rk.evaluate(wrapped, [rk.Structure("GGGGAAAACCCC", [(0, 11)], "a")], draws=0)
     assert result.scores["model"].unique().tolist() == ["RiNALMo"]
 
@@ -114,7 +114,7 @@ def test_anything_else_is_rejected_by_its_type(name, tmp_path):
         "predict": lambda: rk.predict("ACGU", model=odd),
         "save": lambda: rk.save(odd, tmp_path / "m.safetensors"),
         "evaluate": lambda: rk.evaluate(odd, [rk.Structure("ACGU", [], "a")]),
-        "jobs": lambda: bulk.run("embed", tmp_path / "x.fa", tmp_path / "out", model=odd),
+        "jobs": lambda: bulk.run_bulk("embed", tmp_path / "x.fa", tmp_path / "out", model=odd),
     }
     if not isinstance(odd, Config):  # which means random weights there
         table = classes(24, seed=1)

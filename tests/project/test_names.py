@@ -22,7 +22,7 @@ INSIDE = {
     "jobs": "run Report",
     "leaks": "LeakWarning find exact_duplicates",
     "maps": "tsne_map Map embedding_scores",
-    "programs": "fold_by PROGRAMS on_path families_by_cmscan",
+    "programs": "fold_by PROGRAMS on_path",
     "splits": "splits_of Splits Example read_table",
     "tokens": "tokenize VOCABULARY read_sequences read_fasta clean",
 }

@@ -28,7 +28,7 @@ def step(model, *, checkpointing=False):
     packed = model.encode(tokens, packing)
     chosen = torch.arange(len(packed)) % 20 < 3
     logits = model.lm_mask_head(packed[chosen])
-    return F.cross_entropy(logits.float(), tokens[packing.rows, packing.positions][chosen])
+    return F.cross_entropy(logits.float(), tokens[packing.batch_index, packing.positions][chosen])
 
 
 @pytest.mark.parametrize("config", [Config.nano(), Config(64, 3, heads=4), Config(480, 1)])
@@ -39,7 +39,7 @@ def test_parameters_are_counted(config):
 @pytest.fixture
 def as_on_a_gpu(monkeypatch):
     """Without what the model does on a CPU only: it computes some of a step twice to keep less."""
-    monkeypatch.setattr(cpu_training, "serve", lambda x: False)
+    monkeypatch.setattr(cpu_training, "is_supported", lambda x: False)
 
 
 @pytest.mark.parametrize("config", [(64, 3, 4), (160, 2, 5)])

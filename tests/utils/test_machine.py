@@ -138,7 +138,7 @@ def test_fold_rejects_what_will_not_fit_before_it_is_computed(little: list, give
 def test_a_job_marks_the_record_and_goes_on(little: list, tmp_path: Path) -> None:
     path = tmp_path / "in.fasta"
     path.write_text(f">a\nGGGGAAAACCCC\n>long\n{LONG}\n>b\nGGGGAAAACCCC\n")
-    bulk.run("fold", path, tmp_path / "out", progress=False)
+    bulk.run_bulk("fold", path, tmp_path / "out", progress=False)
     import pandas as pd
 
     table = pd.read_parquet(sorted((tmp_path / "out").glob("part-*.parquet"))[0])

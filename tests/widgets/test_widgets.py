@@ -45,7 +45,7 @@ def test_settings_decode_without_running_the_model(monkeypatch):
     studio = FoldingStudio(TRNA)
     pairs, seen = len(studio.structure.pairs), []
     studio.observe(lambda change: seen.append(change["new"].dot_bracket), "structure")
-    monkeypatch.setattr(folding, "represent", None)
+    monkeypatch.setattr(folding, "encode_sequences", None)
     studio.threshold = 0.99
     assert len(studio.structure.pairs) < pairs and seen == [studio.structure.dot_bracket]
     studio.threshold = 0.01

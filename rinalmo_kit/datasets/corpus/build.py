@@ -51,12 +51,12 @@ def build_corpus(
     threads: int | None = None,
     progress: bool = True,
 ) -> Corpus:
-    """Build a pretraining corpus from FASTA files; a build that was stopped goes on where it was.
+    """Build a pretraining corpus from FASTA files; an interrupted build is resumed.
 
-    Four stages, each with its result in ``output/corpus.work`` until the corpus is there: (1) letters checked, U for
+    Four stages, each with its result in ``output/corpus.work`` until the corpus is complete: (1) letters checked, U for
     T, upper case, length filter; (2) ``seqkit rmdup -s -P``; (3) ``mmseqs easy-linclust``; (4) LMDB. With
-    ``-P`` a reverse complement is no duplicate: as an RNA it is another molecule. Text is streamed; what is
-    held of every sequence is its number and place, about 100 bytes.
+    ``-P`` a reverse complement is not a duplicate: as an RNA it is another molecule. Text is streamed; memory
+    holds the number and place of every sequence, about 100 bytes.
 
     MMseqs2 (14 was tried) does not give quite the same clusters each time: on 130,000 sequences their number
     varied by 0.1 %. A finished stage 3 is kept, and the rest follows from it and `seed`.
@@ -66,7 +66,7 @@ def build_corpus(
     fastas : path or list of paths
         ``.gz`` too. Of equal sequences the first in this order stays.
     output : path
-        Folder; gets ``corpus.lmdb`` and ``refused.tsv`` (file, line, name, reason).
+        Folder; gets ``corpus.lmdb`` and ``rejected.tsv`` (file, line, name, reason).
     min_length, max_length : int
         Nucleotides, both included; at most 65,535.
     min_identity, coverage : float
@@ -95,9 +95,9 @@ def build_corpus(
         If another process is building in `output`.
     FileExistsError
         If `output` holds the finished corpus of other inputs or options. An unfinished build of others is
-        begun anew, with a warning.
+        started anew, with a warning.
     ValueError
-        For an option out of range, text that is no FASTA (file and line), or if nothing is left to keep.
+        For an option out of range, text that is not FASTA (file and line), or if nothing is left to keep.
     OSError
         If a tool fails or the disk is full. What is finished is kept for the next run.
 
@@ -141,14 +141,16 @@ def _build(
     *,
     progress: bool,
 ) -> None:
-    """Carry out what of a build is not there yet."""
+    """Carry out the stages of a build that are not finished yet."""
     min_identity, lengths = job["min_identity"], (job["min_length"], job["max_length"])
     if not finished(output, job):
-        tools = stages.tool("seqkit") | ({} if min_identity is None else stages.tool("mmseqs"))
-        with room_for(output):
-            work = begin(output, job)
+        tools = stages.tool_version("seqkit") | (
+            {} if min_identity is None else stages.tool_version("mmseqs")
+        )
+        with explain_disk_full(output):
+            work = prepare_work_folder(output, job)
             unique, counts = _unique(paths, output, lengths, threads, progress=progress)
-            numbers, offsets = stages.scan(unique)
+            numbers, offsets = stages.index_fasta(unique)
             counts["duplicates"] = counts["kept"] - len(numbers)
             if min_identity is None:
                 names = (name for name, _ in stages.records_at(unique, offsets, range(len(numbers))))
@@ -172,12 +174,12 @@ def _build(
 def _unique(
     paths: list[Path], output: Path, lengths: tuple[int, int], threads: int, *, progress: bool
 ) -> tuple[Path, dict[str, int]]:
-    """See to stages 1 and 2; return the FASTA of unique sequences, and what was counted."""
+    """Carry out stages 1 and 2; return the FASTA file of unique sequences, and the counts."""
     work = output / WORK
     filtered, unique = work / "filtered.fasta", work / "unique.fasta"
     if not filtered.exists():
-        stages.filter_fasta(paths, filtered, output / "refused.tsv", lengths=lengths, progress=progress)
-    counts = read_facts(work / "counts.json", remedy=f"delete the folder {work} to begin anew")
+        stages.filter_fasta(paths, filtered, output / stages.REJECTED, lengths=lengths, progress=progress)
+    counts = read_facts(work / "counts.json", remedy=f"delete the folder {work} to start anew")
     if not unique.exists():
         stages.deduplicate(filtered, unique, threads, kept=counts["kept"], progress=progress)
     return unique, counts
@@ -193,7 +195,7 @@ def build_corpus_from_table(
     seed: int = 0,
     progress: bool = True,
 ) -> Corpus:
-    """Build a pretraining corpus from a table, with its families for clusters: no seqkit, no mmseqs.
+    """Build a pretraining corpus from a table, with its families as clusters; needs neither seqkit nor mmseqs.
 
     Parameters
     ----------
@@ -202,7 +204,7 @@ def build_corpus_from_table(
         Columns ``id``, ``sequence``, and optionally ``family`` (a row without one is its own cluster) and
         ``split``. It is held in memory.
     output : path
-        Folder; gets ``corpus.lmdb`` and ``refused.tsv``.
+        Folder; gets ``corpus.lmdb`` and ``rejected.tsv``.
     min_length, max_length : int
         Nucleotides, both included.
     holdout : float, optional
@@ -255,7 +257,7 @@ def build_corpus_from_table(
         if finished(output, job):
             return Corpus(output)
         output.mkdir(parents=True, exist_ok=True)
-        with room_for(output):
+        with explain_disk_full(output):
             held = ((table["split"] != "train") & by_split).to_numpy()
             records, rows, counts = _unique_rows(table, held, source, output, (min_length, max_length))
             families = zip(table["family"].iloc[rows], held[rows], strict=True)
@@ -286,20 +288,20 @@ def _texts(values: Iterable[Any], what: str, source: str) -> Iterator[str]:
 def _unique_rows(
     table: pd.DataFrame, held: NDArray[np.bool_], source: str, output: Path, lengths: tuple[int, int]
 ) -> tuple[list[tuple[str, str]], list[int], dict[str, int]]:
-    """Return what is kept as (name, sequence), its rows, and the counts; of equal ones the held-out one stays."""
+    """Return the kept (name, sequence), their rows, and the counts; of equal ones the held-out one stays."""
     names, texts = table["id"].tolist(), table["sequence"].tolist()
     rows = np.argsort(~held, kind="stable").tolist()
     given = (((source, i), " ".join(str(names[i]).split()), texts[i]) for i in rows)
     found: dict[str, tuple[str, int]] = {}
     counts: Counter[str] = Counter(stages.COUNTS)
-    with stages.refusals(output / "refused.tsv") as refused:
-        for (_, i), name, sequence in stages.accepted(given, lengths, counts, refused):
+    with stages.rejection_log(output / stages.REJECTED) as log:
+        for (_, i), name, sequence in stages.filter_records(given, lengths, counts, log):
             found.setdefault(sequence, (name, i))
     counts["duplicates"] = counts["kept"] - len(found)
     return [(name, text) for text, (name, _) in found.items()], [i for _, i in found.values()], counts
 
 
-# --- what a build is asked for, and what of it is there already --------------------------------------
+# --- options of a build, and its unfinished work --------------------------------------
 
 
 def check_options(
@@ -311,7 +313,7 @@ def check_options(
     *,
     seed: int = 0,
 ) -> None:
-    """Refuse options out of range."""
+    """Reject options out of range."""
     whole_number("min_length", min_length)
     whole_number("max_length", max_length)
     whole_number("seed", seed, least=0)
@@ -341,7 +343,7 @@ def digest(source: Path | bytes) -> str:
 
 
 def finished(output: Path, job: dict[str, Any]) -> bool:
-    """Tell whether the corpus is there already; refuse to touch another one."""
+    """Tell whether the corpus is finished; raise FileExistsError if it is another one."""
     if not (output / FILE).exists():
         return False
     if differing := differences(Corpus(output).meta.get("job", {}), job):
@@ -352,20 +354,27 @@ def finished(output: Path, job: dict[str, Any]) -> bool:
     return True
 
 
-def begin(output: Path, job: dict[str, Any]) -> Path:
-    """Make the folder for the stages, or see that what is in it belongs to this job."""
+def rejected_records(output: Path) -> Path:
+    """Return the table of the rejected records of a corpus, under its earlier name if 0.1.0 wrote it."""
+    earlier, path = output / stages.EARLIER_REJECTED, output / stages.REJECTED
+    return earlier if earlier.exists() and not path.exists() else path
+
+
+def prepare_work_folder(output: Path, job: dict[str, Any]) -> Path:
+    """Return the folder for the stages, emptied unless its content belongs to this job."""
     work = output / WORK
+    ours = tuple(f".{name}." for name in (FILE, stages.REJECTED, stages.EARLIER_REJECTED))
     for leftover in (*output.glob(".*.tmp"), *work.glob(".*.tmp")):  # of a run that was killed
-        if leftover.name.startswith((".corpus.lmdb.", ".refused.tsv.")) or leftover.parent == work:
+        if leftover.name.startswith(ours) or leftover.parent == work:
             leftover.unlink()
     for leftover in work.glob(f"{stages.SCRATCH}*"):
         shutil.rmtree(leftover, ignore_errors=True)
     if (work / "job.json").exists():
-        old = read_facts(work / "job.json", remedy=f"delete the folder {work} to begin anew")
+        old = read_facts(work / "job.json", remedy=f"delete the folder {work} to start anew")
         differing = "; ".join(differences(old, job))
         if not differing:
             return work
-        warnings.warn(f"{work} is of another, unfinished build ({differing}): beginning anew", stacklevel=3)
+        warnings.warn(f"{work} is of another, unfinished build ({differing}): starting anew", stacklevel=3)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     write_facts(work / "job.json", job)
@@ -374,16 +383,16 @@ def begin(output: Path, job: dict[str, Any]) -> Path:
 
 @contextmanager
 def corpus_lock(output: Path) -> Iterator[None]:
-    """Hold the lock of a corpus, and remove what a killed process left of it."""
+    """Hold the lock of a corpus, and remove the temporary files of a killed process."""
     with output_lock(output):
-        for name in (FILE, "refused.tsv"):
+        for name in (FILE, stages.REJECTED, stages.EARLIER_REJECTED):
             remove_left_over(output / name)
         yield
 
 
 @contextmanager
-def room_for(output: Path) -> Iterator[None]:
-    """Say what to do about a full disk."""
+def explain_disk_full(output: Path) -> Iterator[None]:
+    """Raise OSError that says what to do if the disk is full."""
     try:
         yield
     except OSError as error:

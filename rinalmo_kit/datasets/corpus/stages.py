@@ -1,4 +1,4 @@
-"""What the building of a corpus consists of: filter, duplicates, clusters, LMDB. Each result appears whole."""
+"""The stages of building a corpus: filter, duplicates, clusters, LMDB. Each result appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -28,12 +28,16 @@ from .store import FILE, key, require_lmdb
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["accepted", "cluster", "deduplicate", "filter_fasta", "tool", "write_corpus"]
+__all__ = ["cluster", "deduplicate", "filter_fasta", "filter_records", "tool_version", "write_corpus"]
 
 TRANSACTION = 50_000  # sequences written at a time
 
 
 COUNTS = {"records": 0, "refused": 0, "too_short": 0, "too_long": 0, "kept": 0}
+
+
+REJECTED, EARLIER_REJECTED = "rejected.tsv", "refused.tsv"
+"""Table of the rejected records in the folder of a corpus, and its name in version 0.1.0."""
 
 
 SCRATCH = "mmseqs-"
@@ -52,7 +56,7 @@ Place = tuple[str, int]  # file and line
 
 
 def read_places(path: Path) -> Iterator[tuple[Place, str, str]]:
-    """Yield place of the header, name and text of every record of a FASTA file."""
+    """Yield the place of the header, the name and the text of every record of a FASTA file."""
     headers: deque[int] = deque()
     number = found = 0
 
@@ -65,7 +69,7 @@ def read_places(path: Path) -> Iterator[tuple[Place, str, str]]:
 
     try:
         with open_text(path) as stream:
-            for name, text in read_fasta(lines(stream)):  # type: ignore[arg-type] - lines are all it needs
+            for name, text in read_fasta(lines(stream)):
                 yield (str(path), headers.popleft()), name, text
                 found += 1
     except TextFileError as error:
@@ -76,13 +80,13 @@ def read_places(path: Path) -> Iterator[tuple[Place, str, str]]:
         raise ValueError(f"{path} holds no FASTA record")
 
 
-def accepted(
+def filter_records(
     records: Iterable[tuple[Place, str, Any]],
     lengths: tuple[int, int],
     counts: Counter[str],
-    refused: TextIO,
+    log: TextIO,
 ) -> Iterator[tuple[Place, str, str]]:
-    """Yield the records to keep, cleaned; count all, and write to `refused` which are no sequence and why."""
+    """Yield the records to keep, cleaned; count all, and write those that are not a sequence to `log`."""
     first = None
     for place, name, text in records:
         counts["records"] += 1
@@ -90,8 +94,8 @@ def accepted(
             sequence = clean(text, name=name)
         except (ValueError, TypeError) as error:
             counts["refused"] += 1
-            first = first or f"; the first refused is {place[0]}, line {place[1]}: {error}"
-            refused.write(f"{place[0]}\t{place[1]}\t{name}\t{error}\n")
+            first = first or f"; the first rejected is {place[0]}, line {place[1]}: {error}"
+            log.write(f"{place[0]}\t{place[1]}\t{name}\t{error}\n")
             continue
         if len(sequence) < lengths[0]:
             counts["too_short"] += 1
@@ -102,47 +106,48 @@ def accepted(
             yield place, name, sequence
     if not counts["kept"]:
         raise ValueError(
-            f"no sequence to keep: of {counts['records']} records {counts['refused']} have a letter that is no "
+            f"no sequence to keep: of {counts['records']} records {counts['refused']} have a letter that is not a "
             f"nucleotide code, {counts['too_short']} are shorter than {lengths[0]} and {counts['too_long']} "
             f"longer than {lengths[1]} nt{first or ''}"
         )
 
 
 @contextmanager
-def refusals(path: Path) -> Iterator[TextIO]:
-    """Open the table of what was refused, which appears whole."""
+def rejection_log(path: Path) -> Iterator[TextIO]:
+    """Open the table of rejected records, which appears whole, and remove the one of an earlier version."""
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
         stream.write("file\tline\tname\treason\n")
         yield stream
+    path.with_name(EARLIER_REJECTED).unlink(missing_ok=True)
 
 
 def filter_fasta(
-    paths: list[Path], result: Path, refused: Path, *, lengths: tuple[int, int], progress: bool
+    paths: list[Path], result: Path, rejected: Path, *, lengths: tuple[int, int], progress: bool
 ) -> None:
-    """Write what is kept as ``>number name``; mmseqs wants names that differ, and reads its own into some."""
+    """Write the kept records as ``>number name``: mmseqs needs names that differ, and changes some names."""
     counts: Counter[str] = Counter(COUNTS)
     records = (record for path in paths for record in read_places(path))
     with atomic_write(result) as temporary, progress_bar(None, "1/4 filter", shown=progress) as bar:
-        with temporary.open("w", encoding="utf-8") as stream, refusals(refused) as report:
-            for number, (_, name, sequence) in enumerate(accepted(records, lengths, counts, report)):
+        with temporary.open("w", encoding="utf-8") as stream, rejection_log(rejected) as log:
+            for number, (_, name, sequence) in enumerate(filter_records(records, lengths, counts, log)):
                 stream.write(f">{number} {name}\n{sequence}\n")
                 bar.update()
         with atomic_write(result.with_name("counts.json")) as numbers:
             numbers.write_text(json.dumps(counts), encoding="utf-8")
 
 
-# 2. and 3.: programs of others
+# 2. and 3.: external programs
 
 
 def deduplicate(source: Path, result: Path, threads: int, *, kept: int, progress: bool) -> None:
-    """Run ``seqkit rmdup -s -P``, and see that no record was lost."""
+    """Run ``seqkit rmdup -s -P``, and check that no record was lost."""
     options = ["-s", "-P", "-w", "0", "-j", str(threads)]
     with atomic_write(result) as temporary, progress_bar(kept, "2/4 seqkit rmdup", shown=progress) as bar:
         command = ["seqkit", "rmdup", *options, "-o", str(temporary), str(source)]
         said = run(command, result.with_name("seqkit.log"), bar)
         removed = re.search(r"(\d+) duplicated records? removed", said)
         try:
-            left = len(scan(temporary)[0])
+            left = len(index_fasta(temporary)[0])
         except ValueError:  # a record is cut off
             left = -1
         if removed is None or left + int(removed[1]) != kept:
@@ -173,7 +178,7 @@ def cluster(
     return labels
 
 
-def tool(name: str) -> dict[str, str]:
+def tool_version(name: str) -> dict[str, str]:
     """Return the version of a program, or say how to install it."""
     if shutil.which(name) is None:
         raise FileNotFoundError(f"building a corpus needs {name}, which is not on PATH: {INSTALL[name]}")
@@ -182,7 +187,7 @@ def tool(name: str) -> dict[str, str]:
 
 
 def run(command: list[str], log: Path, bar: Any) -> str:
-    """Run a program while the clock of the bar goes on; return what it printed."""
+    """Run a program, refreshing the progress bar; return what it printed."""
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
         try:
@@ -201,7 +206,7 @@ def run(command: list[str], log: Path, bar: Any) -> str:
         tail = "\n".join(said.strip().splitlines()[-8:])
         raise OSError(
             f"{command[0]} failed with exit code {process.returncode} (is the disk full?). "
-            f"What is finished is kept; run again to go on. It said last:\n{tail}"
+            f"What is finished is kept; run again to resume. Its last output:\n{tail}"
         )
     return said
 
@@ -209,8 +214,8 @@ def run(command: list[str], log: Path, bar: Any) -> str:
 # reading the results of stages 2 and 3
 
 
-def scan(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return number and byte offset of each record of a FASTA of ours; the last offset is the end."""
+def index_fasta(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the number and byte offset of each record of a FASTA file of ours; the last offset is its end."""
     numbers, offsets = array("q"), array("q", [0])
     with path.open("rb") as stream:
         for header, sequence in zip(stream, stream, strict=True):

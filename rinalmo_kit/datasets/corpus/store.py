@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import json
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["Corpus", "CorpusDataset", "ListCorpus", "as_corpus", "crop"]
+__all__ = ["Corpus", "CorpusDataset", "ListCorpus", "SequenceCorpus", "as_corpus", "crop"]
 
 FILE = "corpus.lmdb"
 
@@ -50,13 +51,13 @@ def key(i: int) -> bytes:
 
 
 class _File:
-    """An LMDB file open for reading: once in a process, as lmdb demands, and anew after a fork."""
+    """An LMDB file open for reading: once in a process, as lmdb demands, and opened again after a fork."""
 
     shared: ClassVar[WeakValueDictionary[tuple[int, int], _File]] = WeakValueDictionary()
 
     def __init__(self, path: Path) -> None:
         self.path, self.identity = path, _identity(path)
-        self.pid, self.environment = 0, None
+        self.pid, self.environment = 0, cast(Any, None)  # opened at the first reading; lmdb has no types
 
     @classmethod
     def of(cls, path: Path) -> _File:
@@ -86,11 +87,13 @@ class _File:
                 str(self.path), subdir=False, readonly=True, lock=False, readahead=False, max_spare_txns=4
             )
         except lmdb.Error as error:
-            raise ValueError(f"{self.path} is no corpus, or a broken one: {error}") from error
+            raise ValueError(f"{self.path} is not a corpus, or a damaged one: {error}") from error
         whole = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
         if self.path.stat().st_size < whole:  # reading on would end the process with a bus error
             environment.close()
-            raise ValueError(f"{self.path} is cut off, it should have {whole} bytes: copy or build it again")
+            raise ValueError(
+                f"{self.path} is truncated, it should have {whole} bytes: copy or build it again"
+            )
         return environment
 
 
@@ -99,11 +102,92 @@ def _identity(path: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-class Corpus:
+class SequenceCorpus(ABC):
+    """Sequences in clusters, some of which are held out, wherever they are stored.
+
+    Sequences are numbered 0, 1, … so that those of a cluster follow each other.
+    """
+
+    @property
+    @abstractmethod
+    def sizes(self) -> NDArray[np.integer]:
+        """Return the number of sequences of each cluster, (clusters,)."""
+
+    @property
+    @abstractmethod
+    def lengths(self) -> NDArray[np.integer]:
+        """Return the nucleotides of each sequence, as batching by length needs them, (sequences,)."""
+
+    @property
+    @abstractmethod
+    def holdout(self) -> NDArray[np.integer]:
+        """Return the clusters held out, ascending.
+
+        No held-out sequence has a training sequence in its cluster. The paper holds out 1 % of the sequences at
+        random, which leaves neighbours of theirs to train on and gives a lower perplexity.
+        """
+
+    @abstractmethod
+    def sequence(self, index: int) -> tuple[str, str]:
+        """Return name and sequence."""
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __repr__(self) -> str:
+        size = f"{len(self.lengths):,} sequences in {len(self):,} clusters"
+        return f"{type(self).__name__}({size}, {len(self.holdout):,} of them held out)"
+
+    @cached_property
+    def offsets(self) -> NDArray[np.int64]:
+        """Return the bounds of the clusters: c holds ``offsets[c]`` to ``offsets[c + 1] - 1``; (clusters + 1,)."""
+        return np.concatenate(([0], np.cumsum(self.sizes, dtype=np.int64)))
+
+    @cached_property
+    def train(self) -> NDArray[np.int64]:
+        """Return the clusters to train on, ascending."""
+        kept = np.ones(len(self), dtype=bool)
+        kept[self.holdout] = False
+        return np.flatnonzero(kept)
+
+    def members(self, cluster: int) -> range:
+        """Return the numbers of the sequences of a cluster."""
+        return range(int(self.offsets[cluster]), int(self.offsets[cluster + 1]))
+
+    def tokens(self, index: int) -> Tensor:
+        """Return the token ids of a whole sequence, ``<cls>`` and ``<eos>`` included: int64, (L + 2,)."""
+        letters = np.frombuffer(self.sequence(index)[1].encode(), dtype=np.uint8)
+        ids = np.empty(len(letters) + 2, dtype=np.int64)
+        ids[0], ids[1:-1], ids[-1] = CLS, _BYTE_TO_ID[letters], EOS
+        return torch.from_numpy(ids)
+
+    def epoch(
+        self, epoch: int, seed: int = 0, *, clusters: NDArray[np.integer] | None = None
+    ) -> NDArray[np.int64]:
+        """Draw one sequence of every cluster, in random order (paper, "Pre-training").
+
+        Parameters
+        ----------
+        epoch, seed : int
+            Not negative. The draw is a function of both: every epoch has its own, and it can be repeated.
+        clusters : ndarray of int, optional
+            Default: the training clusters.
+
+        Returns
+        -------
+        ndarray of int64, shape (clusters,)
+            Numbers of sequences.
+        """
+        clusters = self.train if clusters is None else np.asarray(clusters)
+        rng = np.random.default_rng([seed, epoch])
+        drawn = self.offsets[clusters] + rng.integers(self.sizes[clusters], dtype=np.int64)
+        return rng.permutation(drawn)
+
+
+class Corpus(SequenceCorpus):
     """A pretraining corpus, opened for reading.
 
-    Sequences are numbered 0, 1, … so that those of a cluster follow each other. A corpus can be pickled and
-    forked, as a DataLoader's workers need; each process opens the file when it first reads.
+    It can be pickled and forked, as a DataLoader's workers need; each process opens the file when it first reads.
 
     Parameters
     ----------
@@ -115,7 +199,7 @@ class Corpus:
     FileNotFoundError
         If there is no corpus.
     ValueError
-        If the file is no corpus, or is cut off.
+        If the file is not a corpus, or is cut off.
 
     Examples
     --------
@@ -148,18 +232,11 @@ class Corpus:
     def __reduce__(self) -> tuple[type[Corpus], tuple[Path]]:
         return Corpus, (self.path,)
 
-    def __len__(self) -> int:
-        return len(self.sizes)
-
-    def __repr__(self) -> str:
-        size = f"{len(self.lengths):,} sequences in {len(self):,} clusters"
-        return f"Corpus({size}, {len(self.holdout):,} of them held out)"
-
     def _get(self, key: bytes) -> bytes:
         value = self._file.get(key)
         if value is None:
             raise ValueError(
-                f"{self.path} is no corpus of rinalmo-kit: it has no {key.decode(errors='replace')!r}"
+                f"{self.path} is not a corpus of rinalmo-kit: it has no {key.decode(errors='replace')!r}"
             )
         return value
 
@@ -174,81 +251,29 @@ class Corpus:
 
     @cached_property
     def sizes(self) -> NDArray[np.uint32]:
-        """Number of sequences of each cluster."""
+        """Return the number of sequences of each cluster."""
         return np.frombuffer(self._get(b"sizes"), dtype="<u4")
 
     @cached_property
-    def offsets(self) -> NDArray[np.int64]:
-        """Cluster c holds the sequences ``offsets[c]`` to ``offsets[c + 1] - 1``; (clusters + 1,)."""
-        return np.concatenate(([0], np.cumsum(self.sizes, dtype=np.int64)))
-
-    @cached_property
     def lengths(self) -> NDArray[np.uint16]:
-        """Nucleotides of each sequence, as batching by length needs them."""
+        """Return the nucleotides of each sequence."""
         return np.frombuffer(self._get(b"lengths"), dtype="<u2")
 
     @cached_property
     def holdout(self) -> NDArray[np.int64]:
-        """Clusters held out, ascending.
-
-        No held-out sequence has a training sequence in its cluster. The paper holds out 1 % of the sequences at
-        random, which leaves neighbours of theirs to train on and gives a lower perplexity.
-        """
+        """Return the clusters held out, ascending."""
         return np.frombuffer(self._get(b"holdout"), dtype="<u4").astype(np.int64)
-
-    @cached_property
-    def train(self) -> NDArray[np.int64]:
-        """Clusters to train on, ascending."""
-        kept = np.ones(len(self), dtype=bool)
-        kept[self.holdout] = False
-        return np.flatnonzero(kept)
-
-    def members(self, cluster: int) -> range:
-        """Return the numbers of the sequences of a cluster."""
-        return range(int(self.offsets[cluster]), int(self.offsets[cluster + 1]))
-
-    def _record(self, index: int) -> list[bytes]:
-        if not 0 <= index < len(self.lengths):
-            raise IndexError(f"sequence {index} of a corpus of {len(self.lengths)}")
-        return self._get(key(index)).split(b"\n")
 
     def sequence(self, index: int) -> tuple[str, str]:
         """Return name and sequence."""
-        name, sequence = self._record(index)
+        if not 0 <= index < len(self.lengths):
+            raise IndexError(f"sequence {index} of a corpus of {len(self.lengths)}")
+        name, sequence = self._get(key(index)).split(b"\n")
         return name.decode(), sequence.decode()
 
-    def tokens(self, index: int) -> Tensor:
-        """Return the token ids of a whole sequence, ``<cls>`` and ``<eos>`` included: int64, (L + 2,)."""
-        letters = np.frombuffer(self._record(index)[1], dtype=np.uint8)
-        ids = np.empty(len(letters) + 2, dtype=np.int64)
-        ids[0], ids[1:-1], ids[-1] = CLS, _BYTE_TO_ID[letters], EOS
-        return torch.from_numpy(ids)
 
-    def epoch(
-        self, epoch: int, seed: int = 0, *, clusters: NDArray[np.integer] | None = None
-    ) -> NDArray[np.int64]:
-        """Draw one sequence of every cluster, in random order (paper, "Pre-training").
-
-        Parameters
-        ----------
-        epoch, seed : int
-            Not negative. The draw is a function of both: every epoch has its own, and it can be had again.
-        clusters : ndarray of int, optional
-            Default: the training clusters.
-
-        Returns
-        -------
-        ndarray of int64, shape (clusters,)
-            Numbers of sequences.
-        """
-        clusters = self.train if clusters is None else np.asarray(clusters)
-        rng = np.random.default_rng([seed, epoch])
-        drawn = self.offsets[clusters] + rng.integers(self.sizes[clusters], dtype=np.int64)
-        return rng.permutation(drawn)
-
-
-class ListCorpus(Corpus):
-    """A corpus in memory, with the interface of :class:`rinalmo_kit.datasets.corpus.store.Corpus`.
+class ListCorpus(SequenceCorpus):
+    """A corpus in memory.
 
     Parameters
     ----------
@@ -286,29 +311,33 @@ class ListCorpus(Corpus):
         for i, family in enumerate(families):  # None, NaN and "" mean that there is none
             alone = is_missing(family) or family == ""
             clusters.setdefault((i,) if alone else str(family), []).append(i)
-        self.records = []
+        self.records: list[tuple[str, str]] = []
         for i in (i for members in clusters.values() for i in members):
             name, sequence = records[i]
             self.records.append((name, clean(sequence, name=name)))
             if not self.records[-1][1]:
                 raise ValueError(f"{name!r} is empty: leave it out")
-        self.sizes = np.array([len(members) for members in clusters.values()])
-        self.lengths = np.array([len(sequence) for _, sequence in self.records])
-        self.holdout = np.sort(held_out(len(clusters), holdout, seed))
+        self._sizes = [len(members) for members in clusters.values()]
+        self._holdout = np.sort(held_out(len(clusters), holdout, seed))
 
-    def __reduce__(self) -> Any:
-        return object.__reduce_ex__(self, 2)
+    @cached_property
+    def sizes(self) -> NDArray[np.int64]:
+        """Return the number of sequences of each cluster."""
+        return np.array(self._sizes)
 
-    def __repr__(self) -> str:
-        return super().__repr__().replace("Corpus", "ListCorpus", 1)
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """Return the nucleotides of each sequence."""
+        return np.array([len(sequence) for _, sequence in self.records])
+
+    @property
+    def holdout(self) -> NDArray[np.int64]:
+        """Return the clusters held out, ascending."""
+        return self._holdout
 
     def sequence(self, index: int) -> tuple[str, str]:
         """Return name and sequence."""
         return self.records[index]
-
-    def tokens(self, index: int) -> Tensor:
-        """Return the token ids of a whole sequence: int64, (L + 2,)."""
-        return tokenize([self.records[index][1]])[0]
 
 
 def held_out(clusters: int, fraction: float, seed: int) -> NDArray[np.int64]:
@@ -317,7 +346,7 @@ def held_out(clusters: int, fraction: float, seed: int) -> NDArray[np.int64]:
     return np.random.default_rng(seed).permutation(clusters)[:number]
 
 
-def as_corpus(source: Corpus | pd.DataFrame | str | os.PathLike | Any) -> Corpus:
+def as_corpus(source: SequenceCorpus | pd.DataFrame | str | os.PathLike | Any) -> SequenceCorpus:
     """Return the corpus that a user means.
 
     Parameters
@@ -337,7 +366,7 @@ def as_corpus(source: Corpus | pd.DataFrame | str | os.PathLike | Any) -> Corpus
     >>> as_corpus(["ACGU", "GGCC"])
     ListCorpus(2 sequences in 2 clusters, 1 of them held out)
     """
-    if isinstance(source, Corpus):
+    if isinstance(source, SequenceCorpus):
         return source
     if isinstance(source, str | os.PathLike):
         path = user_path(source)
@@ -410,7 +439,7 @@ class CorpusDataset(Dataset):
 
     Parameters
     ----------
-    corpus : Corpus
+    corpus : SequenceCorpus
     seed : int
         Fixes the crops.
     max_tokens : int
@@ -422,7 +451,7 @@ class CorpusDataset(Dataset):
     int64 tensor of at most `max_tokens`.
     """
 
-    def __init__(self, corpus: Corpus, *, seed: int = 0, max_tokens: int = 1024) -> None:
+    def __init__(self, corpus: SequenceCorpus, *, seed: int = 0, max_tokens: int = 1024) -> None:
         self.corpus, self.seed, self.max_tokens = corpus, seed, max_tokens
 
     def __len__(self) -> int:

@@ -12,7 +12,7 @@ from torch import Tensor
 from rinalmo_kit import tokenize
 from rinalmo_kit.model import cpu_training
 from rinalmo_kit.model.config import Config
-from rinalmo_kit.model.cpu_training import LEVELS, add_dropped, attention, gated, grouped_attention
+from rinalmo_kit.model.cpu_training import LEVELS, attention, gated, grouped_attention, residual_dropout
 from rinalmo_kit.model.rinalmo import RiNALMo
 from rinalmo_kit.rna.alphabet import PAD
 
@@ -47,10 +47,10 @@ def drawn_masks(q: Tensor, k: Tensor, p: float, seed: int) -> list[Tensor]:
     return [x[..., :n].transpose(0, 1).round(decimals=8) for x, n in zip(rows, LENGTHS, strict=True)]
 
 
-@pytest.fixture(params=[cpu_training.PIECE, 80, 1])
+@pytest.fixture(params=[cpu_training.TILE, 80, 1])
 def piece(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """All heads together, two at a time, one by one."""
-    monkeypatch.setattr(cpu_training, "PIECE", request.param)
+    monkeypatch.setattr(cpu_training, "TILE", request.param)
     return request.param
 
 
@@ -93,7 +93,7 @@ def test_backward_leaves_the_random_generator_alone() -> None:
 def test_attention_dropout_has_its_rate_and_no_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
     """With q = k = 0 all weights are 1 / L, and with a unit matrix for v they are the output."""
     sequences, heads, length = 6, 10, 64
-    monkeypatch.setattr(cpu_training, "PIECE", 4 * length**2)
+    monkeypatch.setattr(cpu_training, "TILE", 4 * length**2)
     q = torch.zeros(sequences * length, heads, length)
     units = torch.eye(length).repeat(sequences, 1)[:, None].expand_as(q)
     out = attention(q, q, units, [length] * sequences, 0.1)
@@ -126,22 +126,22 @@ def test_residual_dropout() -> None:
     x, branch = torch.randn(2, 300, 101).unbind(0)
     branch.requires_grad_()
     x.requires_grad_()
-    change = (add_dropped(x, branch, 0.1) - x).detach()
+    change = (residual_dropout(x, branch, 0.1) - x).detach()
     kept = change.abs() > 0
     torch.testing.assert_close(change[kept], (branch / (1 - RATE))[kept].detach(), atol=1e-5, rtol=0)
     assert abs(float((~kept).double().mean()) - RATE) < 4 * math.sqrt(RATE * (1 - RATE) / kept.numel())
     torch.manual_seed(5)
-    add_dropped(x, branch, 0.1).sum().backward()
+    residual_dropout(x, branch, 0.1).sum().backward()
     torch.manual_seed(5)
-    torch.testing.assert_close(branch.grad, add_dropped(torch.zeros_like(x), torch.ones_like(x), 0.1))
+    torch.testing.assert_close(branch.grad, residual_dropout(torch.zeros_like(x), torch.ones_like(x), 0.1))
     assert torch.equal(x.grad, torch.ones_like(x))
-    assert torch.equal(add_dropped(x, branch, 0.0), x + branch)
+    assert torch.equal(residual_dropout(x, branch, 0.0), x + branch)
 
 
 def test_a_rate_of_one_is_refused() -> None:
     for p in (1.0, -0.1):
         with pytest.raises(ValueError, match="at least 0 and below 1"):
-            add_dropped(torch.ones(2), torch.ones(2), p)
+            residual_dropout(torch.ones(2), torch.ones(2), p)
 
 
 def step(model: RiNALMo, tokens: Tensor, seed: int) -> list[Tensor]:
@@ -172,7 +172,7 @@ def test_without_dropout_training_has_the_gradients_of_eval_mode(backend: str) -
 
 def test_kernels_serve_training_only(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    for name in ("add_dropped", "attention", "gated"):
+    for name in ("residual_dropout", "attention", "gated"):
         function = getattr(cpu_training, name)
         monkeypatch.setattr(
             cpu_training,
@@ -186,7 +186,7 @@ def test_kernels_serve_training_only(monkeypatch: pytest.MonkeyPatch) -> None:
         model(tokens)
     assert not calls
     model(tokens)
-    wanted = ["attention", "add_dropped", "gated", "add_dropped"] * 2
+    wanted = ["attention", "residual_dropout", "gated", "residual_dropout"] * 2
     assert calls == wanted
     with torch.autocast("cpu", torch.bfloat16):
         model(tokens)

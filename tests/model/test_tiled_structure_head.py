@@ -1,4 +1,4 @@
-"""The structure head strip by strip: the same logits as on whole maps, for any height of the strips."""
+"""The structure head by tiles of rows: the same logits as on whole maps, for any height of the tiles."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_double_precision_is_kept(head: StructureHead) -> None:
         torch.testing.assert_close(head(representation), whole, atol=1e-10, rtol=1e-10)
 
 
-def test_moments_of_strips_are_those_of_the_whole() -> None:
+def test_moments_of_tiles_are_those_of_the_whole() -> None:
     x = torch.randn(1000, 5) * torch.tensor([1.0, 0.1, 10.0, 1.0, 1e-3]) + torch.tensor(
         [0.0, 1.0, -20.0, 5.0, 0.0]
     )

@@ -28,7 +28,7 @@ def model() -> RiNALMo:
 
 def plain(model: RiNALMo, sequences: list[str], monkeypatch: pytest.MonkeyPatch) -> Tensor:
     with monkeypatch.context() as patch, torch.no_grad():
-        patch.setattr(cpu_inference, "serves", lambda *_: False)
+        patch.setattr(cpu_inference, "is_supported", lambda *_: False)
         return model(tokenize(sequences)).representation
 
 
@@ -71,16 +71,16 @@ def test_threads_do_not_share_buffers(model: RiNALMo) -> None:
 
 def test_anything_unusual_goes_the_plain_way(model: RiNALMo) -> None:
     blocks, x = model.transformer.blocks, torch.ones(2, 48)
-    assert not cpu_inference.serves(x, blocks)  # gradients
+    assert not cpu_inference.is_supported(x, blocks)  # gradients
     with torch.no_grad():
-        assert cpu_inference.serves(x, blocks)
-        assert not cpu_inference.serves(x, model.train().transformer.blocks)
+        assert cpu_inference.is_supported(x, blocks)
+        assert not cpu_inference.is_supported(x, model.train().transformer.blocks)
         model.eval()
         with torch.autocast("cpu", torch.bfloat16):
-            assert not cpu_inference.serves(x, blocks)
+            assert not cpu_inference.is_supported(x, blocks)
         handle = blocks[1].mh_attn.Wqkv.register_forward_hook(lambda *_: None)
-        assert not cpu_inference.serves(x, blocks)
+        assert not cpu_inference.is_supported(x, blocks)
         handle.remove()
-        assert cpu_inference.serves(x, blocks)
+        assert cpu_inference.is_supported(x, blocks)
         blocks[0].transition[1] = torch.nn.GELU()
-        assert not cpu_inference.serves(x, blocks)
+        assert not cpu_inference.is_supported(x, blocks)
