@@ -1,4 +1,4 @@
-"""What the estimate says beside what is measured; see README.md.
+"""Comparison of estimated with measured times; see README.md.
 
     python -m benchmarks estimates
 

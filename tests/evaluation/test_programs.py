@@ -1,4 +1,4 @@
-"""Other folding programs: how they are called and read, with stand-ins on PATH that print what the real ones do."""
+"""Other programs that fold one sequence: how they are called and read, with stand-ins on PATH."""
 
 import sys
 import time
