@@ -1,1 +1,1 @@
-"""How the weights in the package were made; no part of the wheel."""
+"""How the weights in the package were made; not part of the wheel."""

@@ -1,7 +1,7 @@
 """How the weights in the package were made: from tables to weights to scores, one step after the other.
 
 ``python -m reproduction.embedded_weights runs/embedded`` runs :data:`STEPS` in their order; a step that is finished is
-skipped, one that was stopped goes on where it was. The tables are those of ``$RINALMO_KIT_DATA``; ViennaRNA, seqkit and
+skipped, one that was interrupted is resumed. The tables are those of ``$RINALMO_KIT_DATA``; ViennaRNA, seqkit and
 mmseqs are needed. Nothing is put into the package: weights end up in ``OUTPUT/weights``, scores in ``OUTPUT/measured``.
 """
 
@@ -108,11 +108,11 @@ class Job:
         return min(number, 3) if self.smoke else number
 
     def of(self, run: str) -> Path:
-        """Weights of a finished run."""
+        """Return the path of the weights of a finished run."""
         return self.folder / run / "model.safetensors"
 
     def load(self, run: str) -> Encoder:
-        """Load the weights of a finished run, to go on from without dropout: nothing is seen often."""
+        """Load the weights of a finished run, to continue without dropout: nothing is seen often."""
         return load(self.of(run), config=self.size, device="cpu")
 
     def note(self, name: str, table: pd.DataFrame) -> None:
@@ -123,11 +123,11 @@ class Job:
             table.assign(**provenance()).to_csv(temporary, index=False, float_format="%.6g")
 
     def file(self, name: str) -> Path:
-        """Where a model that is to be shipped is stored."""
+        """Return the path of a model to be shipped."""
         return self.folder / "weights" / f"{name}.safetensors"
 
     def stored(self, name: str) -> Encoder:
-        """Load a model that is to be shipped."""
+        """Load a model to be shipped."""
         model = load(self.file(name), device="cpu")
         model.name = name
         return model
@@ -373,7 +373,7 @@ def scores(job: Job) -> None:
 
 
 def trust(job: Job) -> None:
-    """Set confidence beside the F1 that was seen, on TS0 and on newer families, and for shuffled sequences."""
+    """Compare confidence with the measured F1, on TS0 and on newer families, and for shuffled sequences."""
     import pandas as pd
 
     model = job.stored("pico-ss")
@@ -390,7 +390,7 @@ def trust(job: Job) -> None:
 
 
 def unseen(dataset: str) -> Recipe:
-    """Make a recipe that only tests: the rows of a set of structures that are no rows of TR0 or VL0."""
+    """Make a recipe that only tests: the rows of a set of structures that are not in TR0 or VL0."""
     known = select(load_table("bprna"), "split != 'TS0'")["sequence"]
     table = load_table(dataset)
     duplicates = table["sequence"][table["sequence"].isin(set(known))].tolist()

@@ -76,7 +76,7 @@ def tsne_map(vectors: ArrayLike, *, perplexity: float = 30, seed: int = 0) -> Ma
     Raises
     ------
     ValueError
-        For fewer than five vectors, vectors that are all the same, or a value that is no number.
+        For fewer than five vectors, vectors that are all the same, or a value that is not a number.
     ImportError
         Without openTSNE: ``pip install 'rinalmo-kit[tsne]'``.
 
@@ -115,7 +115,7 @@ def _checked(vectors: ArrayLike) -> NDArray[np.float64]:
             raise TypeError("complex numbers")
         found = found.astype(np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"vectors are no table of numbers: {error}") from None
+        raise ValueError(f"vectors are not a table of numbers: {error}") from None
     if found.ndim != 2 or not found.shape[1]:
         raise ValueError(
             f"vectors have shape {found.shape}, expected (n, dim): embed(…, pool='mean') makes such"
@@ -123,7 +123,7 @@ def _checked(vectors: ArrayLike) -> NDArray[np.float64]:
     if bad := np.argwhere(~np.isfinite(found)).tolist():
         row, column = bad[0]
         raise ValueError(
-            f"vector {row} holds a value that is no number: {found[row, column]} in column {column}"
+            f"vector {row} holds a value that is not a number: {found[row, column]} in column {column}"
         )
     return found
 
@@ -164,7 +164,7 @@ def embedding_scores(vectors: ArrayLike, labels: ArrayLike, *, neighbours: int =
     Raises
     ------
     ValueError
-        For a value that is no number, or too few vectors or families.
+        For a value that is not a number, or too few vectors or families.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What a model sees: letters in place of masks, what mutations do, and attention beside base pairs.
+"""Interpretation of a model: predictions of masked letters, effects of mutations, attention against base pairs.
 
 The probabilities of masked nucleotides are those of the pretraining task (paper, "Pre-training"); in-silico mutation
 and the reading of attention (symmetrised, with the average product correction) are common practice, not the paper's.
@@ -78,7 +78,7 @@ def masked_probabilities(
 
 
 def mutation_effects(sequence: str, score: Callable[[list[str]], ArrayLike]) -> NDArray[np.float64]:
-    """Score every single substitution of a sequence beside the sequence itself.
+    """Score every single substitution of a sequence against the sequence itself.
 
     Parameters
     ----------

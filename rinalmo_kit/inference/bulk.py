@@ -74,10 +74,10 @@ def run_bulk(
     processes: int = 1,
     progress: bool = False,
 ) -> Report:
-    r"""Embed, fold or predict every record of a FASTA file into a folder of Parquet tables; call again to go on.
+    r"""Embed, fold or predict every record of a FASTA file into a folder of Parquet tables; call again to resume.
 
     The folder as a whole is one table, in the order of the file: ``pandas.read_parquet(output)``. Columns ``index``
-    (from 0), ``name``, ``length``, the results, and ``error``: why a record was refused, else missing. Results are
+    (from 0), ``name``, ``length``, the results, and ``error``: why a record was skipped, else missing. Results are
     ``embedding``; ``sequence``, ``dot_bracket``, ``confidence`` and ``pairs`` (their number); or the columns of
     :func:`rinalmo_kit.predict`.
 
@@ -87,9 +87,9 @@ def run_bulk(
     ----------
     task : {"embed", "fold", "predict"}
     path : path
-        FASTA, packed or not; never held as a whole. No pipe: it is read again when the job goes on.
+        FASTA, packed or not; never held as a whole. Not a pipe: it is read again when the job resumes.
     output : path
-        Folder; an empty one, or that of the same job, which goes on: finished shards are kept as they are.
+        Folder; an empty one, or that of the same job, which is resumed: finished shards are kept as they are.
     model : Encoder, name or path, optional
         Default: ``"pico"``, ``"pico-ss"`` or ``"pico-ncrna-0"``. With `processes` a name or path.
     pool : {"mean", "cls", None}
@@ -206,7 +206,7 @@ def run_bulk(
         except KeyboardInterrupt:
             there = len(shards.whole_shards(output)[0])
             raise KeyboardInterrupt(
-                f"stopped with {there} shards in {output}; the same call goes on with them"
+                f"stopped with {there} shards in {output}; the same call resumes the job"
             ) from None
         finally:
             torch.set_num_threads(threads)
@@ -240,9 +240,9 @@ def _work(
     *,
     progress: bool,
 ) -> tuple[int, DamagedInputError | None]:
-    """Make the shards k of one process, k % world == rank, that are not there; return the number of all.
+    """Write the missing shards k of one process, k % world == rank; return the number of all shards.
 
-    And where the input could not be read on, if so.
+    The second value is the fault at which reading of the input ended, if any.
     """
     from tqdm import tqdm
 
@@ -276,7 +276,7 @@ def _work(
                 elif k % world == rank:
                     if name in whole:
                         warnings.warn(
-                            f"{job.output / name} lacks records: it is computed again", stacklevel=3
+                            f"{job.output / name} has too few records: it is computed again", stacklevel=3
                         )
                     table = shards.table_of(job.task, job.model, chunk, first, job.options, told, advance)
                     content = unchanged(job.path, raw, content)
@@ -295,7 +295,7 @@ def _work(
 
 
 def _told_once(found: Iterator[list[tuple[str, str]]], rank: int) -> Iterator[list[tuple[str, str]]]:
-    """Yield chunks; what is to be said of the file as a whole, the first process says."""
+    """Yield chunks; warnings about the file as a whole are given by the first process alone."""
     if rank == 0:
         yield from found
         return
@@ -309,7 +309,7 @@ def _told_once(found: Iterator[list[tuple[str, str]]], rank: int) -> Iterator[li
 
 
 def _tell(fault: DamagedInputError, report: Report, output: Path, rank: int) -> None:
-    """Raise what is wrong with the input when all before it is done: torchrun and srun would end the others."""
+    """Raise the fault of the input once all before it is done: torchrun and srun would end the other processes."""
     told = f"{fault}. The {report.records:,} records before that place are in {output}"
     if "damaged" in str(fault):  # packed data show wrong bytes late
         told += ", and the last of them may be wrong"
@@ -320,7 +320,7 @@ def _tell(fault: DamagedInputError, report: Report, output: Path, rank: int) -> 
 
 
 def _check_record(path: Path) -> None:
-    """Make sure that the input has a record, before anything is written."""
+    """Raise ValueError if the input has no record, before anything is written."""
     with open_input(path) as raw, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # told when it is read
         try:
@@ -350,7 +350,7 @@ def _probability(threshold: Any) -> float | None:
 
 
 def _identity(model: Encoder) -> str:
-    """Name of a model, and a hash of all that its results depend on."""
+    """Return the name of a model and a hash of all that its results depend on."""
     found = hashlib.sha256(repr((model.info.identity(), type(model.head).__name__)).encode())
     for name, value in sorted(model.state_dict().items()):
         found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
@@ -367,12 +367,12 @@ def _ready(task: Operation, model: Encoder | str | os.PathLike, *, world: int, l
 
 
 def started_alone() -> bool:
-    """Tell whether neither torchrun nor srun started other processes beside this one."""
+    """Tell whether this is the only process, without others that torchrun or srun started."""
     return _place()[1] == 1
 
 
 def _worker() -> None:
-    """Be one of several processes; end with the first one, whose end of the pipe then closes.
+    """Run as one of several processes; end with the first one, whose end of the pipe then closes.
 
     The reason why it cannot do its share goes to standard output, for the first process to tell.
     """

@@ -1,8 +1,8 @@
 """How far a predicted structure can be trusted: the F1 to expect of it, learned from validation structures.
 
 Pairing probabilities tell what F1 the model itself expects. What it got for structures it was not trained on tells
-how that expectation is to be read; the reading, a rising line through a few points, is kept with the model. Not in the
-paper.
+how to calibrate that expectation; the calibration, an increasing line through a few points, is kept with the model.
+Not in the paper.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Calibration = tuple[tuple[float, float], ...]
 
 
 def expected_f1(probabilities: ArrayLike, pairs: ArrayLike) -> float:
-    """F1 that the model's probabilities promise for some pairs: 2 Σ p(predicted) / (number predicted + Σ p(all)).
+    """Return the F1 that probabilities promise for some pairs: 2 Σ p(predicted) / (number predicted + Σ p(all)).
 
     The numerator holds the true pairs to expect among those predicted, the denominator those predicted and those there
     are. 0 without pairs.
@@ -45,7 +45,7 @@ def expected_f1(probabilities: ArrayLike, pairs: ArrayLike) -> float:
     Raises
     ------
     ValueError
-        For what is no probability, or no pair of such a sequence.
+        For a value that is not a probability, or a pair that is not in such a sequence.
 
     Examples
     --------
@@ -79,7 +79,7 @@ def calibrate(expected: ArrayLike, observed: ArrayLike, *, points: int = 10) -> 
     Raises
     ------
     ValueError
-        If there are not as many of each, or one is no number from 0 to 1.
+        If there are not as many of each, or one is not a number from 0 to 1.
 
     Examples
     --------
@@ -90,7 +90,7 @@ def calibrate(expected: ArrayLike, observed: ArrayLike, *, points: int = 10) -> 
     if expected.shape != observed.shape or expected.ndim != 1:
         raise ValueError(f"{expected.shape} expectations, {observed.shape} F1: expected as many of each")
     if not all(((one >= 0) & (one <= 1)).all() for one in (expected, observed)):
-        raise ValueError("an expectation or F1 is no number from 0 to 1")
+        raise ValueError("an expectation or F1 is not a number from 0 to 1")
     order = np.argsort(expected, kind="stable")
     groups = [group for group in np.array_split(order, points) if len(group)]
     pooled: list[list[float]] = []  # mean expectation, mean F1, size: neighbours that fall are pooled
@@ -119,7 +119,7 @@ def apply_calibration(calibration: Calibration, expected: float) -> float:
 def reliability(
     predicted: Sequence[Structure], targets: Sequence[Structure], *, bins: int = 5
 ) -> pd.DataFrame:
-    """Confidence beside the F1 that was seen, in groups of one size.
+    """Compare confidence with the measured F1, in groups of one size.
 
     Parameters
     ----------

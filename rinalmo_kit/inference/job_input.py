@@ -76,7 +76,7 @@ def fingerprint(path: Path) -> Fingerprint:
 
 
 def unchanged(path: Path, raw: BinaryIO, before: Fingerprint) -> Fingerprint:
-    """Return the fingerprint that a file has now, whose content is to be as before.
+    """Return the fingerprint that a file has now, whose content must be as before.
 
     Parameters
     ----------

@@ -44,7 +44,7 @@ SHARD = re.compile(r"part-(\d{6,})\.parquet")
 
 
 class Report(NamedTuple):
-    """What is in the folder of a job.
+    """Counts of what is in the folder of a job.
 
     Attributes
     ----------
@@ -63,14 +63,14 @@ class Report(NamedTuple):
 
 
 class End(NamedTuple):
-    """How many shards and records there are in all, known when a process has come to the end of the input."""
+    """Numbers of all shards and records, known when a process has reached the end of the input."""
 
     shards: int
     records: int
 
 
 class Shard(NamedTuple):
-    """What a shard says of itself."""
+    """Counts in the metadata of a shard."""
 
     records: int
     refused: int
@@ -102,7 +102,7 @@ def number_of(name: str) -> int:
 
 
 def check_folder(output: Path, source: Path) -> None:
-    """Make sure, before the work and without a change, that a job can have this folder.
+    """Check, before the work and without a change, that a job can use this folder.
 
     Raises
     ------
@@ -121,9 +121,7 @@ def check_folder(output: Path, source: Path) -> None:
         return
     others = any(not one.name.startswith((".", "_")) for one in output.iterdir())
     if others and not (output / "_job.json").exists():  # another process may have begun
-        raise ValueError(
-            f"{output} holds files, but no job that could go on: choose another folder, or empty it"
-        )
+        raise ValueError(f"{output} holds files, but no job to resume: choose another folder, or empty it")
 
 
 def end_of(output: Path) -> End | None:
@@ -284,7 +282,7 @@ def _results_of(
 def _columns(
     task: Operation, model: Encoder, found: list[Any], options: dict[str, Any]
 ) -> dict[str, pa.Array]:
-    """Columns of the results, null where there is none; of the same types in every shard."""
+    """Return the columns of the results, null where there is none; of the same types in every shard."""
     import pyarrow as pa
 
     good = [one for one in found if one is not None]
@@ -312,7 +310,7 @@ def _columns(
 
 
 def _notice_once(name: str, sequence: str, told: set[str], *, gaps: bool) -> None:
-    """Warn of the first record of a kind, and not of a million."""
+    """Warn about the first long record and the first with a gap, once each."""
     if len(sequence) > batching.TRAINED_LENGTH and "long" not in told:
         told.add("long")
         warnings.warn(

@@ -54,7 +54,7 @@ def check(workers: list[subprocess.Popen]) -> None:
             said = said or (killed if worker.returncode == -9 else "what it said is above")
             raise ChildProcessError(
                 f"process {rank + 1} of {len(workers) + 1} ended with code {worker.returncode}: {said}. "
-                "Finished shards stay, and the same call goes on with them"
+                "Finished shards stay, and the same call resumes the job"
             )
 
 

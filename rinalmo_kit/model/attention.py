@@ -1,4 +1,4 @@
-"""Packed batches, rotary positions, and attention by the backends there are."""
+"""Packed batches, rotary positions, and attention by each available backend."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class PackedBatch:
 
     @cached_property
     def width(self) -> int:
-        """Columns of the padded batch that hold a token."""
+        """Number of columns of the padded batch that hold a token."""
         return int(self.positions.max()) + 1
 
     @cached_property
@@ -49,12 +49,12 @@ class PackedBatch:
         return F.pad(torch.tensor(self.lengths).cumsum(0), (1, 0)).to(self.batch_index.device, torch.int32)
 
     def pad(self, packed: Tensor, width: int) -> Tensor:
-        """(N, …) → (B, width, …), zeros at padding."""
+        """Return a packed tensor padded with zeros: (N, …) → (B, width, …)."""
         padded = packed.new_zeros(len(self.lengths), width, *packed.shape[1:])
         return padded.index_put((self.batch_index, self.positions), packed)
 
     def rotations(self, d_head: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Cosine and sine of the rotary angles, (N, 1, 1, d_head / 2); angles are computed in float32."""
+        """Return cosine and sine of the rotary angles, (N, 1, 1, d_head / 2); angles are computed in float32."""
         device = self.positions.device
         steps = torch.arange(0, d_head, 2, device=device, dtype=torch.float32)
         angles = torch.outer(self.positions.float(), 10000.0 ** (-steps / d_head))[:, None, None]
@@ -62,7 +62,7 @@ class PackedBatch:
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary positions, half-split ("NeoX") convention: x is (N, …, heads, d_head)."""
+    """Apply rotary positions, half-split ("NeoX") convention: x is (N, …, heads, d_head)."""
     cos, sin = cos.to(x.dtype), sin.to(x.dtype)  # autocast: x is in half precision, the angles are not
     x1, x2 = x.chunk(2, dim=-1)
     if not torch.is_grad_enabled():  # in place: nothing else needs the unrotated halves
@@ -79,7 +79,7 @@ def has_flash_attn() -> bool:
 
 
 def attention_backends(device: torch.device | str, dtype: torch.dtype) -> list[str]:
-    """Attention backends that can run on a device at a precision, the fastest first.
+    """Return the attention backends that can run on a device at a precision, the fastest first.
 
     ``flash`` is flash-attn's variable-length kernel (CUDA, half precision), ``loop`` is torch's
     scaled-dot-product attention on one sequence length at a time, without padding, ``padded`` is the same on the
@@ -101,7 +101,7 @@ def attention_backends(device: torch.device | str, dtype: torch.dtype) -> list[s
 def attend(
     q: Tensor, k: Tensor, v: Tensor, packing: PackedBatch, dropout: float, *, out: Tensor | None = None
 ) -> Tensor:
-    """Multi-head attention within each sequence of a packed batch; q, k, v and result: (N, heads, d_head).
+    """Compute multi-head attention within each sequence of a packed batch; q, k, v and result: (N, heads, d_head).
 
     The backend ``loop`` puts the result into `out` where it is given.
     """
@@ -139,7 +139,7 @@ def attend(
 
 
 def attention_weights(q: Tensor, k: Tensor, packing: PackedBatch) -> Tensor:
-    """Softmax weights as a padded (B, heads, L, L) tensor, zeros wherever a query or a key is padding."""
+    """Return the softmax weights as a padded (B, heads, L, L) tensor, zeros wherever a query or a key is padding."""
     valid = packing.valid
     q, k = (packing.pad(x, packing.width).transpose(1, 2) for x in (q, k))
     scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])

@@ -1,4 +1,4 @@
-"""Checkpoint files as they lie on the disk: told apart by their first bytes, and read without running code."""
+"""Reading of checkpoint files: recognised by their first bytes, and read without running code."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def file_kind(path: Path) -> str:
 
 
 def read_state(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read a checkpoint file without running code: the flat state dict, and what stands beside it.
+    """Read a checkpoint file without running code: the flat state dict, and the entries beside it.
 
     What the file is, its first bytes say, whatever its name ends in.
     """
@@ -80,7 +80,7 @@ def read_state(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if not path.exists():
         raise FileNotFoundError(f"no such checkpoint: {path}")
     if not path.is_file():
-        raise ValueError(f"{path} is no regular file: expected the file of a model")
+        raise ValueError(f"{path} is not a regular file: expected the file of a model")
     kind = file_kind(path)
     if kind == "safetensors":
         return read_safetensors(path)
@@ -117,7 +117,7 @@ def read_pickle(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         if reason is None:
             raise ValueError(f"{path} is not a checkpoint, or is cut off: {str(error)[:500]}") from error
         raise ValueError(
-            f"{path} is refused: it is not a plain checkpoint, and unpickling it could run code ({reason.group()})"
+            f"{path} is rejected: it is not a plain checkpoint, and unpickling it could run code ({reason.group()})"
         ) from error
     except Exception as error:  # whatever a damaged file makes an unpickler raise
         raise ValueError(f"{path} is not a checkpoint, or is cut off: {str(error)[:500]}") from error
@@ -144,4 +144,4 @@ def check_archive(path: Path) -> None:
         names = ", ".join(one.filename[:60] for one in members[:3])
         raise ValueError(f"{path} is a zip archive (of {names}, …), not a checkpoint")
     if sum(one.file_size for one in members) > INFLATED * path.stat().st_size:
-        raise ValueError(f"{path} is refused: unpacked, it would take more than {INFLATED} times its size")
+        raise ValueError(f"{path} is rejected: unpacked, it would take more than {INFLATED} times its size")

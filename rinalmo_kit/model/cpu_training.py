@@ -216,7 +216,7 @@ def groups(lengths: Sequence[int], heads: int) -> Iterator[tuple[slice, Tensor, 
 
 
 class Group:
-    """A group of :func:`groups`: tokens to padded (sequences × heads, width, …) and back, and the softmax."""
+    """Padding and softmax of a group of :func:`groups`: tokens to (sequences × heads, width, …) and back."""
 
     def __init__(self, tokens: slice, rows: Tensor, count: int, width: int, heads: int) -> None:
         self.tokens, self.rows, self.count, self.width, self.heads = tokens, rows, count, width, heads

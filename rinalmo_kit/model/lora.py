@@ -1,4 +1,4 @@
-"""Low-rank adaptation: train two thin matrices beside each weight, then fold them into it.
+"""Low-rank adaptation: train two thin matrices next to each weight, then fold them into it.
 
 Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models" (arXiv:2106.09685): W stays as it is, and
 W + alpha/rank · B A is computed with, where A is (rank, in) and B (out, rank) and starts at zero. Not in the RiNALMo
@@ -150,7 +150,7 @@ def has_lora(encoder: Encoder) -> bool:
 
 
 def _linear_layers(encoder: Encoder) -> Iterator[tuple[str, nn.Linear]]:
-    """Linear layers of the blocks, with their names."""
+    """Yield the linear layers of the blocks with their names."""
     for block in encoder.layers()[1]:
         for name, part in block.named_modules():
             if isinstance(part, nn.Linear):

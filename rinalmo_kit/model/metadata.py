@@ -1,4 +1,4 @@
-"""What a model carries beside its weights, and the schema of it, by which every file is checked on loading and saving.
+"""Metadata of a model (threshold, labels, provenance, …), and the schema that checks it on loading and saving.
 
 A model file may come from anyone. Nothing in it is evaluated; what is not as it should be is rejected by name.
 """
@@ -51,7 +51,7 @@ MOST_POINTS = 1_000
 
 @dataclass
 class ModelInfo:
-    """What a model carries beside its weights.
+    """Metadata of a model: all that it carries beside its weights.
 
     In a file, ``threshold`` and ``scaler`` are tensors, as in the official ones; the rest is JSON in the metadata.
 
@@ -93,7 +93,7 @@ class ModelInfo:
     def from_file(
         cls, state: MutableMapping[str, Tensor], metadata: Mapping[str, Any], source: str
     ) -> ModelInfo:
-        """Return what a file says, checked; its tensors are taken out of the state dict.
+        """Return the checked metadata of a file; its tensors are taken out of the state dict.
 
         Raises
         ------
@@ -152,7 +152,7 @@ class ModelInfo:
 
 
 def read_metadata(text: Any, source: str) -> dict[str, Any]:
-    """Return what a file says of its model, checked.
+    """Return the checked metadata in a file.
 
     Parameters
     ----------

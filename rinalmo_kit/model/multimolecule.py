@@ -1,4 +1,4 @@
-"""Encoders of the multimolecule package in the place of ours: RNA-FM, UTR-LM, SpliceBERT, RNABERT and others.
+"""External encoders, of the multimolecule package, in place of ours: RNA-FM, UTR-LM, SpliceBERT and others.
 
 So the rows of the paper's comparisons can be computed by the same recipes, and every function that takes a model
 takes theirs. multimolecule is AGPL-3.0, optional, and imported only when it is used:
@@ -31,7 +31,7 @@ ALPHABETS = ("standard", "iupac", "streamline", "nucleobase")
 
 
 NEEDED = ("<cls>", "<pad>", "<eos>", *"ACGT")
-"""What a vocabulary cannot do without; for the other symbols ``N`` or ``<unk>`` may stand in."""
+"""Symbols that a vocabulary must have; ``N`` or ``<unk>`` may stand in for the others."""
 
 
 LARGEST, FEW, MOST_BYTES = 100_000, 128, 2**30
@@ -39,11 +39,11 @@ LARGEST, FEW, MOST_BYTES = 100_000, 128, 2**30
 
 
 UNUSED_SETTINGS = ("architectures", "dtype", "transformers_version")
-"""Entries of a peer's configuration that do not shape it, besides those whose names begin with ``_``."""
+"""Entries of an external encoder's configuration that do not shape it, besides those whose names begin with ``_``."""
 
 
 class ExternalConfig(NamedTuple):
-    """Size of an adapted encoder.
+    """Size of an external encoder.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class AdaptedEncoder(Encoder):
     peer : nn.Module
         As multimolecule's bare encoders: ``peer(input_ids=…, attention_mask=…).last_hidden_state``.
     ids : list of int
-        The peer's id of each symbol of :data:`rinalmo_kit.VOCABULARY`.
+        The external encoder's id of each symbol of :data:`rinalmo_kit.VOCABULARY`.
     """
 
     config: ExternalConfig
@@ -101,7 +101,7 @@ class AdaptedEncoder(Encoder):
         Raises
         ------
         ValueError
-            If a sequence is longer than the peer's table of positions; nothing is computed then.
+            If a sequence is longer than the external encoder's table of positions; nothing is computed then.
         """
         limit = self.config.limit
         if limit is not None and packing.width > limit:
@@ -155,7 +155,7 @@ def adapt(model: nn.Module, *, tokenizer: Any = None) -> AdaptedEncoder:
     Raises
     ------
     ValueError
-        If its vocabulary is unknown or lacks ``<cls>``, ``<eos>`` or a nucleotide (k-mers and codons do), if it does
+        If its vocabulary is unknown or without ``<cls>``, ``<eos>`` or a nucleotide (k-mers and codons), if it does
         not give one row for each token, or if the padding of a batch changes what a sequence gets.
     ImportError
         If multimolecule is needed for its vocabulary and is not installed.
@@ -204,7 +204,7 @@ def describe(encoder: AdaptedEncoder) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If the peer's class is not one of multimolecule's.
+        If the external encoder's class is not one of multimolecule's.
 
     Examples
     --------
@@ -223,7 +223,7 @@ def describe(encoder: AdaptedEncoder) -> dict[str, Any]:
 
 
 def rebuild(description: Mapping[str, Any]) -> AdaptedEncoder:
-    """Make an adapted encoder from its description, with random weights that are to be replaced.
+    """Make an adapted encoder from its description, with random weights, to be replaced.
 
     Only classes of multimolecule are made, whatever the description says. torch's random state is left as it was.
 
@@ -272,7 +272,7 @@ def outline(description: Mapping[str, Any], *, most: int) -> AdaptedEncoder:
 
 
 def described(description: Mapping[str, Any]) -> tuple[nn.Module, list[int]]:
-    """Make the peer of a description, and check the ids of our symbols in it."""
+    """Build the external encoder of a description, and check the ids of our symbols in it."""
     name, settings, ids = (description.get(key) for key in ("class", "config", "ids"))
     if not isinstance(name, str) or not isinstance(settings, Mapping):
         raise ValueError(
@@ -296,7 +296,7 @@ def described(description: Mapping[str, Any]) -> tuple[nn.Module, list[int]]:
 
 @contextmanager
 def sense() -> Iterator[None]:
-    """Turn whatever nonsense makes another package raise into ValueError."""
+    """Raise ValueError for whatever exception an invalid description causes in another package."""
     try:
         yield
     except (ValueError, ImportError):
@@ -322,7 +322,7 @@ def check_sizes(settings: Any, *, most: int, key: str = "config") -> None:
 
 
 def adapted(peer: nn.Module, ids: list[int]) -> AdaptedEncoder:
-    """Wrap a peer, and try on two short sequences that it does what an encoder has to."""
+    """Wrap an external encoder, and test on two short sequences that padding does not change its output."""
     drop_pooler(peer)
     encoder = AdaptedEncoder(peer, ids)
     find_blocks(peer, encoder.config.blocks)
@@ -371,7 +371,7 @@ def find_blocks(peer: nn.Module, number: int) -> tuple[nn.Module, str]:
 
 
 def most_tokens(peer: nn.Module) -> int | None:
-    """Most tokens that a peer has positions for, None if it computes positions for any length.
+    """Return the most tokens that an external encoder has positions for; None: any number.
 
     fairseq's tables (RNA-FM, RNA-MSM) know their padding; their first position comes two rows after it.
     """
@@ -388,7 +388,7 @@ def most_tokens(peer: nn.Module) -> int | None:
 
 @same_random_state()
 def vocabulary_of(model: nn.Module) -> dict[str, int]:
-    """Token ids of a peer of multimolecule, known by the size of its vocabulary."""
+    """Return the token ids of an external encoder, recognised by the size of its vocabulary."""
     size = getattr(model.config, "vocab_size", None)
     package = multimolecule()
     for alphabet in ALPHABETS:
@@ -402,7 +402,7 @@ def vocabulary_of(model: nn.Module) -> dict[str, int]:
 
 
 def token_table(vocabulary: Mapping[str, int], *, name: str) -> list[int]:
-    """Id that stands for each symbol of our vocabulary in another one; U and T are the same.
+    """Return the id of each symbol of our vocabulary in another one; U and T are the same.
 
     Examples
     --------
@@ -415,19 +415,23 @@ def token_table(vocabulary: Mapping[str, int], *, name: str) -> list[int]:
         ids["T"] = vocabulary["U"]
     if missing := [symbol for symbol in NEEDED if symbol not in ids]:
         raise ValueError(
-            f"the vocabulary of {name} lacks {' '.join(missing)}: expected <cls>, <eos>, <pad> and one token a "
+            f"the vocabulary of {name} does not have {' '.join(missing)}: expected <cls>, <eos>, <pad> and one token a "
             "nucleotide (models of k-mers or codons cannot be adapted)"
         )
     stand_in = next((symbol for symbol in ("N", "<unk>") if symbol in ids), "")
-    if lacking := [symbol for symbol in VOCABULARY if symbol not in ids]:
+    if absent_symbols := [symbol for symbol in VOCABULARY if symbol not in ids]:
         if not stand_in:
-            raise ValueError(f"the vocabulary of {name} lacks {' '.join(lacking)}, and N and <unk> as well")
-        warnings.warn(f"{name} does not know {' '.join(lacking)}: it will read {stand_in}", stacklevel=3)
+            raise ValueError(
+                f"the vocabulary of {name} has neither {' '.join(absent_symbols)} nor N or <unk>"
+            )
+        warnings.warn(
+            f"{name} does not know {' '.join(absent_symbols)}: it will read {stand_in}", stacklevel=3
+        )
     return [ids[symbol if symbol in ids else stand_in] for symbol in VOCABULARY]
 
 
 def shaping(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that shape a peer."""
+    """Return the settings that shape an external encoder."""
     return {k: v for k, v in settings.items() if not k.startswith("_") and k not in UNUSED_SETTINGS}
 
 

@@ -1,4 +1,4 @@
-"""The model: the encoder, the language-model head."""
+"""The RiNALMo encoder with its language-model head, and the base class of all encoders."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MASK_RATE = 0.15 * 0.8  # share of tokens replaced by <mask> in pretraining
 
 
 class ModelOutput(NamedTuple):
-    """What ``model(tokens)`` returns; rows at ``<pad>`` are zero.
+    """Output of ``model(tokens)``; rows at ``<pad>`` are zero.
 
     Attributes
     ----------
@@ -81,7 +81,7 @@ class _InfoField(Generic[T]):
 
 
 class Encoder(nn.Module):
-    """What every encoder has, ours or an adapted one: a task head, and what was tuned or learned with it.
+    """Base class of every encoder, ours or an adapted one: a task head, and what was tuned with it.
 
     A subclass provides ``config`` (with ``dim`` and ``blocks``), :meth:`encode` and :meth:`layers`.
 
@@ -122,12 +122,12 @@ class Encoder(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
+        """Return the device of the parameters."""
         return next(self.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
-        """Precision of the parameters."""
+        """Return the dtype of the parameters."""
         return next(self.parameters()).dtype
 
     def packing(self, tokens: Tensor) -> PackedBatch:
@@ -148,7 +148,7 @@ class Encoder(nn.Module):
         raise NotImplementedError
 
     def layers(self) -> tuple[nn.Module, list[nn.Module], nn.Module | None]:
-        """Parts from bottom to top: what embeds tokens, the blocks, and the last normalisation if there is one."""
+        """Return the parts from bottom to top: what embeds tokens, the blocks, the last normalisation if any."""
         raise NotImplementedError
 
 
@@ -182,7 +182,7 @@ class RiNALMo(Encoder):
         self.gradient_checkpointing = False
 
     def layers(self) -> tuple[nn.Module, list[nn.Module], nn.Module | None]:
-        """Parts from bottom to top: the embedding, the blocks, the last LayerNorm."""
+        """Return the parts from bottom to top: the embedding, the blocks, the last LayerNorm."""
         return self.embedding, list(self.transformer.blocks), self.transformer.final_layer_norm
 
     def encode(self, tokens: Tensor, packing: PackedBatch, *, maps: list[Tensor] | None = None) -> Tensor:
@@ -211,7 +211,7 @@ class RiNALMo(Encoder):
         return self.transformer.final_layer_norm(x)
 
     def embed_tokens(self, tokens: Tensor, packing: PackedBatch) -> Tensor:
-        """Look up and rescale the input embeddings (token dropout, spec §1.3.2): (N, dim).
+        """Look up and rescale the input embeddings (token dropout, docs/model_specification.md §1.3.2): (N, dim).
 
         ``<mask>`` rows are zero and the rest is scaled by 0.88 / (1 − share of masks), in training and
         out of it, so that the scale does not depend on how much is masked.

@@ -1,4 +1,4 @@
-"""Every batch of a run, as a function of the epoch's number."""
+"""The batches of a run, computed from the number of the epoch so that a run can be resumed."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class BatchPlan:
         return batches
 
     def epoch_at(self, position: int) -> int:
-        """Epoch to which the batch with this number belongs."""
+        """Return the epoch to which the batch with this number belongs."""
         while self.first[-1] <= position:
             self._batches(len(self.first) - 1)
         return int(np.searchsorted(self.first, position, side="right")) - 1

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or absent."""
+"""Checkpoints of a run, written atomically and read without running code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["read_checkpoint"]
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Lightning's checkpoints, written beside the old one and then renamed.
+    """Lightning's checkpoints, written to a temporary file and then renamed.
 
     Lightning itself writes to the system's temporary folder and copies from there, so that a kill or a full disk
     leaves half a file in place of the last good one.
@@ -39,7 +39,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             kept = "the one before is as it was" if path.exists() else "there is none before it"
             raise OSError(
                 f"the checkpoint {path} could not be written; {kept}. Is the disk full? Make room and start "
-                f"the same run again: it goes on from there. ({error})"
+                f"the same run again: it resumes from there. ({error})"
             ) from error
 
     def load_checkpoint(
@@ -56,7 +56,7 @@ PARTS = ("state_dict", "position", "threshold")
 
 
 def read_checkpoint(path: Path, device: Any = "cpu") -> dict[str, Any]:
-    """Return a checkpoint, of which nothing but tensors and plain values is unpickled.
+    """Read a checkpoint, unpickling nothing but tensors and plain values.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def read_checkpoint(path: Path, device: Any = "cpu") -> dict[str, Any]:
         found = torch.load(path, map_location=device, weights_only=True)
         if isinstance(found, dict) and all(part in found for part in PARTS):
             return found
-        wrong = "it is no checkpoint of a run"
+        wrong = "it is not a checkpoint of a run"
     except MemoryError:
         raise
     except Exception as error:  # torch, zipfile and pickle raise what they come to

@@ -1,4 +1,4 @@
-"""Progress and stop of a run, as files in its folder."""
+"""The files through which a run reports its progress and is asked to stop."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ STOP, PROGRESS = "stop", "progress.json"
 
 
 class Stopped(RuntimeError):
-    """A run was ended because somebody asked for it; started again it goes on."""
+    """A run was stopped by the file :data:`STOP`; started again it resumes."""
 
 
 class ProgressAndStop(lightning.Callback):
-    """Say how far a run is, and end it when the file :data:`STOP` appears in its folder."""
+    """Write the progress of a run, and end it when the file :data:`STOP` appears in its folder."""
 
     def __init__(self, output: Path) -> None:
         self.output, self.last_write = output, 0.0
@@ -35,7 +35,7 @@ class ProgressAndStop(lightning.Callback):
         trainer.strategy.barrier()
 
     def write_progress(self, trainer: lightning.Trainer, run: Any, *, running: bool) -> None:
-        """Write down how far the run is."""
+        """Write the step of the run, and whether it is running, to :data:`PROGRESS`."""
         if trainer.is_global_zero:
             self.last_write = time.monotonic()
             with atomic_write(self.output / PROGRESS) as temporary:
@@ -57,5 +57,5 @@ class ProgressAndStop(lightning.Callback):
             if trainer.is_global_zero:
                 (self.output / STOP).unlink(missing_ok=True)
             raise Stopped(
-                f"stopped at step {run.position} of {len(run.plan)}, as asked; start the same run again to go on"
+                f"stopped at step {run.position} of {len(run.plan)}, as asked; start the same run again to resume"
             )

@@ -30,7 +30,7 @@ CHUNK = 32  # batches' worth of sequences that are sorted by length together
 
 
 def corrupt(tokens: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Choose 15 % of the nucleotides; mask 80 % of them, replace 10 % (paper, "Pre-training").
+    """Select 15 % of the nucleotides; mask 80 % of them, replace 10 % (paper, "Pre-training").
 
     Replacements are drawn from A, C, G, T and N ("Tokenization"; the section "Pre-training" says the whole
     vocabulary, and the official code for it is not public).
@@ -118,7 +118,7 @@ class EpochBatches:
 def token_batches(
     rows: NDArray[np.int64], lengths: NDArray[np.int64], *, tokens_per_batch: int, epoch: int, seed: int
 ) -> EpochBatches:
-    """Share sequences out into batches of similar length and at most `tokens_per_batch` tokens.
+    """Divide sequences into batches of similar length and at most `tokens_per_batch` tokens.
 
     Sequences are sorted by length within chunks of their (random) order, so that batches need little padding and an
     epoch does not run from short to long; then the batches are shuffled. A sequence that is longer than a batch may

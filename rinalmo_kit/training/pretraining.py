@@ -196,7 +196,7 @@ def pretrain(
     workers: int = 0,
     **trainer_options: Any,
 ) -> RiNALMo:
-    """Train a model to fill in masked nucleotides; a run that was stopped goes on where it was.
+    """Train a model to fill in masked nucleotides; an interrupted run is resumed.
 
     The paper's recipe (:data:`rinalmo_kit.recipes.PAPER`): 15 % of the tokens chosen, of these 80 % masked and 10 %
     replaced; one sequence of each cluster an epoch, cropped to 1024 tokens; AdamW with weight decay 0.01 on all
@@ -249,7 +249,7 @@ def pretrain(
     BlockingIOError
         If another process is training in that folder.
     FloatingPointError
-        If the loss is no number, with the names of the sequences of the batch.
+        If the loss is not a number, with the names of the sequences of the batch.
     OSError
         If a checkpoint cannot be written; the one before stays.
 
@@ -335,7 +335,7 @@ def starting_model(model: Config | RiNALMo | str | os.PathLike | None) -> RiNALM
         return RiNALMo(model or Config.pico())
     given = pretrained.load(model, device="cpu") if isinstance(model, str | os.PathLike) else unwrapped(model)
     if not isinstance(given, RiNALMo):
-        raise ValueError(f"{given.name} is no RiNALMo: only ours are pretrained")
+        raise ValueError(f"{given.name} is not a RiNALMo: only RiNALMo models are pretrained")
     given.head, given.info = None, given.info.for_new_task()
     return given
 

@@ -1,4 +1,4 @@
-"""A run of Lightning that is stopped, resumed and repeated exactly."""
+"""Training with Lightning that can be stopped, resumed and repeated exactly."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Run(lightning.LightningModule):
         self.position += 1
 
     def log_finite_loss(self, loss: Tensor, names: Callable[[], Sequence[str]]) -> Tensor:
-        """Log a loss and the learning rate; stop at a loss that is no number, with the names of the batch."""
+        """Log a loss and the learning rate; raise FloatingPointError if it is not finite, with the batch's names."""
         if not torch.isfinite(loss):
             raise FloatingPointError(f"loss is {loss.item()} at step {self.position} on {list(names())}")
         self.log("train_loss", loss, prog_bar=True, batch_size=1)
@@ -108,7 +108,7 @@ def fit(
     callbacks: Sequence[Any] = (),
     **trainer_options: Any,
 ) -> lightning.Trainer:
-    """Train with Lightning; a run that was stopped goes on from ``output/last.ckpt``.
+    """Train with Lightning; an interrupted run is resumed from ``output/last.ckpt``.
 
     Parameters
     ----------
@@ -178,21 +178,21 @@ def fit(
             if not isinstance(error.__context__, KeyboardInterrupt):
                 raise
             signal.signal(signal.SIGINT, handler)
-            kept = "goes on from its last checkpoint" if last.exists() else "begins anew: no checkpoint yet"
+            kept = "resumes from its last checkpoint" if last.exists() else "starts anew: no checkpoint yet"
             raise KeyboardInterrupt(
                 f"stopped at step {run.position} of {len(run.plan)}; started again it {kept}"
             ) from None
     if "max_time" in trainer_options and run.position < len(run.plan):
         trainer.save_checkpoint(last)
         raise TimeoutError(
-            f"max_time is over at step {run.position} of {len(run.plan)}; start the same run again to go on"
+            f"max_time is over at step {run.position} of {len(run.plan)}; start the same run again to resume"
         )
     return trainer
 
 
 @contextmanager
 def silence_lightning() -> Iterator[None]:
-    """Keep what Lightning says of its own accord (devices, advice) off the screen; warnings and errors stay."""
+    """Hide the messages of Lightning about devices and advice; warnings and errors are shown."""
     talk = logging.getLogger("lightning.pytorch")
     level = talk.level
     talk.setLevel(max(level, logging.WARNING))
@@ -203,14 +203,14 @@ def silence_lightning() -> Iterator[None]:
 
 
 def default_precision(accelerator: str = "auto") -> str:
-    """Precision that a device is good at: bf16 on a recent GPU, fp16 on an older one, else float32."""
+    """Return the fastest precision of a device: bf16 on a recent GPU, fp16 on an older one, else float32."""
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
     return "32-true"
 
 
 def loggers(output: Path) -> list[Any]:
-    """CSV always; TensorBoard where it is installed."""
+    """Return the loggers of a run: CSV always, TensorBoard where it is installed."""
     found: list[Any] = [CSVLogger(output, name="log", flush_logs_every_n_steps=1)]
     if usable("tensorboard") and usable("torch.utils.tensorboard", needs=("SummaryWriter",)):
         found.append(TensorBoardLogger(output, name="tensorboard"))

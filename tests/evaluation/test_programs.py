@@ -1,4 +1,4 @@
-"""Other folding programs: how they are called and read, with stand-ins on PATH that print what the real ones do."""
+"""Other programs that fold one sequence: how they are called and read, with stand-ins on PATH."""
 
 import sys
 import time
@@ -192,21 +192,21 @@ def test_a_broken_package_is_named_with_what_is_wrong(module, kind, broken):
 
 
 @pytest.mark.parametrize("kind", BROKEN)
-def test_what_is_broken_is_left_out_with_a_word(kind, broken):
+def test_a_broken_package_is_left_out_with_a_warning(kind, broken):
     broken("RNA", BROKEN[kind][0])
     with pytest.warns(UserWarning, match="left out: RNA"):
         found = baselines.installed()
     assert "viennarna" not in found and "most-pairs" in found
 
 
-def test_a_broken_linearpartition_gives_way_to_the_program(broken, stand_in):
+def test_the_program_replaces_a_broken_linearpartition(broken, stand_in):
     broken("linearpartition", "raise OSError('libfoo.so')")
     stand_in("linearpartition", f"print('{SEQUENCE}\\n{FOLD}')")
     with pytest.warns(UserWarning, match=r"libfoo\.so"):
         assert folding_programs.linearpartition(SEQUENCE).dot_bracket == FOLD
 
 
-def test_an_absent_package_is_no_news(monkeypatch):
+def test_an_absent_package_gives_no_warning(monkeypatch):
     monkeypatch.setitem(sys.modules, "RNA", None)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

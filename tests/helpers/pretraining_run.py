@@ -1,7 +1,7 @@
 """Pretraining in processes of its own, for the tests: several together, or killed in the middle.
 
 ``python pretraining_run.py FOLDER PROCESSES STRATEGY`` is one run, ``python pretraining_run.py FOLDER killed`` a run
-that is killed in several places and goes on each time.
+that is killed in several places and resumed each time.
 """
 
 import os

@@ -129,7 +129,7 @@ def test_incomplete_split_layout_is_reported(golden, tmp_path):
 
 
 def test_a_half_loaded_model_is_never_returned(model, tmp_path):
-    """A state dict with fewer blocks than its highest number says is refused."""
+    """A state dict with fewer blocks than its highest number says is rejected."""
     path = rk.save(model, tmp_path / "m.safetensors")
     state, _ = checkpoint_files.read_state(path)
     save_file({k: v for k, v in state.items() if ".blocks.0.m" not in k}, path, metadata={"heads": "4"})
@@ -149,7 +149,7 @@ def test_code_in_a_pickle_does_not_run(tmp_path, protocol):
     torch.save({"embedding.weight": Exploit()}, tmp_path / "zip.pt", pickle_protocol=protocol)
     (tmp_path / "raw.pt").write_bytes(pickle.dumps(Exploit(), protocol))
     for name in ("zip.pt", "raw.pt"):
-        with pytest.raises(ValueError, match=r"is refused: .*could run code"):
+        with pytest.raises(ValueError, match=r"is rejected: .*could run code"):
             rk.load(tmp_path / name)
     assert not hasattr(builtins, "exploited")
 

@@ -176,9 +176,9 @@ def test_kmers_and_codons_are_refused(models, name):
         adapt(small(models, name))
 
 
-def test_kmer_tokenizer_is_refused(models):
+def test_kmer_tokenizer_is_rejected(models):
     tokenizer = pytest.importorskip("multimolecule").RnaTokenizer(nmers=3)
-    with pytest.raises(ValueError, match="UtrBertModel lacks A C G T"):
+    with pytest.raises(ValueError, match="UtrBertModel does not have A C G T"):
         adapt(small(models, "UtrBertModel"), tokenizer=tokenizer)
 
 
@@ -224,7 +224,7 @@ def test_table_of_a_dna_vocabulary():
 @pytest.mark.parametrize("missing", ["<cls>", "G"])
 def test_incomplete_vocabulary_is_refused(missing):
     vocabulary = {symbol: i for i, symbol in enumerate(VOCABULARY) if symbol != missing}
-    with pytest.raises(ValueError, match=f"the vocabulary of peer lacks {missing}:"):
+    with pytest.raises(ValueError, match=f"the vocabulary of peer does not have {missing}:"):
         token_table(vocabulary, name="peer")
 
 

@@ -9,7 +9,7 @@ from reproduction.homolog_programs import families_by_cmscan, fold_with_homologs
 SEQUENCE, FOLD = "GGGGAAAACCCC", "((((....))))"
 
 
-def test_homologs_are_given_on(stand_in):
+def test_homologs_are_passed_to_the_program(stand_in):
     stand_in(
         "centroid_homfold",
         f"assert Path(sys.argv[2]).read_text() == '>homolog0\\nGGGCAAAAGCCC\\n'\nprint('{FOLD} (g=4)')",

@@ -349,7 +349,7 @@ def test_ctrl_c_stops_and_the_run_goes_on_afterwards(tmp_path, monkeypatch):
 
     monkeypatch.setattr(FineTuning, "training_step", pressed)
     with pytest.raises(
-        KeyboardInterrupt, match=r"stopped at step 3 of 6; started again it goes on from its last"
+        KeyboardInterrupt, match=r"stopped at step 3 of 6; started again it resumes from its last"
     ):
         finetune(rows, model=tiny(), output=tmp_path / "a", **options, **QUIET)
     assert signal.getsignal(signal.SIGINT) is handler and not (tmp_path / "a" / "model.safetensors").exists()
