@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 __all__ = ["torch_seed"]
 
 
 def torch_seed(*numbers: int) -> int:
-    """Return a seed for torch, mixed from whole numbers that are not negative, such as seed, step and rank.
+    """Return a seed for torch, mixed from whole numbers such as seed, step and rank.
+
+    It is Python's hash of the tuple: runs are repeated to the bit as long as that hash stays, as it has since 3.8.
 
     Examples
     --------
-    >>> torch_seed(0, 1, 2), torch_seed(0, 2, 1)
-    (3071860871404845570, 14406252260519237621)
+    >>> torch_seed(0, 1, 2) != torch_seed(0, 2, 1)
+    True
     """
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+    return hash(numbers) % 2**63

@@ -87,7 +87,7 @@ def test_what_is_no_file(tmp_path):
     rejected(folder, "it holds model.safetensors", IsADirectoryError)
     rejected(tmp_path / "absent.pt", "no such checkpoint", FileNotFoundError)
     os.mkfifo(tmp_path / "pipe.pt")
-    rejected(tmp_path / "pipe.pt", "no regular file")
+    rejected(tmp_path / "pipe.pt", "not a regular file")
 
 
 def test_a_home_folder(tmp_path, monkeypatch):

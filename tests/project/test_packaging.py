@@ -126,12 +126,12 @@ MODULE_OF = {
     "flash-attn": "flash_attn",
     "opentsne": "openTSNE",
 }
-NOT_IMPORTED = {
-    "jupyterlab",
-    "ipykernel",
+NOT_IMPORTED = {"jupyterlab", "ipykernel", "voila"}  # programs that are run
+NOT_IMPORTED |= {
+    "ipywidgets",
     "tensorboard",
-    "voila",
-}  # programs; Lightning and Jupyter import them
+    "transformers",
+}  # anywidget, Lightning and multimolecule import them
 
 
 def imported(*folders: str) -> set[str]:
