@@ -15,7 +15,7 @@ import numpy as np
 
 from rinalmo_kit._utils.files import atomic_write
 from rinalmo_kit._utils.progress import progress_bar
-from rinalmo_kit.evaluation.folding_programs import viennarna_module
+from rinalmo_kit.inference.energies import viennarna_module
 from rinalmo_kit.recipes.splits import Example
 
 if TYPE_CHECKING:

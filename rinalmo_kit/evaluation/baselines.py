@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._utils.extras import importing, usable
+from ..inference.energies import PACKAGES
 from ..model.tasks import TASKS
 from ..rna.pairs import CANONICAL
 from ..structure import Structure
-from .folding_programs import PACKAGES, PROGRAMS, fold_by, linearpartition, on_path, viennarna
+from .folding_programs import PROGRAMS, fold_by, linearpartition, on_path, viennarna
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,7 +74,7 @@ def installed() -> list[str]:
     >>> "most-pairs" in installed()
     True
     """
-    found = [name for name, (package, needs) in PACKAGES.items() if usable(package, needs=needs)]
+    found = [name for name, (package, needs, _) in PACKAGES.items() if usable(package, needs=needs)]
     names = {"most-pairs", *found, *on_path()}
     return [name for name in BASELINES if name in names or name.partition("-")[0] in found]
 

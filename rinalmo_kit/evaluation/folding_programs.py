@@ -11,10 +11,10 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import ModuleType
 from typing import IO, Literal, NamedTuple
 
-from .._utils.extras import optional, usable
+from .._utils.extras import usable
+from ..inference.energies import PACKAGES, answering, viennarna_module
 from ..rna.pairs import pairs_from_dot_bracket
 from ..structure import Structure, read_structures
 
@@ -187,13 +187,6 @@ def printed_structure(program: str, printed: str, sequence: str, name: str) -> S
     return Structure(sequence, pairs_from_dot_bracket(found[-1]), name)
 
 
-PACKAGES = {
-    "viennarna": ("RNA", ("fold_compound",)),
-    "linearpartition": ("linearpartition", ("partition",)),
-}
-"""Baselines that are Python packages: the module, and what is used of it."""
-
-
 def viennarna(
     sequence: str, *, name: str = "sequence", kind: Literal["mfe", "centroid", "mea"] = "mfe"
 ) -> Structure:
@@ -214,7 +207,7 @@ def viennarna(
         If it fails on this sequence.
     """
     RNA = viennarna_module()
-    with _answering("ViennaRNA", RNA, name):
+    with answering("ViennaRNA", RNA, name):
         ensemble = RNA.fold_compound(sequence)
         structure, energy = ensemble.mfe()
         if kind != "mfe":
@@ -222,24 +215,6 @@ def viennarna(
             ensemble.pf()
             structure = ensemble.centroid()[0] if kind == "centroid" else ensemble.MEA()[0]
         return Structure.from_dot_bracket(sequence, structure, name=name)
-
-
-def viennarna_module() -> ModuleType:
-    """Import ViennaRNA, or say how to install it, or what is wrong with it."""
-    absent = "ViennaRNA is not installed: pip install 'rinalmo-kit[baselines]'"
-    return optional("RNA", absent, needs=PACKAGES["viennarna"][1])
-
-
-@contextmanager
-def _answering(program: str, package: ModuleType, name: str) -> Iterator[None]:
-    """Name the package, and the RNA, where it raises anything or what it gives is not a structure of that RNA."""
-    try:
-        yield
-    except Exception as error:
-        place = getattr(package, "__file__", None) or package.__name__
-        raise RuntimeError(
-            f"{program} ({place}) failed on {name!r}: {type(error).__name__}: {error}"
-        ) from error
 
 
 def linearpartition(sequence: str, *, name: str = "sequence") -> Structure:
@@ -258,5 +233,5 @@ def linearpartition(sequence: str, *, name: str = "sequence") -> Structure:
         return fold_by("linearpartition", sequence, name=name)
     import linearpartition as package
 
-    with _answering("LinearPartition", package, name):
+    with answering("LinearPartition", package, name):
         return Structure.from_dot_bracket(sequence, package.partition(sequence)["structure"], name=name)

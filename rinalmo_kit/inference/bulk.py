@@ -175,7 +175,8 @@ def run_bulk(
         content = fingerprint(path)
         about = {"model": _identity(encoder), **options, **limits}
         if task == "fold" and (program := folding.rules_of(encoder, **rules).energy) is not None:
-            about["energies"] = program if usable(PACKAGES[program][0]) else f"{program} is missing"
+            package, needs, _ = PACKAGES[program]
+            about["energies"] = program if usable(package, needs=needs) else f"{program} is missing"
         facts = {"task": task, **about, "input": f"{path.name} {content.sha256[:16]}"}
         if not (note := output / "_job.json").exists():
             files.check_output(note)

@@ -21,7 +21,7 @@ from .probing import INTERCEPT, SLOPE, with_reactivity
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["energy_probabilities", "viennarna_module"]
+__all__ = ["PACKAGES", "answering", "energy_probabilities", "viennarna_module"]
 
 PACKAGES = {
     "viennarna": (
@@ -65,7 +65,7 @@ def viennarna_module() -> ModuleType:
 
 @contextmanager
 def answering(program: str, package: ModuleType, name: str) -> Iterator[None]:
-    """Name the package and the RNA in the error where a package raises anything."""
+    """Name the package, and the RNA, where it raises anything or what it gives is not a structure of that RNA."""
     try:
         yield
     except Exception as error:
