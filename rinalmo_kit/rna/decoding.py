@@ -53,11 +53,7 @@ def greedy_pairs(
                 "pass an upper-case sequence (fold does)",
                 stacklevel=3,
             )
-        letters = np.frombuffer(sequence.replace("T", "U").encode("ascii", "replace"), dtype=np.uint8)
-        canonical = np.zeros((256, 256), dtype=bool)
-        for pair in CANONICAL:
-            canonical[ord(pair[0]), ord(pair[1])] = True
-        keep = canonical[letters[i], letters[j]]
+        keep = are_canonical(sequence, i, j)
         i, j = i[keep], j[keep]
     values = p[i, j]
     order = np.argsort(-values, kind="stable")  # ties: smallest i, then smallest j, as np.argmax
@@ -77,6 +73,21 @@ def greedy_pairs(
         rank = rank[~(taken[i[rank]] | taken[j[rank]])]
     chosen = np.sort(np.concatenate(accepted)) if accepted else rank
     return np.stack((i[chosen], j[chosen]), axis=1), values[chosen]
+
+
+def are_canonical(sequence: str, i: NDArray[np.int64], j: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which pairs of positions hold A-U, G-C or G-U; T counts as U, lower case as no nucleotide.
+
+    Examples
+    --------
+    >>> are_canonical("GAUT", np.array([0, 1, 0]), np.array([2, 3, 1])).tolist()
+    [True, True, False]
+    """
+    letters = np.frombuffer(sequence.replace("T", "U").encode("ascii", "replace"), dtype=np.uint8)
+    canonical = np.zeros((256, 256), dtype=bool)
+    for pair in CANONICAL:
+        canonical[ord(pair[0]), ord(pair[1])] = True
+    return canonical[letters[i], letters[j]]
 
 
 def decode(

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from .decoding import as_min_loop, as_probabilities
-from .pairs import CANONICAL, as_pairs
+from .decoding import are_canonical, as_min_loop, as_probabilities
+from .pairs import as_pairs
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -124,11 +124,8 @@ def allowed(
     """Return a copy of the probabilities, 0 where no pair is allowed, in double precision."""
     p = np.array(np.clip(probabilities, 0, 1), dtype=np.float64)
     if canonical_only:
-        letters = np.frombuffer(sequence.replace("T", "U").encode("ascii", "replace"), dtype=np.uint8)
-        for letter in "ACGU":
-            partners = [ord(pair[1]) for pair in CANONICAL if pair[0] == letter]
-            p[np.ix_(letters == ord(letter), ~np.isin(letters, partners))] = 0
-        p[~np.isin(letters, [ord(letter) for letter in "ACGU"])] = 0
+        position = np.arange(len(p))
+        p[~are_canonical(sequence, position[:, None], position[None, :])] = 0
     near = max(1, as_min_loop(min_loop))
     for distance in range(min(near, len(p))):
         at = np.arange(len(p) - distance)
