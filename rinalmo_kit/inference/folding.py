@@ -340,8 +340,6 @@ def refold(
     >>> refold(s, threshold=1.0, force=[(0, 11)]).dot_bracket
     '(..........)'
     """
-    if structure.probabilities is None:
-        raise ValueError(f"{structure.name!r} has no probabilities to decode: fold it first")
     model = None if model is None else unwrapped(model)
     rules = rules_of(
         model,

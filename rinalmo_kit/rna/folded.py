@@ -19,29 +19,7 @@ __all__ = ["FoldedRNA"]
 
 @dataclass(frozen=True, eq=False)
 class FoldedRNA:
-    """An RNA with its base pairs.
-
-    Parameters
-    ----------
-    sequence : str
-        Nucleotides; stored in upper case with U.
-    pairs : array_like of int, shape (n, 2)
-        0-based positions, in any order; stored with i < j and sorted.
-    name : str
-        Name of the record.
-    probabilities : array_like of float, shape (L, L), optional
-        Symmetric pairing probabilities the pairs were decoded from.
-    confidence : float, optional
-        F1 to expect of the pairs, from a model that was calibrated (:mod:`rinalmo_kit.inference.confidence`).
-    method : str
-        How the pairs were made, in words.
-    energy : str, optional
-        The energy model whose probabilities are part of `probabilities`.
-
-    Raises
-    ------
-    ValueError
-        If a position lies outside the sequence, a nucleotide is in two pairs, or a probability is none.
+    """An RNA with its base pairs: the data and checks of :class:`rinalmo_kit.Structure`, which says what each field is.
 
     Examples
     --------
