@@ -143,21 +143,28 @@ def mixed(
     probabilities: NDArray[np.float32],
     rules: Rules,
     reactivity: NDArray[np.float64] | None,
-) -> tuple[NDArray[np.float32], Energy | None, float]:
-    """Return the probabilities of the model and the energy model together, which that was, and the model's share.
+) -> tuple[NDArray[np.float32], Energy | None, str]:
+    """Return the probabilities of the model and the energy model together, which that was, and their source in words.
 
-    The share rises with the F1 that the model expects of its own pairs (:meth:`rinalmo_kit.rna.rules.Decoding.share`).
+    A model's own mixer weighs pair by pair (:class:`rinalmo_kit.rna.mixing.Mixer`). Without one the share of the model
+    is the same for all pairs, and rises with the F1 that it expects of its own
+    (:meth:`rinalmo_kit.rna.rules.Decoding.share`).
     """
     if reactivity is not None:
         probabilities = with_reactivity(probabilities, reactivity)
     energies, energy = energies_of(record, rules, reactivity)
-    if energies is None:
-        return probabilities, None, 1.0
+    if energies is None or energy is None:
+        return probabilities, None, model.name
     text = record[1]
     possible = allowed(probabilities, text, canonical_only=rules.canonical_only, min_loop=rules.min_loop)
     own, _ = greedy_pairs(probabilities, text, threshold=0.0 if model.threshold is None else model.threshold)
-    share = rules.decoding.share(promised_f1(probabilities, own))
-    return (share * possible + (1 - share) * energies).astype(np.float32), energy, share
+    expected = promised_f1(probabilities, own)
+    if (mixer := rules.decoding.mixer) is not None:
+        source = f"{model.name} and {PROGRAMS[energy]}"
+        return mixer.mix(possible, energies, expected=expected), energy, source
+    share = rules.decoding.share(expected)
+    source = f"{share:.0%} {model.name}, {1 - share:.0%} {PROGRAMS[energy]}"
+    return (share * possible + (1 - share) * energies).astype(np.float32), energy, source
 
 
 def decoded(

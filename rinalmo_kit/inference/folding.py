@@ -35,7 +35,6 @@ from .batching import (
     warn_if_unusual,
 )
 from .decoding import Rules, decoded, mixed, reactivities, rules_of
-from .energies import PROGRAMS
 from .probing import as_reactivity
 
 if TYPE_CHECKING:
@@ -414,9 +413,8 @@ def structure_or_error(
         return _too_large(model, record, error)
     except ValueError as error:
         return error
-    probabilities, energy, share = mixed(model, record, probabilities, rules, reactivity)
+    probabilities, energy, source = mixed(model, record, probabilities, rules, reactivity)
     unpaired = Structure.from_checked(sequence, as_pairs(()), name, probabilities, energy=energy)
-    source = model.name if energy is None else f"{share:.0%} {model.name}, {1 - share:.0%} {PROGRAMS[energy]}"
     if reactivity is not None:
         source += ", reactivities"
     return decoded(unpaired, rules, model=model, source=source)

@@ -23,7 +23,7 @@ __all__ = ["Pseudoknots", "mea_pairs"]
 
 Pseudoknots = Literal["strong", "all", "none"]
 
-CROSSING = {"strong": (3, 0.22), "all": (2, 0.15)}
+CROSSING = {"strong": (3, 0.25), "all": (2, 0.15)}
 """Which helices may cross the nested structure: fewest pairs, and least probability of each."""
 
 FORCED = 1e6
@@ -66,7 +66,7 @@ def mea_pairs(
         Weight of pairs against unpaired nucleotides, above 0: higher predicts more pairs.
     pseudoknots : {"strong", "all", "none"}
         Helices added across the nested structure, between nucleotides that it leaves free: of 3 pairs or more, each
-        with a probability above 0.22; of 2 pairs or more, each above 0.15; or none.
+        with a probability above 0.25; of 2 pairs or more, each above 0.15; or none.
     canonical_only : bool
         Allow A-U, G-C and G-U only.
     min_loop : int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from .decoding import greedy_pairs
 from .mea import Pseudoknots, constrained, mea_pairs
+from .mixing import Mixer
 from .pairs import as_pairs
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Decoding:
         Share of the model in the mixture where it expects little of itself, and where it expects much.
     between : (float, float)
         Expected F1 of the model's own pairs up to which the first share counts, and from which the second does.
+    mixer : Mixer, optional
+        Network that mixes both instead, pair by pair (:mod:`rinalmo_kit.rna.mixing`).
     calibration, calibration_alone : tuple of (float, float)
         Expected F1 → F1 that was seen, with energies and without (:mod:`rinalmo_kit.inference.confidence`).
 
@@ -57,6 +60,7 @@ class Decoding:
     pseudoknots: Pseudoknots = "strong"
     weights: tuple[float, float] = (0.5, 0.8)
     between: tuple[float, float] = (0.3, 0.4)
+    mixer: Mixer | None = None
     calibration: tuple[tuple[float, float], ...] = ()
     calibration_alone: tuple[tuple[float, float], ...] = ()
 
@@ -167,7 +171,9 @@ class Decoding:
     def as_json(self) -> dict[str, Any]:
         """Return the rules that are not the defaults, for a model file."""
         plain = Decoding()
-        return {name: value for name, value in asdict(self).items() if value != getattr(plain, name)}
+        found = {one.name: getattr(self, one.name) for one in fields(self)}
+        found["mixer"] = self.mixer and self.mixer.as_json()
+        return {name: value for name, value in found.items() if value != getattr(plain, name)}
 
     @classmethod
     def from_json(cls, rules: Mapping[str, Any]) -> Decoding:
@@ -181,7 +187,10 @@ class Decoding:
         known = [one.name for one in fields(cls)]
         if unknown := [name for name in rules if name not in known]:
             raise ValueError(f"unknown rule {str(unknown[0])[:80]!r}; known: {', '.join(known)}")
-        return cls(**rules)
+        found = dict(rules)
+        if found.get("mixer") is not None:
+            found["mixer"] = Mixer.from_json(found["mixer"])
+        return cls(**found)
 
 
 def _number(value: Any, *, low: float = 0, high: float = 1) -> bool:
