@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ._utils.defaults import STRUCTURE
 from ._utils.files import atomic_write
 from .datasets.loading import load_structures
 from .inference.embedding import embed
@@ -62,7 +63,7 @@ def check() -> CheckReport:
     >>> check().ok
     True
     """
-    packages = ["torch", "numpy", "safetensors", "lightning", "ipywidgets", "flash-attn"]
+    packages = ["torch", "numpy", "safetensors", "lightning", "ipywidgets", "flash-attn", "viennarna"]
     facts = {"python": f"{platform.python_version()} on {platform.system()} {platform.machine()}"}
     for package in ["rinalmo-kit", *packages]:
         try:
@@ -71,7 +72,7 @@ def check() -> CheckReport:
             facts[package] = "not installed"
         except Exception as error:  # damaged metadata
             facts[package] = f"cannot be read: {type(error).__name__}: {error}"
-    model = load("pico-ss")
+    model = load(STRUCTURE)
     name = torch.cuda.get_device_name() if model.device.type == "cuda" else platform.processor() or "cpu"
     facts["device"] = f"{model.device} ({name}), {torch.get_num_threads()} threads"
     half = ", ".join(attention_backends(model.device, torch.float16))
@@ -83,7 +84,7 @@ def check() -> CheckReport:
     ok = True
     for backend in attention_backends(model.device, torch.float32):
         model.attention = backend
-        found = next(fold_each(known, model=model)).dot_bracket
+        found = next(fold_each(known, model=model, energy=None)).dot_bracket
         difference = np.abs(
             embed(reference["sequence"], model=model)[0][:: reference["every"]] - reference["embedding"]
         ).max()
@@ -98,11 +99,11 @@ def check() -> CheckReport:
 def write_reference(every: int = 25) -> None:
     """Write the reference anew, when the embedded weights change."""
     sequence = load_structures("examples")[0].sequence
-    model = load("pico-ss", device="cpu")
+    model = load(STRUCTURE, device="cpu")
     content = {
-        "about": f"yeast tRNA-Phe folded by pico-ss, and every {every}th row of its embedding; float32, CPU",
+        "about": f"yeast tRNA-Phe folded by {STRUCTURE}, and every {every}th row of its embedding; float32, CPU",
         "sequence": sequence,
-        "dot_bracket": next(fold_each([("reference", sequence)], model=model)).dot_bracket,
+        "dot_bracket": next(fold_each([("reference", sequence)], model=model, energy=None)).dot_bracket,
         "every": every,
         "embedding": embed(sequence, model=model)[0][::every].astype(float).round(5).tolist(),
     }

@@ -7,6 +7,7 @@ import ast
 import math
 from collections.abc import Callable
 
+from .._utils.defaults import ENCODER, FAMILIES, STRUCTURE
 from ..model.tasks import user_tasks
 from ..rna.formats import NAMES
 
@@ -147,7 +148,7 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_job_options(command)
     command.add_argument(
-        "-m", "--model", default="pico-ss", help="name or checkpoint file (default: pico-ss)"
+        "-m", "--model", default=STRUCTURE, help=f"name or checkpoint file (default: {STRUCTURE})"
     )
     command.add_argument(
         "--decoding",
@@ -185,7 +186,9 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "-o", "--output", type=place, required=True, help="folder; what is finished in it is not repeated"
     )
-    command.add_argument("-m", "--model", default="pico", help="name or checkpoint file (default: pico)")
+    command.add_argument(
+        "-m", "--model", default=ENCODER, help=f"name or checkpoint file (default: {ENCODER})"
+    )
     command.add_argument(
         "--pool",
         choices=["mean", "cls", "none"],
@@ -204,8 +207,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "-m",
         "--model",
-        default="pico-ncrna-0",
-        help="name or checkpoint file (default: pico-ncrna-0, 88 families of ncRNA)",
+        default=FAMILIES,
+        help=f"name or checkpoint file (default: {FAMILIES}, 88 families of ncRNA)",
     )
     command.add_argument(
         "-o",
@@ -244,7 +247,7 @@ def parser() -> argparse.ArgumentParser:
     command.set_defaults(run="reproduce")
 
     command = commands.add_parser("studio", help="open the folding studio as a page in the browser")
-    command.add_argument("-m", "--model", default="pico-ss", help="structure model (default: pico-ss)")
+    command.add_argument("-m", "--model", default=STRUCTURE, help=f"structure model (default: {STRUCTURE})")
     command.add_argument("--port", type=PORT, default=8866)
     command.add_argument(
         "--ip", default="127.0.0.1", help="address to listen at (default: this machine only)"
@@ -384,7 +387,7 @@ def parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("estimate", help="time and memory that a job will take, before it runs")
     command.add_argument("input", type=place, help="FASTA file (packed or not), or - for standard input")
-    command.add_argument("-m", "--model", default="pico-ss", help="name or file (default: pico-ss)")
+    command.add_argument("-m", "--model", default=STRUCTURE, help=f"name or file (default: {STRUCTURE})")
     command.add_argument(
         "--task", choices=["embed", "fold", "predict"], help="default: what the model's head is for"
     )

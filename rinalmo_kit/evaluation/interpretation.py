@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._utils.defaults import LANGUAGE_MODEL
 from .._utils.extras import importing
 from ..inference.batching import batches_by_length, ready_sequence
 from ..model.pretrained import ready_model
@@ -32,7 +33,7 @@ LETTERS = "ACGU"
 
 @torch.inference_mode()
 def masked_probabilities(
-    sequence: str, *, model: Encoder | str | os.PathLike = "pico"
+    sequence: str, *, model: Encoder | str | os.PathLike = LANGUAGE_MODEL
 ) -> NDArray[np.float32]:
     """Mask each nucleotide in turn and return what the language model expects in its place.
 
@@ -60,7 +61,7 @@ def masked_probabilities(
     """
     text, model = ready_sequence("sequence", sequence), ready_model(model)
     if not isinstance(model, RiNALMo):
-        raise ValueError(f"{model.name} has no language-model head; use a RiNALMo, such as 'pico' or 'giga'")
+        raise ValueError(f"{model.name} has no language-model head; use a RiNALMo, such as 'nano' or 'giga'")
     tokens = tokenize([text])
     places = torch.arange(1, len(text) + 1)
     masked = tokens.repeat(len(text), 1)
@@ -131,7 +132,7 @@ def average_product_corrected(weights: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def attention_of_pairs(
-    structure: Structure, *, model: Encoder | str | os.PathLike = "pico", least: int = 4
+    structure: Structure, *, model: Encoder | str | os.PathLike = LANGUAGE_MODEL, least: int = 4
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Compare the attention of every head with the base pairs of a structure.
 
@@ -169,7 +170,7 @@ def attention_of_pairs(
         raise ValueError(f"{structure.name!r} has no pairs to compare with")
     encoder = ready_model(model)
     if not isinstance(encoder, RiNALMo):
-        raise ValueError(f"{encoder.name} gives no attention; use a RiNALMo, such as 'pico' or 'giga'")
+        raise ValueError(f"{encoder.name} gives no attention; use a RiNALMo, such as 'nano' or 'giga'")
     maps = encoder(tokenize([structure.sequence]).to(encoder.device), attentions=True).attentions
     maps = maps[0].float().cpu()[..., 1:-1, 1:-1]
     i, j = torch.triu_indices(len(structure), len(structure), least)

@@ -244,8 +244,8 @@ def predictors_of(model: Any) -> list[Baseline]:
 
     Examples
     --------
-    >>> predictors_of("viennarna")[0].name, predictors_of(["pico-ss"])[0].name
-    ('viennarna', 'pico-ss')
+    >>> predictors_of("viennarna")[0].name, predictors_of(["nano-ss"])[0].name
+    ('viennarna', 'nano-ss')
     """
     if isinstance(model, str | os.PathLike):
         model = _named(model)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .._utils.defaults import STRUCTURE
 from .._utils.files import check_output, user_path
 from .._utils.numbers_given import whole_number
 from .._utils.progress import progress_bar
@@ -66,7 +67,7 @@ def evaluate(
     | Callable[[str], FoldedRNA | str]
     | str
     | os.PathLike
-    | Sequence[Any] = "pico-ss",
+    | Sequence[Any] = STRUCTURE,
     on: Any = "ss-bprna",
     *,
     task: str | None = None,

@@ -23,6 +23,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 
 from .._utils import files
+from .._utils.defaults import MODELS
 from .._utils.extras import optional, usable
 from .._utils.files import check_output, output_lock, user_path
 from .._utils.run_folders import claim_folder
@@ -51,9 +52,6 @@ NUCLEOTIDES = 2_000_000
 
 VALUES = 2**25
 """Numbers of a shard with a row for each nucleotide (128 MiB), but for its last record."""
-
-
-MODELS = {"embed": "pico", "fold": "pico-ss", "predict": "pico-ncrna-0"}
 
 
 def run_bulk(
@@ -91,7 +89,7 @@ def run_bulk(
     output : path
         Folder; an empty one, or that of the same job, which is resumed: finished shards are kept as they are.
     model : Encoder, name or path, optional
-        Default: ``"pico"``, ``"pico-ss"`` or ``"pico-ncrna-0"``. With `processes` a name or path.
+        Default: ``"nano"``, ``"nano-ss"`` or ``"pico-ncrna-0"``. With `processes` a name or path.
     pool : {"mean", "cls", None}
         For embeddings; None: ``embedding.reshape(length, -1)`` has a row for each nucleotide.
     decoding, energy, gamma, pseudoknots, threshold, canonical_only, min_loop

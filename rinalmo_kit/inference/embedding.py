@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
+from .._utils.defaults import ENCODER
 from .._utils.progress import progress_bar
 from ..model.pretrained import ready_model
 from ..model.rinalmo import Encoder
@@ -35,7 +36,7 @@ __all__ = ["embed"]
 def embed(
     sequences: Sequences,
     *,
-    model: Encoder | str | os.PathLike = "pico",
+    model: Encoder | str | os.PathLike = ENCODER,
     pool: Literal["cls", "mean"] | None = None,
     progress: bool = False,
 ) -> list[NDArray[np.float32]] | NDArray[np.float32]:
@@ -69,7 +70,7 @@ def embed(
     Examples
     --------
     >>> [e.shape for e in embed(["GGGAAACCC", "ACGU"])], embed("ACGU", pool="cls").shape
-    ([(9, 192), (4, 192)], (1, 192))
+    ([(9, 320), (4, 320)], (1, 320))
     """
     if pool not in (None, "cls", "mean"):
         raise ValueError(f"pool={pool!r}: expected None, 'cls' or 'mean'")

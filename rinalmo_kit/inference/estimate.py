@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from safetensors import safe_open
 
+from .._utils.defaults import MODELS, STRUCTURE
 from .._utils.files import user_path
 from .._utils.hardware import available_memory, cpu_flops, peak_flops
 from ..model.config import Config
@@ -147,7 +148,7 @@ class _Facts(NamedTuple):
 def estimate(
     sequences_or_lengths: Sequences | ArrayLike,
     *,
-    model: Encoder | str | os.PathLike = "pico-ss",
+    model: Encoder | str | os.PathLike = STRUCTURE,
     task: Operation | None = None,
     pool: Literal["cls", "mean"] | None = None,
     device: torch.device | str | None = None,
@@ -187,7 +188,7 @@ def estimate(
 
     Examples
     --------
-    >>> job = estimate([76, 120, 1500], model="pico-ss", device="cpu")
+    >>> job = estimate([76, 120, 1500], model="nano-ss", device="cpu")
     >>> job.task, job.sequences, job.tokens, f"{job.head_flops:.2g}", job.notes[0]
     ('fold', 3, 1702, '3.9e+11', '1 of 3 sequences are above the trained length of 1022 nt, the longest has 1500: ...')
     >>> estimate([500] * 10_000, model="giga", device="cpu").results == 4 * 1280 * 500 * 10_000
@@ -254,7 +255,7 @@ def _checked_task(task: Operation | None, known: _Facts) -> Operation:
     if task not in ("embed", "fold", "predict"):
         raise ValueError(f"task={task!r}: expected 'embed', 'fold' or 'predict'")
     if task != "embed" and task != known.task:
-        use = {"fold": "'pico-ss'", "predict": "'pico-ncrna-0'"}[task]
+        use = repr(MODELS[task])
         raise ValueError(f"{known.name} has no head to {task} with: use one such as {use}")
     return task
 

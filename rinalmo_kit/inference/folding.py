@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._utils.defaults import STRUCTURE
 from .._utils.progress import progress_bar
 from ..model.pretrained import ready_model
 from ..model.rinalmo import Encoder
@@ -60,7 +61,7 @@ def folding_model(model: Encoder | str | os.PathLike) -> Encoder:
     if task is None or not task.predicts_structures:
         kind = "no task head" if model.head is None else f"a {type(model.head).__name__}"
         raise ValueError(
-            f"{model.name} cannot fold: it has {kind}; use one with a structure head, such as 'pico-ss'"
+            f"{model.name} cannot fold: it has {kind}; use one with a structure head, such as 'nano-ss'"
         )
     return model
 
@@ -83,7 +84,7 @@ def ready_records(sequences: Sequences) -> list[tuple[str, CleanSequence]]:
 def fold(
     sequences: Sequences,
     *,
-    model: Encoder | str | os.PathLike = "pico-ss",
+    model: Encoder | str | os.PathLike = STRUCTURE,
     decoding: Method | None = None,
     energy: Energy | Literal["model"] | None = "model",
     gamma: float | None = None,
@@ -170,7 +171,7 @@ def fold(
 
 
 def fold_each(
-    records: Iterable[tuple[str, str]], *, model: Encoder | str | os.PathLike = "pico-ss", **options: Any
+    records: Iterable[tuple[str, str]], *, model: Encoder | str | os.PathLike = STRUCTURE, **options: Any
 ) -> Iterator[Structure]:
     """Fold (name, sequence) records as they come, in their order; the options are those of :func:`fold`.
 
@@ -193,7 +194,7 @@ def fold_each(
 def fold_or_explain(
     records: Iterable[tuple[str, str]],
     *,
-    model: Encoder | str | os.PathLike = "pico-ss",
+    model: Encoder | str | os.PathLike = STRUCTURE,
     reactivity: Any = None,
     **options: Any,
 ) -> Iterator[Structure | ValueError | MemoryError]:
@@ -355,7 +356,7 @@ def refold(
 
 @torch.inference_mode()
 def pair_probabilities(
-    sequence: str, *, model: Encoder | str | os.PathLike = "pico-ss"
+    sequence: str, *, model: Encoder | str | os.PathLike = STRUCTURE
 ) -> NDArray[np.float32]:
     """Return the pairing probability of every two nucleotides: float32 (L, L), symmetric, zero diagonal."""
     model = folding_model(model)

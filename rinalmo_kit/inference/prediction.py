@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
+from .._utils.defaults import FAMILIES
 from .._utils.progress import progress_bar
 from ..model.pretrained import ready_model
 from ..model.rinalmo import Encoder
@@ -59,7 +60,7 @@ def _task_of(model: Encoder) -> Task:
 
 @torch.inference_mode()
 def predict(
-    sequences: Sequences, *, model: Encoder | str | os.PathLike = "pico-ncrna-0", progress: bool = False
+    sequences: Sequences, *, model: Encoder | str | os.PathLike = FAMILIES, progress: bool = False
 ) -> pd.DataFrame:
     """Classify sequences, or predict a number for each, with a fine-tuned model.
 
@@ -94,8 +95,8 @@ def predict(
     --------
     >>> from rinalmo_kit import load
     >>> from rinalmo_kit.model.heads import ClassificationHead
-    >>> encoder = load("pico", device="cpu")
-    >>> encoder.head, encoder.labels = ClassificationHead(192, 16, 2), ("tRNA", "other")
+    >>> encoder = load("nano", device="cpu")
+    >>> encoder.head, encoder.labels = ClassificationHead(320, 16, 2), ("tRNA", "other")
     >>> list(predict(["ACGUACGU", "GGCC"], model=encoder).columns)
     ['name', 'label', 'probability', 'P(tRNA)', 'P(other)']
     """

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .._utils.contents import check_content
+from .._utils.defaults import STRUCTURE
 from .._utils.download import fetch, note_of
 from .._utils.files import cache_folder, sha256_of, user_path
 from .._utils.numbers import read_numbers
@@ -83,7 +84,7 @@ def task_and_metric(name: str) -> tuple[str, str]:
 
     Examples
     --------
-    >>> task_and_metric("pico-ss")[1], task_and_metric("giga")
+    >>> task_and_metric("nano-ss")[1], task_and_metric("giga")
     ('f1', ('encoder', ''))
     """
     return EXPERIMENTS.get(name.partition("-")[2].split("-")[0], ("encoder", ""))
@@ -101,11 +102,15 @@ def _parameters(size: str) -> int:
 WEIGHTS = Path(__file__).parents[1] / "weights"
 
 
-_OURS = ("pico-ss", "pico-ncrna-0", "pico-mrl", "pico-splice-donor", "pico-splice-acceptor", "pico")
+_OURS = ("nano-ss", "pico-ncrna-0", "pico-mrl", "pico-splice-donor", "pico-splice-acceptor", "nano")
 
 
 EMBEDDED = {name: f"{name}.safetensors" for name in _OURS}
 """Models inside the package → file under ``weights/``: for structures, the paper's other tasks, and the encoder."""
+
+
+REPLACED = {"pico": "nano", "pico-ss": "nano-ss"}
+"""Models of earlier versions → what took their place."""
 
 
 RECORD = "https://zenodo.org/records/15043668/files"
@@ -150,7 +155,7 @@ OFFICIAL_METADATA: dict[str, dict[str, Any]] = {
 
 
 def load(
-    name_or_path: str | os.PathLike = "pico-ss",
+    name_or_path: str | os.PathLike = STRUCTURE,
     *,
     config: Config | None = None,
     device: torch.device | str | None = None,
@@ -161,7 +166,7 @@ def load(
     Parameters
     ----------
     name_or_path : str or path
-        ``"pico-ss"`` (structure), ``"pico"`` (encoder) and the others of :data:`EMBEDDED` come with the package.
+        ``"nano-ss"`` (structure), ``"nano"`` (encoder) and the others of :data:`EMBEDDED` come with the package.
         ``"micro"``, ``"mega"``, ``"giga"`` and the fine-tuned ``"giga-ss-bprna"``, … (:data:`OFFICIAL`) are
         downloaded once from their public record, or taken from ``$RINALMO_KIT_DATA`` where there is no internet.
         Else a file: ``.pt``, ``.ckpt`` or ``.safetensors`` in any layout of the official code, or saved by
@@ -182,9 +187,10 @@ def load(
     Raises
     ------
     ValueError
-        For an unknown name, a file that is not a checkpoint or would run code, for missing, unexpected or misshapen
-        parameters and weights that are not finite numbers, which are listed, and for anything that the file says of
-        its model and that makes no sense (:mod:`rinalmo_kit.model.metadata`).
+        For an unknown name, or one of an earlier version (says what took its place), for a file that is not a
+        checkpoint or would run code, for missing, unexpected or misshapen parameters and weights that are not finite
+        numbers, which are listed, and for anything that the file says of its model and that makes no sense
+        (:mod:`rinalmo_kit.model.metadata`).
     FileNotFoundError, IsADirectoryError
         If the file does not exist, or is a folder.
     TypeError
@@ -192,9 +198,9 @@ def load(
 
     Examples
     --------
-    >>> model = load("pico-ss", device="cpu")
+    >>> model = load("nano-ss", device="cpu")
     >>> model.config.dim, type(model.head).__name__
-    (192, 'StructureHead')
+    (320, 'StructureHead')
     """
     if not isinstance(name_or_path, str | os.PathLike):
         raise TypeError(f"expected the name or path of a model, found {type(name_or_path).__name__}")
@@ -205,6 +211,8 @@ def load(
         path = official_file(name)
     elif os.sep in name or Path(name).suffix or isinstance(name_or_path, os.PathLike):
         path = user_path(name)
+    elif name in REPLACED:
+        raise ValueError(f"{name!r} is no longer in the package: {REPLACED[name]!r} took its place")
     else:
         raise ValueError(
             f"unknown model {name!r}; embedded: {', '.join(EMBEDDED)}; official: {', '.join(OFFICIAL)}; "

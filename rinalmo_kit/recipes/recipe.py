@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from .._utils.defaults import ENCODER
 from .._utils.rows import parse
 from ..model.config import Config
 from ..model.metadata import LARGEST_SIZE
@@ -162,7 +163,7 @@ class Recipe:
     max_lengths: tuple[int, ...] = ()
     unlabelled: int = 0
     steps: int | None = None
-    start: str | Config = "pico"
+    start: str | Config = ENCODER
 
     def __post_init__(self) -> None:
         for name in ("train", "validation", "test"):

@@ -172,7 +172,7 @@ def finetune(
     model : Encoder, name, path or Config, optional
         Start from this; a Config means random weights, and an encoder of another kind comes from
         :func:`rinalmo_kit.model.multimolecule.adapt`. Default: the recipe's ``start``, the embedded
-        ``"pico"`` (the paper's model
+        ``"nano"`` (the paper's model
         is ``"giga"``). It is changed in place. A head that fits the task is kept, else a new one is made.
     task : {"structure", "classification", "regression", "nucleotide-regression"}, optional
         For your own data: what is learned.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import traitlets
 
+from .._utils.defaults import ENCODER, STRUCTURE
 from ..evaluation.embedding_maps import Map, tsne_map
 from ..inference.batching import ready_sequence
 from ..inference.embedding import embed
@@ -115,8 +116,8 @@ class EmbeddingExplorer(LiveWidget):
         *,
         coordinates: ArrayLike | Map | None = None,
         color: str | None = None,
-        model: Encoder | str | os.PathLike = "pico",
-        fold_model: Encoder | str | None = "pico-ss",
+        model: Encoder | str | os.PathLike = ENCODER,
+        fold_model: Encoder | str | None = STRUCTURE,
     ) -> None:
         import pandas as pd
 

@@ -14,6 +14,7 @@ from typing import Any
 import traitlets
 from torch.overrides import TorchFunctionMode
 
+from .._utils.defaults import STRUCTURE
 from ..evaluation.folding_programs import viennarna
 from ..inference.folding import fold_each, folding_model, refold
 from ..metrics import structure_scores
@@ -128,7 +129,7 @@ class FoldingStudio(LiveWidget):
     def __init__(
         self,
         sequence: Any = None,
-        model: Encoder | str = "pico-ss",
+        model: Encoder | str = STRUCTURE,
         reference: Structure | str | None = None,
     ) -> None:
         self.model = folding_model(model)

@@ -101,8 +101,8 @@ def notebook(model: str) -> dict[str, Any]:
 
     Examples
     --------
-    >>> notebook("pico-ss")["cells"][0]["source"].splitlines()[-1]
-    "FoldingStudio(model='pico-ss')"
+    >>> notebook("nano-ss")["cells"][0]["source"].splitlines()[-1]
+    "FoldingStudio(model='nano-ss')"
     """
     source = f"from rinalmo_kit.widgets import FoldingStudio\n\nFoldingStudio(model={model!r})"
     cell: dict[str, Any] = {"cell_type": "code", "id": "studio", "metadata": {}, "source": source}

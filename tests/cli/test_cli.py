@@ -80,11 +80,11 @@ def test_bad_records_are_skipped_and_the_rest_is_done(tmp_path, capsys):
         (["fold", "absent.fa"], "no such file: absent.fa"),
         (["fold", "{empty}"], "holds no FASTA record"),
         (["fold", "{fasta}", "-m", "gigantic"], "unknown model 'gigantic'"),
-        (["fold", "{fasta}", "-m", "pico"], "pico cannot fold: it has no task head"),
+        (["fold", "{fasta}", "-m", "nano"], "nano cannot fold: it has no task head"),
         (["fold", "{fasta}", "-t", "7"], "a probability lies between 0 and 1"),
         (["fold", "{fasta}", "-o", "x.bpseq"], "give a folder"),
-        (["evaluate", "pico-ss", "nowhere"], "unknown recipe 'nowhere'"),
-        (["evaluate", "pico-ss", "absent.csv"], "no such file: absent.csv"),
+        (["evaluate", "nano-ss", "nowhere"], "unknown recipe 'nowhere'"),
+        (["evaluate", "nano-ss", "absent.csv"], "no such file: absent.csv"),
         (["finetune", "nowhere", "-o", "x"], "unknown recipe 'nowhere'"),
         (["finetune", "absent.csv", "-o", "x"], "--task: say what is to be learned"),
         (["finetune", "mrl", "-o", "x", "--set", "epochs"], "'epochs': expected NAME=VALUE"),
@@ -93,7 +93,7 @@ def test_bad_records_are_skipped_and_the_rest_is_done(tmp_path, capsys):
         (["finetune", "mrl", "-o", "x", "--fold", "al"], "--fold al: expected a number, or all"),
         (["pretrain", "absent", "-o", "x", "--steps", "1"], "no such file: absent"),
         (["plan", "absent", "--steps", "1"], "no such file: absent"),
-        (["predict", "{fasta}", "-m", "pico-ss"], "pico-ss cannot predict: it has a StructureHead"),
+        (["predict", "{fasta}", "-m", "nano-ss"], "nano-ss cannot predict: it has a StructureHead"),
         (["recipes", "nowhere"], "unknown recipe 'nowhere'"),
     ],
 )
@@ -162,16 +162,16 @@ def test_evaluate_writes_lines_with_their_provenance(data, tmp_path, capsys):
 
     rows, out = rk.datasets.load_structures("bprna", "TS0")[:5], tmp_path / "scores.csv"
     write_structures(rows, tmp_path / "some.dbn")
-    for model in ("most-pairs", "pico-ss", "most-pairs"):
+    for model in ("most-pairs", "nano-ss", "most-pairs"):
         assert cli.main(["evaluate", model, str(tmp_path / "some.dbn"), "-o", str(out)]) == 0
     table = pd.read_csv(out)
     assert table["model"].unique().tolist() == [
-        "pico-ss",
+        "nano-ss",
         "most-pairs",
     ]  # measured again, older lines give way
     assert (table["n"] == 5).all() and table[["command", "commit", "date"]].notna().all(axis=None)
     expected = [rk.metrics.structure_scores(s, rk.fold(s.sequence)).f1 for s in rows]
-    found = table.query("model == 'pico-ss' and metric == 'f1'")["value"].item()
+    found = table.query("model == 'nano-ss' and metric == 'f1'")["value"].item()
     assert found == pytest.approx(sum(expected) / 5, abs=1e-5)
     assert "f1_strict" in capsys.readouterr().out
     assert {p.name for p in tmp_path.iterdir()} == {"scores.csv", "some.dbn"}

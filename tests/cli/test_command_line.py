@@ -75,7 +75,7 @@ FROM_ZERO = {
 WORDS = {
     "fold": ["fold", "in.fa"],
     "finetune": ["finetune", "mrl", "-o", "out"],
-    "evaluate": ["evaluate", "pico-ss", "ss-bprna"],
+    "evaluate": ["evaluate", "nano-ss", "ss-bprna"],
     "corpus": ["corpus", "build", "in.fa", "-o", "out"],
     "pretrain": ["pretrain", "in.fa", "-o", "out"],
     "plan": ["plan"],

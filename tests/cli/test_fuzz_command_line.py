@@ -51,7 +51,7 @@ OPTIONS = {
 }
 WORDS = {
     "-f": "dbn ct bpseq json parquet csv tsv st xyz".split(),
-    "-m": "pico pico-ss pico-ncrna-0 pico-mrl nothing ./absent.pt".split(),
+    "-m": "nano nano-ss pico-ncrna-0 pico-mrl nothing ./absent.pt".split(),
     "--pool": "mean cls none max".split(),
     "--task": "embed fold predict structure classification regression x".split(),
     "--target": "label dot_bracket absent".split(),
@@ -82,7 +82,7 @@ def words_of(random_: random.Random, folder: Path) -> tuple[list[str], Path, byt
     source.write_bytes(content)
     words = [command, *{"data": ["list"], "recipes": [], "plan": []}.get(command, [])]
     if command == "evaluate":
-        words += [random_.choice(("most-pairs", "trivial", "pico-ss", "nothing"))]
+        words += [random_.choice(("most-pairs", "trivial", "nano-ss", "nothing"))]
     if command not in ("plan", "recipes", "data") or random_.random() < 0.3:
         words += [str(source) if random_.random() < 0.95 else str(folder / "absent.fa")]
     for option in random_.sample(

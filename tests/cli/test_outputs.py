@@ -433,7 +433,7 @@ def test_nothing_is_left_of_a_run_that_finished_nothing(tmp_path, capsys, fasta)
     out = tmp_path / "out.dbn"
     assert run("fold", bad, "-o", out) == 1
     assert "0 folded, 2 skipped" in capsys.readouterr().err
-    assert run("fold", fasta, "-m", "pico", "-o", out) == 2
+    assert run("fold", fasta, "-m", "nano", "-o", out) == 2
     assert sorted(one.name for one in tmp_path.iterdir()) == ["bad.fa", "in.fasta"]
 
 

@@ -183,8 +183,8 @@ def test_a_model_of_another_kind_or_an_unfinished_run_is_refused(tmp_path):
 def test_a_test_set_that_was_trained_on_gives_a_warning(data):
     from rinalmo_kit.evaluation.leakage import LeakWarning
 
-    with pytest.warns(LeakWarning, match=r"of 12 test rows are in the data that pico-ss was trained on"):
-        evaluate("pico-ss", "ss-rivas", limit=12, draws=0)
+    with pytest.warns(LeakWarning, match=r"of 12 test rows are in the data that nano-ss was trained on"):
+        evaluate("nano-ss", "ss-rivas", limit=12, draws=0)
 
 
 def test_trivial_answers(data):

@@ -18,7 +18,7 @@ HAIRPIN = rk.Structure.from_dot_bracket("GGGGCAAAAGCCCC", "(((((....)))))")
 
 
 def test_masked_probabilities_are_those_of_one_mask_at_a_time():
-    model = rk.load("pico", device="cpu")
+    model = rk.load("nano", device="cpu")
     found = masked_probabilities(HAIRPIN.sequence, model=model)
     assert found.shape == (14, 4) and np.allclose(found.sum(1), 1, atol=1e-5)
     letters = rk.tokenize(["ACGU"])[0, 1:-1]

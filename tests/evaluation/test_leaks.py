@@ -44,13 +44,13 @@ def test_a_test_set_that_was_trained_on(data):
 
 def test_rows_that_are_in_the_training_set(data):
     """The overlaps that the tables' READMEs state: TestSetB and ArchiveII rows that are in bpRNA."""
-    rows = found("pico-ss", "rivas", "split == 'TestSetB'")
+    rows = found("nano-ss", "rivas", "split == 'TestSetB'")
     assert set(rows["why"]) == {"same sequence"} and 100 < len(rows) < 215
     training = set(load_table("bprna").query("split != 'TS0'")["sequence"])
     assert set(rows["sequence"]) <= training
     clean = load_table("rivas").query("split == 'TestSetB'")
     assert not training & set(clean[~clean["id"].isin(rows["id"])]["sequence"])
-    assert 100 < len(found("pico-ss", "archiveII")) < 400
+    assert 100 < len(found("nano-ss", "archiveII")) < 400
     rows = leakage.find([TrainedOn("rivas", "TrainSetA")], load_table("rivas").query("split == 'TestSetB'"))
     assert rows.empty, "TestSetB is honest for models of TrainSetA"
 
@@ -86,7 +86,7 @@ def test_what_cannot_be_compared_is_said(data, monkeypatch, tmp_path):
     own = pd.DataFrame({"id": ["a"], "sequence": ["ACGU"]})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert leakage.warn(TRAINING_SETS["pico-ss"], own).empty, (
+        assert leakage.warn(TRAINING_SETS["nano-ss"], own).empty, (
             "own data, nothing to compare with: no noise"
         )
 
@@ -121,14 +121,14 @@ def test_models_of_our_own_say_what_they_were_trained_on(data):
 
 def test_what_a_model_was_started_from_counts_too(data):
     mine = model(
-        dataset="own data", earlier={"dataset": "rivas", "rows": "split == 'TrainSetA'", "start": "pico-ss"}
+        dataset="own data", earlier={"dataset": "rivas", "rows": "split == 'TrainSetA'", "start": "nano-ss"}
     )
     test = load_table("rivas").query("split == 'TestSetB'")
     with pytest.warns(LeakWarning, match="of bprna TR0"):
         rows = leakage.warn_if_trained_on(mine, recipe("rivas"), examples(test))
     assert set(rows["trained_on"]) == {"bprna TR0", "bprna VL0"}
-    assert leakage.trained_on(SimpleNamespace(name="pico-ss", about={})) == TRAINING_SETS["pico-ss"]
-    assert leakage.trained_on(model(pretraining={"start": "pico-ss"})) == TRAINING_SETS["pico-ss"]
+    assert leakage.trained_on(SimpleNamespace(name="nano-ss", about={})) == TRAINING_SETS["nano-ss"]
+    assert leakage.trained_on(model(pretraining={"start": "nano-ss"})) == TRAINING_SETS["nano-ss"]
     assert leakage.trained_on(SimpleNamespace(name="a.pt")) == ()
 
 

@@ -93,7 +93,7 @@ def test_every_name_becomes_an_object():
     for name in ("trivial", "simple", *BASELINES):
         [one] = predictors_of(name)
         assert isinstance(one, Baseline) and one.name == name
-    assert predictors_of("pico-ss")[0].name == "pico-ss"
+    assert predictors_of("nano-ss")[0].name == "nano-ss"
     with pytest.raises(ValueError, match="unknown model 'viennarn'"):
         predictors_of("viennarn")
     with pytest.raises(TypeError, match="expected an encoder"):

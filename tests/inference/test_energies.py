@@ -23,8 +23,8 @@ TRNA = "GCGGAUUUAGCUCAGUUGGGAGAGCGCCAGACUGAAGAUCUGGAGGUCCUGUGUUCGAUCCACAGAAUUCGC
 
 @pytest.fixture
 def model():
-    """pico-ss with rules of its own."""
-    found = rk.load("pico-ss", device="cpu")
+    """nano-ss with rules of its own."""
+    found = rk.load("nano-ss", device="cpu")
     rules = Decoding("mea", energy="viennarna", calibration_alone=((0.0, 0.0), (1.0, 0.9)))
     found.info = replace(found.info, decoding=rules)
     return found
@@ -41,9 +41,9 @@ def no_viennarna(monkeypatch):
 
 
 def test_official_decoding_is_the_default_of_a_model_without_rules():
-    s = rk.fold(TRNA, model="pico-ss")
-    assert s.energy is None and s.method == f"pico-ss: greedy, pairs above {rk.load('pico-ss').threshold:g}"
-    np.testing.assert_array_equal(s.pairs, rk.fold(TRNA, model="pico-ss", decoding="greedy").pairs)
+    s = rk.fold(TRNA, model="nano-ss")
+    assert s.energy is None and s.method == f"nano-ss: greedy, pairs above {rk.load('nano-ss').threshold:g}"
+    np.testing.assert_array_equal(s.pairs, rk.fold(TRNA, model="nano-ss", decoding="greedy").pairs)
 
 
 def test_the_mixture_is_what_it_says(model):
@@ -65,7 +65,7 @@ def test_without_viennarna_it_is_said_once_and_the_model_folds_alone(model, no_v
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         rk.fold(TRNA, model=model)  # said once
-        rk.fold(TRNA, model="pico-ss")  # needs none
+        rk.fold(TRNA, model="nano-ss")  # needs none
     with pytest.raises(ImportError, match="ViennaRNA is not installed"):
         rk.fold(TRNA, model=model, energy="viennarna")
 
@@ -196,7 +196,7 @@ def test_the_shell_has_the_rules(tmp_path):
     options = ["--decoding", "mea", "--energy", "none", "--gamma", "2", "--pseudoknots", "none"]
     assert main(["fold", str(fasta), "-o", str(out), "-q", *options, "--reactivity", str(shape)]) == 0
     [line] = out.read_text().splitlines()
-    method = "pico-ss, reactivities: maximum expected accuracy, γ = 2, no pseudoknots"
+    method = "nano-ss, reactivities: maximum expected accuracy, γ = 2, no pseudoknots"
     assert json.loads(line)["method"] == method == rk.read_structures(out)[0].method
     assert main(["fold", str(fasta), "--gamma", "0"]) == 2
     fasta.write_text(f">a\n{TRNA}\n>b\nACGU\n")
@@ -214,7 +214,7 @@ def test_a_job_knows_its_rules(tmp_path):
 def test_rules_live_in_the_file_of_a_model(model, tmp_path):
     path = rk.save(model, tmp_path / "m.safetensors")
     assert rk.load(path, device="cpu").info.decoding == model.info.decoding
-    assert rk.load("pico-ss", device="cpu").info.decoding is None
+    assert rk.load("nano-ss", device="cpu").info.decoding is None
 
 
 @pytest.mark.parametrize(

@@ -68,9 +68,9 @@ def test_flops_of_the_structure_head_are_those_torch_counts():
 @pytest.mark.parametrize(
     ("task", "name", "lengths"),
     [
-        ("embed", "pico", [30 + 47 * i % 471 for i in range(400)]),
+        ("embed", "nano", [30 + 47 * i % 471 for i in range(400)]),
         ("embed", "nano", [30 + 47 * i % 471 for i in range(100)]),
-        ("fold", "pico-ss", [700]),
+        ("fold", "nano-ss", [700]),
     ],
 )
 def test_memory_is_within_a_quarter_of_what_a_process_takes(task, name, lengths):
@@ -105,33 +105,33 @@ def test_nothing_is_loaded_for_a_name(monkeypatch):
 
 
 def test_a_loaded_model_adds_no_weights_and_pooling_keeps_a_row_a_sequence():
-    model = rk.load("pico", device="cpu")
+    model = rk.load("nano", device="cpu")
     whole, pooled = (estimate_job([100] * 50, model=model, pool=pool) for pool in (None, "mean"))
     assert whole.weights == 0
-    assert (whole.results, pooled.results) == (4 * 192 * 5000, 4 * 192 * 50)
+    assert (whole.results, pooled.results) == (4 * 320 * 5000, 4 * 320 * 50)
 
 
 def test_time_is_operations_over_the_measured_rate_shown_as_a_range(monkeypatch):
     monkeypatch.setattr(
         estimate, "cpu_flops", lambda dtype: {torch.float32: 1e11, torch.float16: 5e10}[dtype]
     )
-    job = estimate_job([1000], model="pico-ss", device="cpu")
+    job = estimate_job([1000], model="nano-ss", device="cpu")
     work = (job.encoder_flops + job.head_flops) / (estimate.EFFICIENCY * 1e11)
     assert job.seconds == pytest.approx(
         work + 2 * estimate.CALL
     )  # the encoder and the head are called once each
     assert job.seconds_range == pytest.approx((job.seconds / 1.5, job.seconds * 1.5))
     assert "time        {:.2g} to {:.2g} s".format(*job.seconds_range) in str(job)
-    half = estimate_job([1000], model="pico-ss", device="cpu", dtype=torch.float16)
+    half = estimate_job([1000], model="nano-ss", device="cpu", dtype=torch.float16)
     assert half.seconds == pytest.approx(2 * work + 2 * estimate.CALL)
 
 
 def test_a_list_is_folded_in_batches_of_tokens(monkeypatch):
     monkeypatch.setattr(estimate, "cpu_flops", lambda dtype: float("inf"))
     embedded, folded = (
-        estimate_job([76] * 60, model="pico-ss", task=task, device="cpu") for task in ("embed", "fold")
+        estimate_job([76] * 60, model="nano-ss", task=task, device="cpu") for task in ("embed", "fold")
     )
-    batches = math.ceil(60 / (token_budget(Config.pico(), torch.device("cpu")) // 78))
+    batches = math.ceil(60 / (token_budget(Config.nano(), torch.device("cpu")) // 78))
     assert embedded.seconds == pytest.approx(batches * estimate.CALL)
     assert folded.seconds == pytest.approx((batches + 60) * estimate.CALL)
     assert folded.buffers == embedded.buffers
@@ -139,7 +139,7 @@ def test_a_list_is_folded_in_batches_of_tokens(monkeypatch):
 
 def test_a_time_that_nothing_is_known_of(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    job = estimate_job([100], model="pico-ss", device="cuda")
+    job = estimate_job([100], model="nano-ss", device="cuda")
     assert (
         np.isnan(job.seconds)
         and "time        unknown" in str(job)
@@ -154,7 +154,7 @@ def test_what_does_not_fit_says_what_to_do(monkeypatch):
     assert low.fits and low.head < need.head and "float16" in low.notes[1]
     assert not (huge := estimate_job([100_000], device="cpu")).fits
     assert "leave out the longest" in huge.notes[-1] and "does NOT fit" in str(huge)
-    kept = estimate_job([1000] * 100_000, model="pico", device="cpu")
+    kept = estimate_job([1000] * 100_000, model="nano", device="cpu")
     assert not kept.fits and "pool='mean'" in kept.notes[-1]
 
 
@@ -164,7 +164,7 @@ def test_what_does_not_fit_says_what_to_do(monkeypatch):
         ([], {}, "no sequences"),
         ([10, 0], {}, r"lengths \[10, 0\]"),
         ({"x": ""}, {}, "'x' is empty"),
-        ([10], {"model": "pico", "task": "fold"}, "pico has no head to fold with.*pico-ss"),
+        ([10], {"model": "nano", "task": "fold"}, "nano has no head to fold with.*nano-ss"),
         ([10], {"task": "train"}, "task='train'"),
         ([10], {"model": "tera"}, "unknown model 'tera'"),
         *(([10], {"device": device}, rf"device={str(device)!r}: expected cpu, cuda")
@@ -206,7 +206,7 @@ def test_devices_that_are_elsewhere_can_be_asked_for(device):
     assert estimate_job([10], device=device).device == str(device)
 
 
-@pytest.mark.parametrize("options", [["--device", "x"], ["--device", ""], ["--task", "fold", "-m", "pico"]])
+@pytest.mark.parametrize("options", [["--device", "x"], ["--device", ""], ["--task", "fold", "-m", "nano"]])
 @pytest.mark.parametrize("content", [">a\nACGU\n", ""])
 def test_the_command_line_says_what_is_wrong(tmp_path, capsys, options, content):
     path = tmp_path / "one.fasta"

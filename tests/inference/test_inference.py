@@ -19,7 +19,7 @@ def test_fold_gives_a_consistent_structure():
     p = s.probabilities
     assert p.shape == (76, 76) and p.dtype == np.float32
     assert np.array_equal(p, p.T) and p.min() >= 0 and p.max() <= 1 and not p.diagonal().any()
-    threshold = rk.load("pico-ss").threshold
+    threshold = rk.load("nano-ss").threshold
     assert np.array_equal(s.pairs, decoding.decode(p, TRNA, threshold=threshold))
 
 
@@ -64,7 +64,7 @@ def test_errors_name_the_record_before_anything_is_computed(monkeypatch):
 
 def test_one_and_two_nucleotides():
     assert [s.dot_bracket for s in rk.fold(["A", "GC"])] == [".", ".."]
-    assert rk.embed(["A"])[0].shape == (1, 192)
+    assert rk.embed(["A"])[0].shape == (1, 320)
 
 
 def test_notices():
@@ -75,20 +75,20 @@ def test_notices():
 
 
 def test_fold_needs_a_structure_head():
-    with pytest.raises(ValueError, match="pico cannot fold: it has no task head"):
-        rk.fold("ACGU", model="pico")
+    with pytest.raises(ValueError, match="nano cannot fold: it has no task head"):
+        rk.fold("ACGU", model="nano")
 
 
 def test_training_mode_is_refused():
     with pytest.raises(ValueError, match=r"model.eval\(\)"):
-        rk.embed("ACGU", model=rk.load("pico").train())
+        rk.embed("ACGU", model=rk.load("nano").train())
 
 
 def test_refold_does_not_run_the_model(monkeypatch):
     s = rk.fold(TRNA)
     monkeypatch.setattr(folding, "encode_sequences", None)
     assert len(refold(s, threshold=0.999999).pairs) <= len(s.pairs)
-    assert refold(s, threshold=rk.load("pico-ss").threshold) == s
+    assert refold(s, threshold=rk.load("nano-ss").threshold) == s
     with pytest.raises(ValueError, match="no probabilities"):
         refold(rk.Structure("ACGU", []), threshold=0.5)
 
@@ -96,10 +96,10 @@ def test_refold_does_not_run_the_model(monkeypatch):
 def test_embed_rows_are_nucleotides_and_pools_agree():
     texts = [TRNA, "ACGU", TRNA[:40], "ACGU"]
     rows = rk.embed(texts)
-    assert [r.shape for r in rows] == [(len(t), 192) for t in texts]
+    assert [r.shape for r in rows] == [(len(t), 320) for t in texts]
     assert np.allclose(rk.embed(texts, pool="mean"), [r.mean(axis=0) for r in rows], atol=1e-5)
     assert np.array_equal(rows[1], rows[3])
-    model = rk.load("pico", device="cpu")
+    model = rk.load("nano", device="cpu")
     with torch.inference_mode():
         full = model(rk.tokenize([TRNA])).representation[0].numpy()
     assert np.allclose(rows[0], full[1:-1], atol=1e-4)
@@ -116,7 +116,7 @@ def test_an_embedding_does_not_depend_on_its_batch():
 
 def test_embed_nothing():
     assert rk.embed([]) == []
-    assert rk.embed([], pool="cls").shape == (0, 192)
+    assert rk.embed([], pool="cls").shape == (0, 320)
     with pytest.raises(ValueError, match="pool='max'"):
         rk.embed("ACGU", pool="max")
 
@@ -143,7 +143,7 @@ def test_probabilities_of_a_long_sequence_are_finite():
 
 
 def test_every_backend_folds_alike():
-    model = rk.load("pico-ss", device="cpu")
+    model = rk.load("nano-ss", device="cpu")
     found = []
     for model.attention in ("loop", "padded"):
         found.append(rk.fold(TRNA, model=model).probabilities)
@@ -173,7 +173,7 @@ def test_predict_names_the_family_by_default():
 
 def test_a_model_runs_without_inference_mode_after_it_embedded():
     """Buffers that are used again were made in inference mode, where no_grad cannot write to them."""
-    model = rk.load("pico", device="cpu")
+    model = rk.load("nano", device="cpu")
     [rows] = rk.embed("ACGUACGU", model=model)
     with torch.no_grad():
         representation = model(rk.tokenize("ACGUACGU")).representation

@@ -116,8 +116,8 @@ def test_another_job_in_the_same_folder_is_refused(fasta, records, tmp_path, cap
     assert cli.main([*command, "--pool", "cls", "--shard-size", "7"]) == 2
     differing = "\n  pool: 'mean' there, 'cls' asked for\n  shard_size: 10000 there, 7 asked for\n"
     assert differing in capsys.readouterr().err
-    assert cli.main([*command, "-m", "pico-ss"]) == 2
-    assert "model: 'pico " in capsys.readouterr().err
+    assert cli.main([*command, "-m", "nano-ss"]) == 2
+    assert "model: 'nano " in capsys.readouterr().err
     write(fasta, [*records[:-1], ("r49", "ACGU")])
     assert cli.main(command) == 2
     assert "input: 'in.fasta " in capsys.readouterr().err
@@ -306,8 +306,8 @@ def test_long_ones_are_told_once(tmp_path, tiny):
         (["embed", "{fasta}", "-o", "out", "--shard-size", "0"], "--shard-size: 0"),
         (["fold", "{fasta}", "-f", "parquet"], "a folder for --output"),
         (["fold", "{fasta}", "--processes", "2"], "give -f parquet"),
-        (["fold", "{fasta}", "-m", "pico", "-f", "parquet", "-o", "out"], "pico cannot fold"),
-        (["predict", "{fasta}", "-m", "pico", "-f", "parquet", "-o", "out"], "pico cannot predict"),
+        (["fold", "{fasta}", "-m", "nano", "-f", "parquet", "-o", "out"], "nano cannot fold"),
+        (["predict", "{fasta}", "-m", "nano", "-f", "parquet", "-o", "out"], "nano cannot predict"),
     ],
 )
 def test_what_cannot_be_done(arguments, message, fasta, tmp_path, capsys, monkeypatch):

@@ -169,15 +169,15 @@ def test_files_that_are_no_checkpoints(golden, tmp_path):
             rk.load(tmp_path / name)
     with pytest.raises(FileNotFoundError, match="no such checkpoint"):
         rk.load(tmp_path / "absent.pt")
-    with pytest.raises(ValueError, match="unknown model 'gigantic'; embedded: pico-ss"):
+    with pytest.raises(ValueError, match="unknown model 'gigantic'; embedded: nano-ss"):
         rk.load("gigantic")
 
 
 def test_embedded_models():
-    full, encoder = rk.load("pico-ss", device="cpu"), rk.load("pico", device="cpu")
+    full, encoder = rk.load("nano-ss", device="cpu"), rk.load("nano", device="cpu")
     assert encoder.head is None and encoder.threshold is None
     assert isinstance(full.head, StructureHead) and 0 < full.threshold < 1
-    assert full.config == encoder.config == Config.pico()
+    assert full.config == encoder.config == Config.nano()
 
 
 # --- downloads, from a local server ----------------------------------------------------------------

@@ -108,4 +108,4 @@ def test_own_task_beats_the_trivial_answer(data: Path, tmp_path: Path, monkeypat
     text = run(ROOT / "notebooks/10_your_own_task.ipynb", tmp_path, monkeypatch)
     assert float(re.search(r"accuracy +([\d.]+)", text).group(1)) > 0.4  # six classes
     assert float(re.search(r"spearman +([-\d.]+)", text).group(1)) > 0.2
-    assert "test rows are in the data that pico-ss was trained on" in text
+    assert "test rows are in the data that nano-ss was trained on" in text

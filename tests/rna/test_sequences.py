@@ -218,7 +218,7 @@ def test_fold_gives_one_structure_for_one_sequence() -> None:
 
 
 def test_single_letters_can_be_computed_on() -> None:
-    assert rk.embed({"a": "A", "b": "C"}, pool="mean").shape == (2, 192)
+    assert rk.embed({"a": "A", "b": "C"}, pool="mean").shape == (2, 320)
     assert tokenize(["A", "C"]).shape == (2, 3)
 
 
@@ -339,7 +339,7 @@ def test_line_ends_of_every_source(tmp_path: Path, end: str) -> None:
 
 
 def test_lengths_are_estimated_from_the_same_things() -> None:
-    known = estimate([12, 7], model="pico-ss").peak
+    known = estimate([12, 7], model="nano-ss").peak
     several = (
         [A, B],
         (one for one in (A, B)),
@@ -350,7 +350,7 @@ def test_lengths_are_estimated_from_the_same_things() -> None:
         NAMED,
     )
     for given in several:
-        assert estimate(given, model="pico-ss").peak == known
+        assert estimate(given, model="nano-ss").peak == known
 
 
 def test_paths_like_os_pathlike() -> None:

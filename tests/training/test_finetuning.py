@@ -293,7 +293,7 @@ def test_an_encoder_of_another_kind_is_fine_tuned_and_found_again(tmp_path):
 
 
 def test_a_fitting_head_is_kept(tmp_path):
-    model = rk.load("pico-ss", device="cpu")
+    model = rk.load("nano-ss", device="cpu")
     head = model.head
     rows = rk.datasets.load_structures("examples")
     changes = {"epochs": 1, "lr": 0.0, "batch_size": 4}

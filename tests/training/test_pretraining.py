@@ -179,12 +179,12 @@ def test_a_finished_run_gives_its_model_again_and_another_is_refused(tmp_path):
 
 def test_goes_on_from_a_model_without_its_task_head(tmp_path):
     model = pretrain(
-        repeats(12), output=tmp_path, model="pico-ss", **{**SHORT, **QUIET, "steps": 1, "lr": 1e-9}
+        repeats(12), output=tmp_path, model="nano-ss", **{**SHORT, **QUIET, "steps": 1, "lr": 1e-9}
     )
-    start = rk.load("pico-ss", device="cpu")
+    start = rk.load("nano-ss", device="cpu")
     assert model.head is None and model.threshold is None
     assert torch.allclose(model.embedding.weight, start.embedding.weight, atol=1e-7)
-    assert rk.load(tmp_path / "model.safetensors").about["pretraining"]["start"] == "pico-ss"
+    assert rk.load(tmp_path / "model.safetensors").about["pretraining"]["start"] == "nano-ss"
 
 
 def test_frozen_encoder_stays_and_its_language_head_learns(tmp_path):
@@ -292,10 +292,10 @@ def test_command_line(tmp_path, capsys):
     fasta = tmp_path / "rnas.fasta"
     fasta.write_text("".join(f">r{i}\n{sequence}\n" for i, sequence in enumerate(repeats(12))))
     quiet = [f"--trainer={key}={value}" for key, value in QUIET.items()]
-    command = ["pretrain", str(fasta), "-o", str(tmp_path / "run"), "-m", "pico", "--steps", "1", *quiet]
+    command = ["pretrain", str(fasta), "-o", str(tmp_path / "run"), "-m", "nano", "--steps", "1", *quiet]
     assert main(command) == 0
     path = Path(capsys.readouterr().out.split()[-1])
-    assert rk.load(path).about["pretraining"]["start"] == "pico"
+    assert rk.load(path).about["pretraining"]["start"] == "nano"
     assert main([*command[:-4], "--steps", "2"]) == 2
     assert "holds another run" in capsys.readouterr().err
 

@@ -158,7 +158,7 @@ def test_a_model_that_is_not_there_is_said_before_anything_starts(capsys: pytest
     assert "no such model: no/such.safetensors" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("model", ["pico-ss", "/a b/it's.safetensors", 'C:\\x"y', "ΔG\n.ckpt"])
+@pytest.mark.parametrize("model", ["nano-ss", "/a b/it's.safetensors", 'C:\\x"y', "ΔG\n.ckpt"])
 def test_the_notebook_names_the_model(model: str) -> None:
     source = notebook(model)["cells"][0]["source"]
     made: dict[str, Any] = {"FoldingStudio": lambda model: model}

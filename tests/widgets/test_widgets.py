@@ -210,8 +210,8 @@ def test_candidates_are_the_probable_pairs():
 
 
 def test_studio_needs_a_structure_model():
-    with pytest.raises(ValueError, match="pico cannot fold"):
-        FoldingStudio(model="pico")
+    with pytest.raises(ValueError, match="nano cannot fold"):
+        FoldingStudio(model="nano")
 
 
 # Embedding explorer -------------------------------------------------------------------------------------
@@ -610,7 +610,7 @@ FOLDERS = ["plain", "with a space", "quo'te", 'dou"ble', "grün/ΔG", "a\\b", "n
 def test_the_code_loads_the_model_again(folder, tmp_path, monkeypatch):
     path = tmp_path / folder / "my model.safetensors"
     path.parent.mkdir(parents=True)
-    rk.save(rk.load("pico-ss"), path)
+    rk.save(rk.load("nano-ss"), path)
     monkeypatch.chdir(path.parent)
     studio = FoldingStudio(TRNA, model=path.name)  # relative: the code holds the full path
     studio.threshold = 0.123456789
@@ -632,8 +632,8 @@ def test_the_code_has_the_threshold_to_the_last_digit(threshold, rules):
 
 
 def test_the_code_says_when_a_model_is_in_no_file():
-    model = rk.load("pico-ss")
-    assert "model='pico-ss'" in FoldingStudio(TRNA, model=model).code()
+    model = rk.load("nano-ss")
+    assert "model='nano-ss'" in FoldingStudio(TRNA, model=model).code()
     model.train()  # what is trained is no longer what was loaded
     studio = FoldingStudio(TRNA, model=model.eval())
     assert "# model: the object that the studio was given" in studio.code()
