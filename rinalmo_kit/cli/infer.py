@@ -86,8 +86,8 @@ def _estimate(options: argparse.Namespace) -> int:
 
 
 def _fold(options: argparse.Namespace) -> int:
-    from ..inference.confidence import GUESS
     from ..inference.folding import fold_or_explain, folding_model
+    from ..rna.folded import GUESS
     from .outputs import SINGLE, STRUCTURES, Folder, Output, Writer, structures
     from .records import Source
 
