@@ -88,7 +88,7 @@ def _adapter_note(path: Path, model: Encoder, *, half: bool) -> str:
     from ..model.checkpoint import save
 
     if model.adapter is None or model.adapter.base is None:
-        return "no adapter file: the model that the run started from is not in a file of its own"
+        return "no adapter file: it needs a base that is a whole model in a file, and the run started from another one"
     if half:
         save(model, path, dtype=torch.float16, adapter=True)
     return f"{path}: the adapter alone, {path.stat().st_size / 1e6:.1f} MB, of {model.adapter.base.name}"

@@ -3,7 +3,10 @@
 import copy
 import hashlib
 import json
+import os
+import random
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -20,6 +23,7 @@ from rinalmo_kit.model.lora import add_lora, encoder_sha256, find_base, merge_lo
 from rinalmo_kit.model.multimolecule import adapt
 from rinalmo_kit.model.rinalmo import RiNALMo
 from tests.helpers.model_files import rejected, small
+from tests.model.test_untrusted_files import mutated, nonsense
 
 BASE = "base.safetensors"
 LAYER = "lora.transformer.blocks.0.mh_attn.Wqkv"
@@ -441,3 +445,26 @@ def test_an_adapter_of_a_head_alone_needs_no_labels(base, tmp_path):
     model = merge_lora(trained(base))
     model.head, model.labels = ClassificationHead(16, 8, 5), None
     assert rk.load(rk.save(model, tmp_path / "a.safetensors", adapter=True), device="cpu").labels is None
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_fuzz(adapter):
+    """Every damaged adapter loads with finite weights, or is rejected by name; $FUZZ_INPUTS files."""
+    rng, seen = random.Random(20261126), Counter()
+    whole, (state, metadata) = adapter.read_bytes(), content(adapter)
+    path = adapter.with_name("fuzzed.safetensors")
+    for number in range(int(os.environ.get("FUZZ_INPUTS", "200"))):
+        if number % 2:
+            path.write_bytes(mutated(whole, 8 + int.from_bytes(whole[:8], "little"), rng))
+        else:
+            facts = json.loads(metadata["adapter"])
+            facts[rng.choice([*facts, "x"])] = nonsense(rng)
+            save_file(state, path, metadata=metadata | {"adapter": json.dumps(facts)})
+        try:
+            model = rk.load(path, device="cpu")
+            assert all(value.isfinite().all() for value in model.state_dict().values())
+            seen["read"] += 1
+        except (ValueError, OSError) as error:
+            assert path.name in str(error) and len(str(error)) < 3000, error
+            seen["rejected"] += 1
+    assert seen["read"] and seen["rejected"]

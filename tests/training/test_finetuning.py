@@ -301,6 +301,9 @@ def test_an_adapter_is_stored_beside_the_model(tmp_path):
     assert {file.name for file in (tmp_path / "next").glob("*.safetensors")} == {"model.safetensors"}
     with pytest.raises(ValueError, match="trained on a model that is not in a file of its own"):
         rk.save(model, tmp_path / "next.safetensors", adapter=True)
+    start = tmp_path / "again.safetensors"  # an adapter, whose weights are in no file
+    finetune(classes(40, seed=1), model=start, output=tmp_path / "third", **options)
+    assert {file.name for file in (tmp_path / "third").glob("*.safetensors")} == {"model.safetensors"}
 
 
 def test_an_adapter_of_a_run_in_another_precision_keeps_the_hash_of_its_base(tmp_path):
