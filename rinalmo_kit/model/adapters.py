@@ -81,8 +81,7 @@ def adapter_content(
         state[f"pred_head.{key}"] = stored_tensor(value, f"head.{key}", model, dtype)
     tensors, text = model.info.to_file(source)
     state |= tensors
-    facts = {**adapter.base._asdict(), "rank": adapter.rank, "scale": adapter.scale}
-    facts = {"base": facts.pop("name"), **facts}
+    facts = dict(zip(FACTS, (*adapter.base, adapter.rank, adapter.scale), strict=True))
     metadata = {"format": "pt", "rinalmo_kit": text, "adapter": json.dumps(facts)}
     found = read_adapter(dict(state), metadata, source)
     if found.head:
