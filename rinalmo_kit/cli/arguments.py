@@ -273,7 +273,12 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--task", choices=TASKS, help="of a table")
     command.add_argument("--target", help="column of a table that is learned")
-    command.add_argument("--mode", choices=["full", "lora", "frozen"], default="full", help="default: full")
+    command.add_argument(
+        "--mode",
+        choices=["full", "lora", "frozen"],
+        default="full",
+        help="all weights, low-rank additions (stored as an adapter file too), or the head alone (default: full)",
+    )
     command.add_argument("--fold", default="0", help="number, or all: one after the other (default: 0)")
     command.add_argument("--seed", type=SEED, default=0)
     command.add_argument("--limit", type=COUNT, help="train on at most this many rows")

@@ -19,6 +19,7 @@ from .metadata import ModelInfo
 __all__ = ["Encoder", "ModelOutput", "RiNALMo"]
 
 if TYPE_CHECKING:
+    from .lora import Adapter
     from .multimolecule import ExternalConfig
 
 T = TypeVar("T")
@@ -96,6 +97,8 @@ class Encoder(nn.Module):
         ``"auto"`` or one of :func:`attention_backends`.
     source : str or None
         Name or full path from which :func:`rinalmo_kit.load` gives the same model; None once it was in training mode.
+    adapter : Adapter or None
+        The low-rank matrices that were merged into its weights; None once it was in training mode.
     """
 
     config: Config | ExternalConfig
@@ -114,10 +117,12 @@ class Encoder(nn.Module):
         self.attention = "auto"
         self.name = type(self).__name__
         self.source: str | None = None
+        self.adapter: Adapter | None = None
 
     def train(self, mode: bool = True) -> Encoder:  # noqa: FBT001, FBT002 - as torch has it
         """Switch training mode; what is trained is no longer what was loaded."""
-        self.source = None if mode else self.source
+        if mode:
+            self.source = self.adapter = None
         return super().train(mode)
 
     @property

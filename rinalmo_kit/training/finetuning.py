@@ -20,8 +20,9 @@ from .._utils.progress import progress_bar
 from .._utils.run_folders import check_folder, claim_folder, leads, run_lock
 from ..inference.batching import batches_by_length, encode_sequences
 from ..inference.prediction import crop_to_center
+from ..model import adapters, pretrained
 from ..model import checkpoint as model_checkpoint
-from ..model import pretrained
+from ..model.checkpoint_files import read_state
 from ..model.config import Config
 from ..model.rinalmo import Encoder, RiNALMo
 from ..model.task_base import Task
@@ -40,6 +41,10 @@ from .trainer import Run, fit
 __all__ = ["finetune"]
 
 Mode = Literal["full", "lora", "frozen"]
+
+
+ADAPTER = "adapter.safetensors"
+"""File in the folder of a low-rank run, beside that of the whole model."""
 
 
 def unfreezing_schedule(model: Encoder, recipe: Recipe) -> list[tuple[int, list[nn.Parameter]]]:
@@ -167,8 +172,8 @@ def finetune(
         the path of a table.
     output : path
         Folder for checkpoints, logs and, at the end, ``model.safetensors``, which :func:`rinalmo_kit.fold` and
-        :func:`rinalmo_kit.predict` take by its path. If it holds this run, unfinished, that is resumed; if
-        finished, its model is returned.
+        :func:`rinalmo_kit.predict` take by its path, as they do ``adapter.safetensors`` beside it, of mode ``"lora"``.
+        If it holds this run, unfinished, that is resumed; if finished, its model is returned.
     model : Encoder, name, path or Config, optional
         Start from this; a Config means random weights, and an encoder of another kind comes from
         :func:`rinalmo_kit.model.multimolecule.adapt`. Default: the recipe's ``start``, the embedded
@@ -179,8 +184,9 @@ def finetune(
     target : str, optional
         For your own data: the column of the targets.
     mode : {"full", "lora", "frozen"}
-        Train the encoder as the recipe says; or low-rank additions to its weights, which are merged at the end; or
-        the head alone on representations that are computed once (fast, and small in memory).
+        Train the encoder as the recipe says; or low-rank additions to its weights, which are merged at the end, and
+        also stored alone, as an adapter of about 1 MB, if `model` is a name, a file, or was loaded from one and not
+        trained since; or the head alone on representations that are computed once (fast, and small in memory).
     fold : int
         For recipes with folds.
     seed : int
@@ -275,7 +281,7 @@ def finetune(
     with run_lock(output):
         claim_folder(output / "run.json", facts, what="run")
         if (finished := output / "model.safetensors").exists():
-            return pretrained.load(finished, device="cpu")
+            return finished_model(finished)
         options = {"output": output, "seed": seed, "mode": mode, **every, **trainer_options}
         first = train(model, recipe, splits, unlabelled, **options)
         if given:  # which rows these are, nobody has said
@@ -284,7 +290,17 @@ def finetune(
         if own is not None:
             model.about["own data"] = own
         if first:
-            model_checkpoint.save(model, finished)
+            if model.adapter is not None and model.adapter.base is not None:
+                model_checkpoint.save(model, output / ADAPTER, adapter=True)
+            model_checkpoint.save(model, finished)  # last: it is what makes the run finished
+    return model
+
+
+def finished_model(path: Path) -> Encoder:
+    """Return the model of a finished run, with its adapter if there is one."""
+    model = pretrained.load(path, device="cpu")
+    if (beside := path.with_name(ADAPTER)).exists():
+        model.adapter = adapters.read_adapter(*read_state(beside), str(beside)).adapter
     return model
 
 
@@ -307,7 +323,8 @@ def train(
     lengths = [len(example) for example in splits.train]
     plan = make_batch_plan(recipe, lengths, seed=seed, others=len(unlabelled))
     examples = Mutated([*splits.train, *unlabelled], recipe.mutate, seed)
-    run = FineTuning(model.train(), recipe, plan, seed=seed, mode=mode)
+    run = FineTuning(model, recipe, plan, seed=seed, mode=mode)  # before it forgets where it was loaded from
+    model.train()
     epoch = plan.first[1]
     watched = cast(Dataset, sorted(splits.validation, key=len))  # a list serves as one
     validation: DataLoader = DataLoader(watched, batch_size=16, collate_fn=list)

@@ -336,7 +336,7 @@ def starting_model(model: Config | RiNALMo | str | os.PathLike | None) -> RiNALM
     given = pretrained.load(model, device="cpu") if isinstance(model, str | os.PathLike) else unwrapped(model)
     if not isinstance(given, RiNALMo):
         raise ValueError(f"{given.name} is not a RiNALMo: only RiNALMo models are pretrained")
-    given.head, given.info = None, given.info.for_new_task()
+    given.head, given.info, given.adapter = None, given.info.for_new_task(), None
     return given
 
 
