@@ -110,7 +110,7 @@ SCHEMAS: dict[str, dict[str, Callable[[Any], Any]]] = {
         "id": _text,
         "sequence": _sequence,
         "target": _number,
-        "split": _one_of("train", "random7600", "human7600"),
+        "split": _one_of("train", "replicate", "random7600", "human7600"),
     },
     "te_el": {
         "id": _text,
