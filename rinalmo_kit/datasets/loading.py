@@ -219,7 +219,7 @@ def _tidy_splice(table: pd.DataFrame) -> pd.DataFrame:
 def _tidy_mrl(table: pd.DataFrame) -> pd.DataFrame:
     """Keep the two test sets, the designed and human 5′ UTRs for training, and apart from them the random library.
 
-    The random library is of another replicate, with a spread 1.4 times as wide: what is trained on it alone is off scale.
+    The random library is of another replicate, with a spread 1.4 times as wide: what learns from it is off scale.
     """
     if "source" not in table:
         return table
