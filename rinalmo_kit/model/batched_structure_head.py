@@ -61,11 +61,13 @@ class PaddedMaps(list[Tensor]):
         super().__init__(views[row] for row in range(len(views)))
 
 
-def batches_by_entries(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+def batches_by_entries(
+    lengths: Sequence[int], budget: int, *, most: int | None = None
+) -> Iterator[list[int]]:
     """Yield indices, sorted by length, in batches whose padded maps have at most `budget` entries, L² each.
 
-    A longer sequence is a batch by itself. Where lengths differ so much that most of the entries would be padding, a
-    batch ends earlier.
+    A batch has at most `most` sequences, and a longer sequence is a batch by itself. Where lengths differ so much that
+    most of the entries would be padding, a batch ends earlier.
 
     Examples
     --------
@@ -77,7 +79,8 @@ def batches_by_entries(lengths: Sequence[int], budget: int) -> Iterator[list[int
     for i in np.argsort(lengths, kind="stable").tolist():
         entries = int(lengths[i]) ** 2
         padded = entries * (len(batch) + 1)
-        if batch and (padded > budget or padded > MOST_PADDING * (own + entries)):
+        full = len(batch) == most or padded > budget or padded > MOST_PADDING * (own + entries)
+        if batch and full:
             yield batch
             batch, own = [], 0
         batch.append(i)
