@@ -3,6 +3,7 @@
 ``python -m reproduction.embedded_weights runs/embedded`` runs :data:`STEPS` in their order; a step that is finished is
 skipped, one that was interrupted is resumed. The tables are those of ``$RINALMO_KIT_DATA``; ViennaRNA, seqkit and
 mmseqs are needed. Nothing is put into the package: weights end up in ``OUTPUT/weights``, scores in ``OUTPUT/measured``.
+With ``--gpu`` the stages are those of :mod:`reproduction.gpu_weights`.
 """
 
 from __future__ import annotations
@@ -58,7 +59,6 @@ CPU: dict[str, Any] = {"accelerator": "cpu", "enable_progress_bar": False, "enab
 CPU["precision"] = "bf16-mixed" if has_bfloat16_units() else "32-true"
 """bfloat16 is faster than float32 on processors that have units for it, and many times slower on others."""
 
-
 SIZES = {
     "pico": replace(Config.pico(), attention_dropout=0.0, residual_dropout=0.0),
     "256 wide": Config(256, 6, 8, 0.0, 0.0),
@@ -66,10 +66,8 @@ SIZES = {
 }
 """Sizes of the scaling study; no dropout as long as no sequence is seen often enough to be learned by heart."""
 
-
 STUDY_STEPS = {"pico": (158, 400), "256 wide": (117, 350), "nano": (74, 300)}
 """Steps of 8192 tokens of pretraining, and of 8 structures: what each size does in about the same time."""
-
 
 TESTS = {
     "bprna": "split == 'TS0'",
@@ -254,8 +252,6 @@ SECOND: dict[str, Any] = {
 
 
 STARTS = ("random", "encoder", "thermo")
-
-
 SHORT: dict[str, Any] = {
     "epochs": 4,
     "steps": 300,
@@ -481,6 +477,8 @@ def main() -> None:
     """Run ``python -m reproduction.embedded_weights OUTPUT``."""
     import argparse
 
+    from .gpu_weights import add_options, reproduce_on_gpu
+
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("output", type=Path, help="folder; what is finished in it is not repeated")
     parser.add_argument(
@@ -489,8 +487,12 @@ def main() -> None:
     parser.add_argument(
         "--smoke", action="store_true", help="a few rows and steps of everything: does it run?"
     )
+    add_options(parser)
     options = parser.parse_args()
-    reproduce(options.output, only=options.only, smoke=options.smoke)
+    if options.gpu:
+        reproduce_on_gpu(options.output, minutes=options.minutes, start=options.start, smoke=options.smoke)
+    else:
+        reproduce(options.output, only=options.only, smoke=options.smoke)
 
 
 if __name__ == "__main__":

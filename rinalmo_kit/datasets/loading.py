@@ -236,6 +236,7 @@ def _tidy_te_el(table: pd.DataFrame) -> pd.DataFrame:
 _TIDY = {
     "archiveII": _tidy_archive,
     "rivas": _tidy_rivas,
+    "ss_more": _tidy_rivas,  # some of its rows are theirs
     "splice": _tidy_splice,
     "mrl": _tidy_mrl,
     "te_el": _tidy_te_el,

@@ -125,6 +125,11 @@ SCHEMAS: dict[str, dict[str, Callable[[Any], Any]]] = {
     "pseudobase": {**_STRUCTURE, "family": _text, "split": _one_of("test")},
     "rnastralign": {**_STRUCTURE, "family": _text, "split": _one_of("all")},
     "rfam14_9_seed": {**_STRUCTURE, "family": _text},
+    "ss_more": {
+        **_STRUCTURE,
+        "family": _maybe_empty,
+        "source": _one_of("rfam14_9_seed", "ss_rivas", "ss_rnastralign", "ss_archiveII"),
+    },
     "pretrain_ncrna": {
         "id": _text,
         "sequence": _sequence,
