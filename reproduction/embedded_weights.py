@@ -26,12 +26,10 @@ from rinalmo_kit._utils.run_log import training_log
 from rinalmo_kit.datasets.corpus.build import build_corpus
 from rinalmo_kit.datasets.corpus.store import Corpus
 from rinalmo_kit.datasets.loading import load_table
-from rinalmo_kit.evaluation.baselines import kmer_counts, ngram_perplexity
-from rinalmo_kit.evaluation.embedding_maps import embedding_scores
+from rinalmo_kit.evaluation.baselines import ngram_perplexity
 from rinalmo_kit.evaluation.leakage import LeakWarning
 from rinalmo_kit.evaluation.scoring import evaluate
 from rinalmo_kit.inference.confidence import calibrate, expected_f1, reliability
-from rinalmo_kit.inference.embedding import embed
 from rinalmo_kit.inference.folding import fold
 from rinalmo_kit.metrics import structure_scores
 from rinalmo_kit.model.checkpoint import save
@@ -45,6 +43,7 @@ from rinalmo_kit.structure import Structure
 from rinalmo_kit.training.finetuning import finetune
 from rinalmo_kit.training.pretraining import pretrain
 
+from .embeddings import FITTED, REFERENCES, neighbour_scores, whitened
 from .thermodynamics import read_likely_pairs, write_likely_pairs
 
 if TYPE_CHECKING:
@@ -395,21 +394,13 @@ def unseen(dataset: str) -> Recipe:
 
 
 def embeddings(job: Job) -> None:
-    """Score embeddings by families of test RNAs: the encoder's, an untrained one's, and k-mers."""
-    import pandas as pd
-
-    table = select(load_table("rfam88"), "split == 'test'")
-    table = table.sample(frac=0.1 if job.smoke else 1, random_state=0)
-    texts, labels = table["sequence"].tolist(), table["label"].to_numpy()
-    trained = job.stored("pico")
+    """Whiten the embeddings of the encoder; see how often neighbours are of the same family, beside k-mers."""
     torch.manual_seed(SEED)
-    untrained = RiNALMo(job.size).eval()
-    vectors: dict[str, Any] = {"1- to 4-mers": kmer_counts(texts)}
-    for name, model in {"pico": trained, "untrained": untrained}.items():
-        for pool in ("cls", "mean"):
-            vectors[f"{name}, {pool}"] = embed(texts, model=model, pool=pool)
-    rows = [{"vectors": name, **embedding_scores(v, labels), "n": len(labels)} for name, v in vectors.items()]
-    job.note("embeddings", pd.DataFrame(rows))
+    model, untrained = job.stored("pico"), RiNALMo(job.size).eval()
+    rows = 300 if job.smoke else FITTED
+    save(whitened(model, rows, width=64 if job.smoke else 256), job.file("pico"), dtype=torch.float16)
+    models = {"pico": model, "untrained": untrained}
+    job.note("embeddings", neighbour_scores(models, references=200 if job.smoke else REFERENCES))
 
 
 STEPS: dict[str, Callable[[Job], Any]] = {

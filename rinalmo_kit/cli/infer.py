@@ -57,7 +57,8 @@ def _check_no_job(options: argparse.Namespace) -> None:
 
 
 def _embed(options: argparse.Namespace) -> int:
-    return _job(options, pool=None if options.pool == "none" else options.pool)
+    pool = None if options.pool == "none" else options.pool
+    return _job(options, pool=pool, layer=options.layer, whiten=options.whiten)
 
 
 def _check(_: argparse.Namespace) -> int:

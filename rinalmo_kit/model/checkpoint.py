@@ -150,6 +150,8 @@ def model_from_state(
     load_strict(model, state, source)
     model.info = info
     check_labels(model, source)
+    if info.whitening is not None:
+        info.whitening.check_size(model.config.dim, model.config.blocks, source)
     return model
 
 

@@ -346,7 +346,9 @@ def train(
     lengths, others = ([len(example) for example in rows] for rows in (splits.train, unlabelled))
     plan = make_batch_plan(recipe, lengths, seed=seed, others=others)
     examples = Mutated([*splits.train, *unlabelled], recipe.mutate, seed)
-    run = FineTuning(model, recipe, plan, seed=seed, mode=mode, batch_maps=batch_maps)  # it asks where it is from
+    run = FineTuning(
+        model, recipe, plan, seed=seed, mode=mode, batch_maps=batch_maps
+    )  # it asks where it is from
     model.train()
     watched = cast(Dataset, sorted(splits.validation, key=len))  # a list serves as one
     validation: DataLoader = DataLoader(watched, batch_size=16, collate_fn=list)
