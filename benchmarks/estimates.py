@@ -26,16 +26,16 @@ from . import run
 OUTPUT = run.OUTPUT.with_name("estimates.csv")
 RANDOM = ("nano", "micro")  # sizes with random weights
 CASES = [  # task, model, number, shortest, longest
-    ("embed", "pico", 400, 30, 500),
-    ("embed", "pico", 1000, 15, 40),
-    ("embed", "pico", 1, 3000, 3000),
+    ("embed", "nano", 400, 30, 500),
+    ("embed", "nano", 1000, 15, 40),
+    ("embed", "nano", 1, 3000, 3000),
     ("embed", "nano", 100, 30, 500),
     ("embed", "nano", 1, 3000, 3000),
     ("embed", "micro", 20, 30, 500),
-    ("fold", "pico-ss", 60, 40, 120),
-    ("fold", "pico-ss", 1, 300, 300),
-    ("fold", "pico-ss", 1, 700, 700),
-    ("fold", "pico-ss", 1, 1500, 1500),
+    ("fold", "nano-ss", 60, 40, 120),
+    ("fold", "nano-ss", 1, 300, 300),
+    ("fold", "nano-ss", 1, 700, 700),
+    ("fold", "nano-ss", 1, 1500, 1500),
     ("predict", "pico-ncrna-0", 200, 30, 500),
 ]
 

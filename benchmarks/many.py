@@ -1,6 +1,6 @@
 """A million RNAs through ``rinalmo_kit.inference.bulk``: speed, and memory that does not grow.
 
-    python -m benchmarks many [--records 1000000] [--model pico] [--task embed] [--processes 1]
+    python -m benchmarks many [--records 1000000] [--model nano] [--task embed] [--processes 1]
 
 Without ``--model`` a small encoder with random weights, so that reading, cutting and writing are what is measured.
 The records (20 to 40 nt, fixed seed) are written first. Memory is that of all processes together, sampled every

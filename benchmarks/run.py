@@ -334,7 +334,7 @@ def evaluate(clock: Clock, *, quick: bool, repetitions: int) -> Iterator[Line]:
 
     chosen = splits_of(RECIPES["ss-bprna"], wanted=("test",), test_limit=40 if quick else None)
     targets = [example.target for example in chosen.test]
-    model = load("pico-ss")
+    model = load("nano-ss")
     print(f"\nevaluate: {len(targets)} structures of TS0", flush=True)
 
     def forward() -> None:

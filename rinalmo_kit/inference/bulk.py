@@ -92,7 +92,7 @@ def run_bulk(
     output : path
         Folder; an empty one, or that of the same job, which is resumed: finished shards are kept as they are.
     model : Encoder, name or path, optional
-        Default: ``"nano"``, ``"nano-ss"`` or ``"pico-ncrna-0"``. With `processes` a name or path.
+        Default: that of the operation (:data:`rinalmo_kit._utils.defaults.MODELS`). With `processes` a name or path.
     pool : {"mean", "cls", "std", None}
         For embeddings; None: ``embedding.reshape(length, -1)`` has a row for each nucleotide.
     layer, whiten

@@ -150,7 +150,7 @@ def _pooled(rows: Tensor, pool: Pool | None) -> Tensor:
 def fit_whitening(
     sequences: Sequences,
     *,
-    model: Encoder | str | os.PathLike = "pico",
+    model: Encoder | str | os.PathLike = ENCODER,
     pool: Pool = "std",
     layer: int | Sequence[int] | None = None,
     width: int = 256,
@@ -180,7 +180,7 @@ def fit_whitening(
     Examples
     --------
     >>> import rinalmo_kit as rk
-    >>> model, rng = rk.load("pico", device="cpu"), np.random.default_rng(0)
+    >>> model, rng = rk.load("nano", device="cpu"), np.random.default_rng(0)
     >>> rnas = ["".join(rng.choice(list("ACGU"), 30)) for _ in range(20)]
     >>> model.info.whitening = fit_whitening(rnas, model=model, width=8)
     >>> embed(rnas[:2], model=model, pool="std", whiten=True).shape
@@ -205,12 +205,13 @@ def block_numbers(model: Encoder, layer: object) -> tuple[int, ...] | None:
     Examples
     --------
     >>> import rinalmo_kit as rk
-    >>> block_numbers(rk.load("pico", device="cpu"), [-1, 2, 2])
+    >>> block_numbers(rk.load("nano", device="cpu"), [-1, 2, 2])
     (2, 6)
     """
     if layer is None:
         return None
-    blocks, given = model.config.blocks, list[Any](layer) if isinstance(layer, Sequence) else [layer]
+    blocks = model.config.blocks
+    given: list[Any] = list(layer) if isinstance(layer, Sequence) else [layer]
     try:
         numbers = [operator.index(one) for one in given if not isinstance(one, bool)]
     except TypeError:

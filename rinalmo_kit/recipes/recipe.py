@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from .._utils.defaults import ENCODER
+from .._utils.defaults import LANGUAGE_MODEL
 from .._utils.rows import parse
 from ..model.config import Config
 from ..model.metadata import LARGEST_SIZE
@@ -176,7 +176,7 @@ class Recipe:
     seconds: float | None = None
     map_entries: int | None = None
     ema: float | None = None
-    start: str | Config = ENCODER
+    start: str | Config = LANGUAGE_MODEL
 
     def __post_init__(self) -> None:
         for name in ("train", "validation", "test"):
