@@ -209,7 +209,8 @@ def block_numbers(model: Encoder, layer: object) -> tuple[int, ...] | None:
     """
     if layer is None:
         return None
-    blocks, given = model.config.blocks, list[Any](layer) if isinstance(layer, Sequence) else [layer]
+    blocks = model.config.blocks
+    given: list[Any] = list(layer) if isinstance(layer, Sequence) else [layer]
     try:
         numbers = [operator.index(one) for one in given if not isinstance(one, bool)]
     except TypeError:
