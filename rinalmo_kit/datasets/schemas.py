@@ -125,6 +125,13 @@ SCHEMAS: dict[str, dict[str, Callable[[Any], Any]]] = {
     "pseudobase": {**_STRUCTURE, "family": _text, "split": _one_of("test")},
     "rnastralign": {**_STRUCTURE, "family": _text, "split": _one_of("all")},
     "rfam14_9_seed": {**_STRUCTURE, "family": _text},
+    "rfam": {
+        **_STRUCTURE,
+        "family": _text,
+        "split": _one_of("train", "validation", "test"),
+        "seen": _one_of("yes", "no"),
+    },
+    "ss_more": {**_STRUCTURE, "family": _maybe_empty, "source": _text},
     "pretrain_ncrna": {
         "id": _text,
         "sequence": _sequence,

@@ -76,6 +76,7 @@ _SIZES, _SITES = ("pico", "giga"), ("donor", "acceptor")
 
 TRAINING_SETS: dict[str, tuple[TrainedOn, ...]] = {
     "pico-ss": _BPRNA,
+    "nano-ss": (*_BPRNA, TrainedOn("ss_more")),
     "giga-ss-bprna": _BPRNA,
     **{f"giga-ss-archiveII-{f}": (TrainedOn("archiveII", left_out_family=f),) for f in FAMILIES},
     **{f"{size}-splice-{site}": (TrainedOn("splice", "train"),) for size in _SIZES for site in _SITES},
@@ -222,9 +223,8 @@ def trained_on(model: Any) -> tuple[TrainedOn, ...]:
 
     Examples
     --------
-    >>> from rinalmo_kit import load
-    >>> [str(what) for what in trained_on(load("pico-ss", device="cpu"))]
-    ["bprna ((split == 'TR0') or (split == 'VL0'))"]
+    >>> [str(what) for what in trained_on("giga-ss-bprna")]
+    ['bprna TR0', 'bprna VL0']
     """
     about: dict[str, Any] | None = getattr(model, "about", None)
     if not about:
