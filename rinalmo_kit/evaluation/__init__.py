@@ -21,7 +21,7 @@ from .leakage import (
     warn,
     warn_if_trained_on,
 )
-from .predictors import Baseline, FoldingFunction
+from .predictors import Baseline, FoldingFunction, ModelPredictor
 from .scoring import Evaluation, evaluate
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "FoldingFunction",
     "LeakWarning",
     "Map",
+    "ModelPredictor",
     "Program",
     "TrainedOn",
     "attention_of_pairs",
