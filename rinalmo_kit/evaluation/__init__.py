@@ -23,6 +23,7 @@ from .leakage import (
 )
 from .predictors import Baseline, FoldingFunction, ModelPredictor
 from .scoring import Evaluation, evaluate
+from .structure_table import structure_table
 
 __all__ = [
     "BASELINES",
@@ -56,6 +57,7 @@ __all__ = [
     "provenance",
     "simple",
     "standardised",
+    "structure_table",
     "trained_on",
     "trivial",
     "tsne_map",
