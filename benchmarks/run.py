@@ -1,6 +1,6 @@
 """Benchmarks against the official way of computing and against multimolecule; see README.md.
 
-    python -m benchmarks [encode|head|decode|evaluate|start|train|all] [--quick]
+    python -m benchmarks [encode|head|decode|evaluate|start|train|maps|all] [--quick]
 
 Every line first checks that both sides give the same numbers, then times them in turn and compares medians.
 """
@@ -26,11 +26,14 @@ from rinalmo_kit import embed, tokenize
 from rinalmo_kit._utils.hardware import available_memory
 from rinalmo_kit._utils.provenance import provenance
 from rinalmo_kit.metrics import THRESHOLDS, threshold_scores, tune_threshold
+from rinalmo_kit.model.batched_structure_head import MAP_ENTRIES
 from rinalmo_kit.model.config import Config
 from rinalmo_kit.model.flops import encoder_flops
 from rinalmo_kit.model.heads import StructureHead
 from rinalmo_kit.model.rinalmo import RiNALMo
+from rinalmo_kit.model.tasks import TASKS
 from rinalmo_kit.rna.decoding import greedy_pairs
+from rinalmo_kit.rna.folded import FoldedRNA
 
 from . import official, peers
 
@@ -402,6 +405,36 @@ def train(clock: Clock, *, quick: bool, repetitions: int, sizes: list[str]) -> I
             )
 
 
+def maps(clock: Clock, *, quick: bool, repetitions: int) -> Iterator[Line]:
+    """Training steps of the structure head: a batch of padded maps, and one map after the other."""
+    rng, device = np.random.default_rng(SEED), "cuda" if torch.cuda.is_available() else "cpu"
+    lengths = rng.integers(80, 161, 4 if quick else 64).tolist()
+    model, task = random_model("nano").to(device), TASKS["structure"]
+    model.head = StructureHead(model.config.dim).to(device)
+    rows = [torch.randn(n + 2, model.config.dim, device=device) for n in lengths]
+    targets = [FoldedRNA("A" * n, [(i, n - 1 - i) for i in range(n // 3)]) for n in lengths]
+
+    def step(*, together: bool) -> torch.Tensor:
+        model.zero_grad()
+        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+            found = (
+                task.apply_head_padded(model, rows, entries=MAP_ENTRIES)
+                if together
+                else task.apply_head(model, rows)
+            )
+        loss = task.compute_loss("pairs-by-length", found, targets)
+        loss.backward()
+        return loss.detach().cpu()
+
+    print(f"\nmaps: {len(lengths)} maps on {device}", flush=True)
+    one, other = step(together=True), step(together=False)
+    check("one map after the other", float((one - other).abs() / other), 1e-2 if device == "cuda" else 1e-5)
+    seconds = clock.medians([lambda: step(together=True), lambda: step(together=False)], repetitions)
+    each = [taken / len(lengths) for taken in seconds]
+    name = f"{len(lengths)} maps of 80–160 nt, {device}"
+    yield Line("train the head", name, each[0], "one map after the other", each[1], "8 on a GPU", repetitions)
+
+
 BENCHMARKS = {
     "encode": encode,
     "head": head,
@@ -409,6 +442,7 @@ BENCHMARKS = {
     "evaluate": evaluate,
     "start": start,
     "train": train,
+    "maps": maps,
 }
 
 

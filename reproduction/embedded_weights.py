@@ -3,6 +3,7 @@
 ``python -m reproduction.embedded_weights runs/embedded`` runs :data:`STEPS` in their order; a step that is finished is
 skipped, one that was interrupted is resumed. The tables are those of ``$RINALMO_KIT_DATA``; ViennaRNA, seqkit and
 mmseqs are needed. Nothing is put into the package: weights end up in ``OUTPUT/weights``, scores in ``OUTPUT/measured``.
+With ``--gpu`` the stages are those of :mod:`reproduction.gpu_weights`.
 """
 
 from __future__ import annotations
@@ -25,12 +26,10 @@ from rinalmo_kit._utils.run_log import training_log
 from rinalmo_kit.datasets.corpus.build import build_corpus
 from rinalmo_kit.datasets.corpus.store import Corpus
 from rinalmo_kit.datasets.loading import load_table
-from rinalmo_kit.evaluation.baselines import kmer_counts, ngram_perplexity
-from rinalmo_kit.evaluation.embedding_maps import embedding_scores
+from rinalmo_kit.evaluation.baselines import ngram_perplexity
 from rinalmo_kit.evaluation.leakage import LeakWarning
 from rinalmo_kit.evaluation.scoring import evaluate
 from rinalmo_kit.inference.confidence import calibrate, expected_f1, reliability
-from rinalmo_kit.inference.embedding import embed
 from rinalmo_kit.inference.folding import fold
 from rinalmo_kit.metrics import structure_scores
 from rinalmo_kit.model.checkpoint import save
@@ -44,6 +43,7 @@ from rinalmo_kit.structure import Structure
 from rinalmo_kit.training.finetuning import finetune
 from rinalmo_kit.training.pretraining import pretrain
 
+from .embeddings import FITTED, REFERENCES, neighbour_scores, whitened
 from .thermodynamics import read_likely_pairs, write_likely_pairs
 
 if TYPE_CHECKING:
@@ -58,7 +58,6 @@ CPU: dict[str, Any] = {"accelerator": "cpu", "enable_progress_bar": False, "enab
 CPU["precision"] = "bf16-mixed" if has_bfloat16_units() else "32-true"
 """bfloat16 is faster than float32 on processors that have units for it, and many times slower on others."""
 
-
 SIZES = {
     "pico": replace(Config.pico(), attention_dropout=0.0, residual_dropout=0.0),
     "256 wide": Config(256, 6, 8, 0.0, 0.0),
@@ -66,10 +65,8 @@ SIZES = {
 }
 """Sizes of the scaling study; no dropout as long as no sequence is seen often enough to be learned by heart."""
 
-
 STUDY_STEPS = {"pico": (158, 400), "256 wide": (117, 350), "nano": (74, 300)}
 """Steps of 8192 tokens of pretraining, and of 8 structures: what each size does in about the same time."""
-
 
 TESTS = {
     "bprna": "split == 'TS0'",
@@ -254,8 +251,6 @@ SECOND: dict[str, Any] = {
 
 
 STARTS = ("random", "encoder", "thermo")
-
-
 SHORT: dict[str, Any] = {
     "epochs": 4,
     "steps": 300,
@@ -399,21 +394,13 @@ def unseen(dataset: str) -> Recipe:
 
 
 def embeddings(job: Job) -> None:
-    """Score embeddings by families of test RNAs: the encoder's, an untrained one's, and k-mers."""
-    import pandas as pd
-
-    table = select(load_table("rfam88"), "split == 'test'")
-    table = table.sample(frac=0.1 if job.smoke else 1, random_state=0)
-    texts, labels = table["sequence"].tolist(), table["label"].to_numpy()
-    trained = job.stored("pico")
+    """Whiten the embeddings of the encoder; see how often neighbours are of the same family, beside k-mers."""
     torch.manual_seed(SEED)
-    untrained = RiNALMo(job.size).eval()
-    vectors: dict[str, Any] = {"1- to 4-mers": kmer_counts(texts)}
-    for name, model in {"pico": trained, "untrained": untrained}.items():
-        for pool in ("cls", "mean"):
-            vectors[f"{name}, {pool}"] = embed(texts, model=model, pool=pool)
-    rows = [{"vectors": name, **embedding_scores(v, labels), "n": len(labels)} for name, v in vectors.items()]
-    job.note("embeddings", pd.DataFrame(rows))
+    model, untrained = job.stored("pico"), RiNALMo(job.size).eval()
+    rows = 300 if job.smoke else FITTED
+    save(whitened(model, rows, width=64 if job.smoke else 256), job.file("pico"), dtype=torch.float16)
+    models = {"pico": model, "untrained": untrained}
+    job.note("embeddings", neighbour_scores(models, references=200 if job.smoke else REFERENCES))
 
 
 STEPS: dict[str, Callable[[Job], Any]] = {
@@ -481,6 +468,8 @@ def main() -> None:
     """Run ``python -m reproduction.embedded_weights OUTPUT``."""
     import argparse
 
+    from .gpu_weights import add_options, reproduce_on_gpu
+
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("output", type=Path, help="folder; what is finished in it is not repeated")
     parser.add_argument(
@@ -489,8 +478,12 @@ def main() -> None:
     parser.add_argument(
         "--smoke", action="store_true", help="a few rows and steps of everything: does it run?"
     )
+    add_options(parser)
     options = parser.parse_args()
-    reproduce(options.output, only=options.only, smoke=options.smoke)
+    if options.gpu:
+        reproduce_on_gpu(options.output, minutes=options.minutes, start=options.start, smoke=options.smoke)
+    else:
+        reproduce(options.output, only=options.only, smoke=options.smoke)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ NOTES = {
         "the 88 largest families of Rfam 14.9 seeds with mean length up to 200, instead of Rfam-novel"
     ),
     "mrl": (
-        "the training rows are 20,000 of a library of fixed 50 nt from another replicate, "
+        "the training rows are 24,957 designed and human UTRs of fixed 50 nt, not the paper's of 25 to 100 nt, "
         "half of each test set is held out"
     ),
     "te_el": (

@@ -69,6 +69,20 @@ def whole(least: int, most: int = LARGEST) -> Callable[[str], int]:
     return read
 
 
+def blocks(text: str) -> list[int]:
+    """Read numbers of blocks, with commas between them.
+
+    Examples
+    --------
+    >>> blocks("-1"), blocks("4,5,6")
+    ([-1], [4, 5, 6])
+    """
+    try:
+        return [int(one) for one in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text}: expected whole numbers, such as -1 or 4,5,6") from None
+
+
 def number(expected: str, holds: Callable[[float], bool]) -> Callable[[str], float]:
     """Return a reader of finite numbers for which something holds.
 
@@ -191,9 +205,21 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument(
         "--pool",
-        choices=["mean", "cls", "none"],
+        choices=["mean", "cls", "std", "none"],
         default="mean",
-        help="mean over nucleotides, <cls>, or none: a row for each nucleotide (default: mean)",
+        help="mean or std over nucleotides, <cls>, or none: a row for each nucleotide (default: mean)",
+    )
+    command.add_argument(
+        "--layer",
+        type=blocks,
+        metavar="BLOCKS",
+        help="block whose output is taken, 1 the first, -1 the last, or several, such as 4,5,6, for their mean "
+        "(default: after the last LayerNorm)",
+    )
+    command.add_argument(
+        "--whiten",
+        action="store_true",
+        help="apply the whitening that is stored with the model, for its --pool",
     )
     _add_job_options(command)
     command.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
@@ -273,7 +299,12 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--task", choices=TASKS, help="of a table")
     command.add_argument("--target", help="column of a table that is learned")
-    command.add_argument("--mode", choices=["full", "lora", "frozen"], default="full", help="default: full")
+    command.add_argument(
+        "--mode",
+        choices=["full", "lora", "frozen"],
+        default="full",
+        help="all weights, low-rank additions (stored as an adapter file too), or the head alone (default: full)",
+    )
     command.add_argument("--fold", default="0", help="number, or all: one after the other (default: 0)")
     command.add_argument("--seed", type=SEED, default=0)
     command.add_argument("--limit", type=COUNT, help="train on at most this many rows")
@@ -397,7 +428,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--task", choices=["embed", "fold", "predict"], help="default: what the model's head is for"
     )
-    command.add_argument("--pool", choices=["cls", "mean"], help="of embed: one row a sequence")
+    command.add_argument("--pool", choices=["cls", "mean", "std"], help="of embed: one row a sequence")
     command.add_argument("--device", help="default: the best there is")
     command.set_defaults(run="estimate")
     return everything

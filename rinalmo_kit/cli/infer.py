@@ -57,7 +57,8 @@ def _check_no_job(options: argparse.Namespace) -> None:
 
 
 def _embed(options: argparse.Namespace) -> int:
-    return _job(options, pool=None if options.pool == "none" else options.pool)
+    pool = None if options.pool == "none" else options.pool
+    return _job(options, pool=pool, layer=options.layer, whiten=options.whiten)
 
 
 def _check(_: argparse.Namespace) -> int:
@@ -86,8 +87,8 @@ def _estimate(options: argparse.Namespace) -> int:
 
 
 def _fold(options: argparse.Namespace) -> int:
-    from ..inference.confidence import GUESS
     from ..inference.folding import fold_or_explain, folding_model
+    from ..rna.folded import GUESS
     from .outputs import SINGLE, STRUCTURES, Folder, Output, Writer, structures
     from .records import Source
 

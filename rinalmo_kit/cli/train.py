@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 from .._utils.cells import arrays_as_text
 from .._utils.files import (
@@ -17,6 +19,11 @@ from .._utils.files import (
 )
 from .arguments import settings
 from .options import _trainer_options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..model.rinalmo import Encoder
 
 
 def _recipes(options: argparse.Namespace) -> int:
@@ -37,7 +44,7 @@ def _finetune(options: argparse.Namespace) -> int:
     from ..model.checkpoint import save
     from ..model.tasks import user_tasks
     from ..recipes.named import RECIPES, recipe_named
-    from ..training.finetuning import finetune
+    from ..training.finetuning import ADAPTER, finetune
 
     recipe = options.recipe
     if names_table(recipe, known=RECIPES, task=options.task):
@@ -68,8 +75,23 @@ def _finetune(options: argparse.Namespace) -> int:
         path = output / "model.safetensors"
         if options.half:
             save(model, path, dtype=torch.float16)
+        if options.mode == "lora":
+            print(_adapter_note(output / ADAPTER, model, half=options.half), file=sys.stderr)
         print(path)
     return 0
+
+
+def _adapter_note(path: Path, model: Encoder, *, half: bool) -> str:
+    """Say where the adapter of a low-rank run is, stored in half precision on request, or why there is none."""
+    import torch
+
+    from ..model.checkpoint import save
+
+    if model.adapter is None or model.adapter.base is None:
+        return "no adapter file: it needs a base that is a whole model in a file, and the run started from another one"
+    if half:
+        save(model, path, dtype=torch.float16, adapter=True)
+    return f"{path}: the adapter alone, {path.stat().st_size / 1e6:.1f} MB, of {model.adapter.base.name}"
 
 
 def _evaluate(options: argparse.Namespace) -> int:

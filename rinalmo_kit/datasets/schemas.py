@@ -110,7 +110,7 @@ SCHEMAS: dict[str, dict[str, Callable[[Any], Any]]] = {
         "id": _text,
         "sequence": _sequence,
         "target": _number,
-        "split": _one_of("train", "random7600", "human7600"),
+        "split": _one_of("train", "replicate", "random7600", "human7600"),
     },
     "te_el": {
         "id": _text,
@@ -131,7 +131,11 @@ SCHEMAS: dict[str, dict[str, Callable[[Any], Any]]] = {
         "split": _one_of("train", "validation", "test"),
         "seen": _one_of("yes", "no"),
     },
-    "ss_more": {**_STRUCTURE, "family": _maybe_empty, "source": _text},
+    "ss_more": {
+        **_STRUCTURE,
+        "family": _maybe_empty,
+        "source": _one_of("rfam14_9_seed", "ss_rivas", "ss_rnastralign", "ss_archiveII"),
+    },
     "pretrain_ncrna": {
         "id": _text,
         "sequence": _sequence,

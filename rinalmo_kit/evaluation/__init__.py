@@ -3,7 +3,7 @@
 from .._utils.provenance import provenance
 from .baselines import BASELINES, installed, kmer_counts, most_pairs, ngram_perplexity, simple, trivial
 from .comparison import average_scores, compare, join_published
-from .embedding_maps import Map, embedding_scores, standardised, tsne_map
+from .embedding_maps import Map, embedding_scores, neighbour_labels, standardised, tsne_map
 from .folding_programs import PROGRAMS, Program, fold_by, on_path, viennarna
 from .interpretation import (
     attention_of_pairs,
@@ -52,6 +52,7 @@ __all__ = [
     "masked_probabilities",
     "most_pairs",
     "mutation_effects",
+    "neighbour_labels",
     "ngram_perplexity",
     "on_path",
     "provenance",

@@ -12,7 +12,7 @@ from .._utils.numbers_given import positive_number, whole_number
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Map", "embedding_scores", "standardised", "tsne_map"]
+__all__ = ["Map", "embedding_scores", "neighbour_labels", "standardised", "tsne_map"]
 
 
 class Map:
@@ -196,10 +196,55 @@ def embedding_scores(vectors: ArrayLike, labels: ArrayLike, *, neighbours: int =
     vectors = standardised(vectors)
     learner = KNeighborsClassifier(neighbours, algorithm="brute").fit(vectors, labels)
     near = learner.kneighbors(return_distance=False)  # of the rows themselves: each is left out of its own
-    guesses = []
-    for row in near:
-        names, counts = np.unique(labels[row], return_counts=True)
-        best = names[counts == counts.max()]
-        guesses.append(next(label for label in labels[row] if label in best))
-    accuracy = float(np.mean(np.array(guesses) == labels))
+    accuracy = float(np.mean(_majority(labels[near]) == labels))
     return {"silhouette": float(silhouette_score(vectors, labels, metric="cosine")), "knn_accuracy": accuracy}
+
+
+def neighbour_labels(
+    vectors: ArrayLike, labels: ArrayLike, queries: ArrayLike, *, neighbours: int = 5
+) -> NDArray[Any]:
+    """Return the label that most of the nearest vectors have, by cosine, for each query.
+
+    Parameters
+    ----------
+    vectors : array_like of float, shape (n, dim)
+        Of known sequences, as they are: nothing is centred or scaled.
+    labels : array_like, shape (n,)
+    queries : array_like of float, shape (m, dim)
+    neighbours : int
+        How many vote; of labels with as many votes, that of the nearest wins.
+
+    Returns
+    -------
+    ndarray of shape (m,)
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit each other, a value is not a number, or there are fewer vectors than neighbours.
+
+    Examples
+    --------
+    >>> neighbour_labels([[1, 0], [2, 0.1], [0, 1]], ["a", "a", "b"], [[5, 1]], neighbours=3).tolist()
+    ['a']
+    """
+    known, new, labels = _checked(vectors), _checked(queries), np.asarray(labels)
+    whole_number("neighbours", neighbours)
+    if labels.shape != (len(known),) or known.shape[1] != new.shape[1] or neighbours > len(known):
+        raise ValueError(
+            f"vectors {known.shape}, labels {labels.shape}, queries {new.shape}, {neighbours} neighbours: expected "
+            "one label a vector, vectors and queries of the same width, and at least as many vectors as neighbours"
+        )
+    known, new = (x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12) for x in (known, new))
+    order = [np.argsort(-(known @ one), kind="stable")[:neighbours] for one in new]
+    return _majority(labels[np.array(order, dtype=int).reshape(len(new), neighbours)])
+
+
+def _majority(near: NDArray[Any]) -> NDArray[Any]:
+    """Return the most frequent label of each row, of equals that which comes first."""
+    found = []
+    for row in near:
+        names, counts = np.unique(row, return_counts=True)
+        best = names[counts == counts.max()]
+        found.append(next(label for label in row if label in best))
+    return np.array(found, dtype=near.dtype)

@@ -170,11 +170,21 @@ def batches_by_length(lengths: list[int], budget: int = TOKEN_BUDGET) -> Iterato
         yield batch
 
 
-def encode_sequences(model: Encoder, sequences: Sequence[CleanSequence]) -> list[Tensor]:
-    """Return the representation of each sequence, (L + 2, dim) with ``<cls>`` and ``<eos>``, from one packed batch."""
+def encode_sequences(
+    model: Encoder, sequences: Sequence[CleanSequence], layers: Sequence[int] | None = None
+) -> list[Tensor]:
+    """Return the representation of each sequence, (L + 2, dim) with ``<cls>`` and ``<eos>``, from one packed batch.
+
+    With `layers`, the mean of the outputs of these blocks, numbered from 1.
+    """
     tokens = token_ids(sequences).to(model.device)
     packing = model.packing(tokens)
-    return list(model.encode(tokens, packing).split(packing.lengths))
+    if layers is None:
+        rows = model.encode(tokens, packing)
+    else:
+        first, *others = model.block_outputs(tokens, packing, layers)
+        rows = sum(others, first) / len(layers)
+    return list(rows.split(packing.lengths))
 
 
 def batches_for(model: Encoder, lengths: list[int]) -> Iterator[list[int]]:

@@ -15,10 +15,10 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from numbers import Real
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -31,7 +31,8 @@ from ..model import pretrained
 from ..model.pretrained import load
 from ..model.rinalmo import Encoder
 from ..model.unwrap import unwrapped
-from . import folding, prediction, shards
+from ..model.whitening import Pool
+from . import embedding, folding, prediction, shards
 from .energies import PACKAGES
 from .job_input import DamagedInputError, Fingerprint, check_input, chunks, fingerprint, open_input, unchanged
 from .shards import Operation, Report
@@ -60,7 +61,9 @@ def run_bulk(
     output: str | os.PathLike,
     *,
     model: Encoder | str | os.PathLike | None = None,
-    pool: Literal["cls", "mean"] | None = "mean",
+    pool: Pool | None = "mean",
+    layer: int | Sequence[int] | None = None,
+    whiten: bool = False,
     decoding: str | None = None,
     energy: str | None = "model",
     gamma: float | None = None,
@@ -90,8 +93,10 @@ def run_bulk(
         Folder; an empty one, or that of the same job, which is resumed: finished shards are kept as they are.
     model : Encoder, name or path, optional
         Default: ``"nano"``, ``"nano-ss"`` or ``"pico-ncrna-0"``. With `processes` a name or path.
-    pool : {"mean", "cls", None}
+    pool : {"mean", "cls", "std", None}
         For embeddings; None: ``embedding.reshape(length, -1)`` has a row for each nucleotide.
+    layer, whiten
+        For embeddings, see :func:`rinalmo_kit.embed`.
     decoding, energy, gamma, pseudoknots, threshold, canonical_only, min_loop
         For structures, see :func:`rinalmo_kit.fold`.
     shard_size : int
@@ -133,8 +138,9 @@ def run_bulk(
     path, output = user_path(path), user_path(output)
     if task not in tuple(MODELS):
         raise ValueError(f"task={task!r}: expected 'embed', 'fold' or 'predict'")
-    if pool not in (None, "cls", "mean"):
-        raise ValueError(f"pool={pool!r}: expected None, 'cls' or 'mean'")
+    embedding.check_pool(pool)
+    if whiten not in (True, False):
+        raise ValueError(f"whiten={whiten!r}: expected True or False")
     if canonical_only not in (True, False):
         raise ValueError(f"canonical_only={canonical_only!r}: expected True or False")
     rules: dict[str, Any] = {
@@ -164,7 +170,7 @@ def run_bulk(
         encoder = _ready(task, model, world=world, local=local)
         options: dict[str, Any] = {}
         if task != "predict":
-            options = {"pool": pool} if task == "embed" else rules
+            options = _embedding_options(encoder, pool, layer, whiten=whiten) if task == "embed" else rules
         rows = task == "embed" and pool is None
         limits = {
             "shard_size": shard_size,
@@ -346,6 +352,18 @@ def _probability(threshold: Any) -> float | None:
     if isinstance(threshold, bool) or not isinstance(threshold, Real) or not 0 <= float(threshold) <= 1:
         raise ValueError(f"threshold={threshold!r}: a probability lies between 0 and 1")
     return float(threshold)
+
+
+def _embedding_options(
+    model: Encoder, pool: Pool | None, layer: int | Sequence[int] | None, *, whiten: bool
+) -> dict[str, Any]:
+    """Return what tells one job of embeddings from another, options that are not used left out."""
+    layers = embedding.block_numbers(model, layer)
+    if whiten:
+        embedding.whitening_for(model, pool, layers)
+    options: dict[str, Any] = {"pool": pool}
+    options |= {} if layers is None else {"layer": list(layers)}
+    return options | ({"whiten": True} if whiten else {})
 
 
 def _identity(model: Encoder) -> str:

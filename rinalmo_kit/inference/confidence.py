@@ -21,10 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["GUESS", "Calibration", "apply_calibration", "calibrate", "expected_f1", "reliability"]
-
-GUESS = 0.4
-"""Confidence below which a fold is called a guess."""
+__all__ = ["Calibration", "apply_calibration", "calibrate", "expected_f1", "reliability"]
 
 Calibration = tuple[tuple[float, float], ...]
 """Points (expectation of the model, F1 seen), both rising."""

@@ -157,9 +157,11 @@ def mixed(
         return probabilities, None, model.name
     text = record[1]
     possible = allowed(probabilities, text, canonical_only=rules.canonical_only, min_loop=rules.min_loop)
-    own, _ = greedy_pairs(probabilities, text, threshold=0.0 if model.threshold is None else model.threshold)
+    mixer = rules.decoding.mixer
+    threshold = 0.0 if mixer is not None or model.threshold is None else model.threshold
+    own, _ = greedy_pairs(probabilities, text, threshold=threshold)
     expected = promised_f1(probabilities, own)
-    if (mixer := rules.decoding.mixer) is not None:
+    if mixer is not None:
         source = f"{model.name} and {PROGRAMS[energy]}"
         return mixer.mix(possible, energies, expected=expected), energy, source
     share = rules.decoding.share(expected)

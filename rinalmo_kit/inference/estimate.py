@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence, Set, ValuesView
 from dataclasses import dataclass
 from numbers import Number
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,8 +22,10 @@ from ..model.flops import CHANNELS, encoder_flops, head_flops, parameters
 from ..model.pretrained import EMBEDDED, OFFICIAL, WEIGHTS, ready_model
 from ..model.rinalmo import Encoder, RiNALMo
 from ..model.tasks import task_of
+from ..model.whitening import Pool
 from ..rna.sequences import Sequences, is_path, read_fasta, read_sequences
 from .batching import TRAINED_LENGTH, batches_by_length, ready_sequence, token_budget
+from .embedding import check_pool
 from .shards import Operation
 
 if TYPE_CHECKING:
@@ -150,7 +152,7 @@ def estimate(
     *,
     model: Encoder | str | os.PathLike = STRUCTURE,
     task: Operation | None = None,
-    pool: Literal["cls", "mean"] | None = None,
+    pool: Pool | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
 ) -> Estimate:
@@ -169,7 +171,7 @@ def estimate(
         A model with a name is not loaded; a file is.
     task : {"embed", "fold", "predict"}, optional
         Default: what the model's head is for.
-    pool : {"cls", "mean"}, optional
+    pool : {"cls", "mean", "std"}, optional
         As for :func:`rinalmo_kit.embed`.
     device : optional
         Default: that of a loaded model; else CUDA, else MPS, else CPU.
@@ -196,8 +198,7 @@ def estimate(
     """
     known = _facts(model)
     task = _checked_task(task, known)
-    if pool not in (None, "cls", "mean"):
-        raise ValueError(f"pool={pool!r}: expected None, 'cls' or 'mean'")
+    check_pool(pool)
     if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
         raise ValueError(f"dtype={dtype!r}: expected a type of floating-point numbers, such as torch.float16")
     chosen = None if device is None else _device(device)

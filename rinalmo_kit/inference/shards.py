@@ -300,7 +300,8 @@ def _columns(
         if options["pool"] is None:
             ends = np.cumsum([0, *map(len, good)])
             return {"embedding": pa.LargeListArray.from_arrays(ends, values).take(rows)}
-        return {"embedding": pa.FixedSizeListArray.from_arrays(values, model.config.dim).take(rows)}
+        width = embedding.width_of(model, whiten=options.get("whiten", False))
+        return {"embedding": pa.FixedSizeListArray.from_arrays(values, width).take(rows)}
     columns = prediction.columns_of(model, good)
     kinds = {"text": pa.string(), "number": pa.float64(), "numbers": pa.list_(pa.float64())}
     return {

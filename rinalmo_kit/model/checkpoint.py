@@ -24,7 +24,9 @@ from .unwrap import unwrapped
 __all__ = ["save"]
 
 
-def save(model: Encoder, path: str | os.PathLike, *, dtype: torch.dtype | None = None) -> Path:
+def save(
+    model: Encoder, path: str | os.PathLike, *, dtype: torch.dtype | None = None, adapter: bool = False
+) -> Path:
     """Write a model as safetensors that :func:`load` reads: the released layout, head and threshold included.
 
     The file appears complete or not at all.
@@ -37,13 +39,18 @@ def save(model: Encoder, path: str | os.PathLike, *, dtype: torch.dtype | None =
         Ends in ``.safetensors``.
     dtype : torch.dtype, optional
         Store in this precision, such as ``torch.float16`` for half the size.
+    adapter : bool
+        Of a model fine-tuned with ``mode="lora"``, store what was trained alone, the low-rank matrices and the head
+        (:mod:`rinalmo_kit.model.adapters`): about 1 MB, with the name and the hash of the model it was trained from,
+        which :func:`load` adds it to.
 
     Raises
     ------
     ValueError
         For another ending, and for a model that :func:`load` would reject: weights that are not numbers or become
         infinite in `dtype`, a head of another kind, unmerged low-rank matrices, or nonsense in ``labels``,
-        ``threshold``, …
+        ``threshold``, … With `adapter`: for a model that was not made by low-rank training, was trained since, or was
+        trained from one that is not in a file of its own.
 
     Examples
     --------
@@ -58,7 +65,12 @@ def save(model: Encoder, path: str | os.PathLike, *, dtype: torch.dtype | None =
     path, model = user_path(path), unwrapped(model)
     if path.suffix.lower() != ".safetensors":
         raise ValueError(f"{path}: a model is saved as .safetensors")
-    state, metadata = file_content(model, str(path), dtype=dtype)
+    if adapter:
+        from .adapters import adapter_content
+
+        state, metadata = adapter_content(model, str(path), dtype=dtype)
+    else:
+        state, metadata = file_content(model, str(path), dtype=dtype)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary:
         save_file(state, temporary, metadata=metadata)
@@ -72,12 +84,8 @@ def file_content(
     prefix = "" if model.head is None else "lm."
     state = {}
     for key, value in model.state_dict().items():
-        if value.is_meta or value.layout != torch.strided:
-            raise ValueError(
-                f"{model.name}: {key} has no numbers that can be saved ({value.device}, {value.layout})"
-            )
         name = f"pred_head.{key.removeprefix('head.')}" if key.startswith("head.") else prefix + key
-        state[name] = value.detach().to(device="cpu", dtype=dtype).contiguous()
+        state[name] = stored_tensor(value, key, model, dtype)
     tensors, text = model.info.to_file(source)
     state |= tensors
     metadata = {"format": "pt", "rinalmo_kit": text}
@@ -92,6 +100,15 @@ def file_content(
     elif bad := not_finite(state):
         raise ValueError(f"{source}: weights that are not finite numbers ({len(bad)}): {some(bad)}")
     return state, metadata
+
+
+def stored_tensor(value: Tensor, key: str, model: Encoder, dtype: torch.dtype | None) -> Tensor:
+    """Return a tensor as a file keeps it, or raise ValueError if it has no numbers."""
+    if value.is_meta or value.layout != torch.strided:
+        raise ValueError(
+            f"{model.name}: {key} has no numbers that can be saved ({value.device}, {value.layout})"
+        )
+    return value.detach().to(device="cpu", dtype=dtype).contiguous()
 
 
 # --- from tensors to a model -----------------------------------------------------------------------------
@@ -133,6 +150,8 @@ def model_from_state(
     load_strict(model, state, source)
     model.info = info
     check_labels(model, source)
+    if info.whitening is not None:
+        info.whitening.check_size(model.config.dim, model.config.blocks, source)
     return model
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from .._utils.hardware import require_memory
 from . import tiled_structure_head
+from .convolution import convolve
 
 __all__ = ["ClassificationHead", "NucleotideHead", "RibosomeLoadHead", "StructureHead"]
 
@@ -216,33 +217,4 @@ def _normalised_outer_sum(rows: Tensor, columns: Tensor) -> Tensor:
 def _convolve(x: Tensor, weight: Tensor) -> Tensor:
     """3 × 3 convolution with zero padding of a square (L², C) map; the result is (L², C')."""
     side = math.isqrt(len(x))
-    x = x.view(1, side, side, -1).permute(0, 3, 1, 2)
-    convolve = _CPUConvolution.apply if x.device.type == "cpu" and torch.is_grad_enabled() else _convolution
-    if torch.is_autocast_enabled(x.device.type):  # what a Function saves is not cast by autocast
-        half = torch.get_autocast_dtype(x.device.type)
-        x, weight = x.to(half), weight.to(half)
-    return convolve(x, weight).permute(0, 2, 3, 1).reshape(side * side, -1)
-
-
-def _convolution(x: Tensor, weight: Tensor) -> Tensor:
-    return F.conv2d(x, weight, padding=1)
-
-
-class _CPUConvolution(torch.autograd.Function):
-    """``_convolution`` whose weight gradient is computed channels-first: five times as fast on CPU."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        return _convolution(x, weight)
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        x, weight = ctx.saved_tensors
-        options = (None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1)
-        backward = torch.ops.aten.convolution_backward
-        if x.dtype == torch.bfloat16:  # where the processor has units for it, channels-last is the fast way
-            return backward(gradient, x, weight, *options, [True, True, False])[:2]
-        of_x = backward(gradient, x, weight, *options, [True, False, False])[0]
-        of_weight = backward(gradient.contiguous(), x.contiguous(), weight, *options, [False, True, False])[1]
-        return of_x, of_weight
+    return convolve(x.view(1, side, side, -1), weight).reshape(side * side, -1)

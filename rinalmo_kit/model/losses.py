@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["observed_loss", "structure_loss"]
+__all__ = ["observed_loss", "padded_structure_loss", "structure_loss"]
 
 
 def structure_loss(
@@ -45,6 +46,47 @@ def structure_loss(
         of_pairs = of_pairs * torch.from_numpy(values).to(logits.device)
     total = torch.triu(F.softplus(logits), diagonal=1).sum() - of_pairs.sum()
     return total / (length if by_length else length * (length - 1) / 2)
+
+
+def padded_structure_loss(
+    logits: Tensor,
+    lengths: Sequence[int],
+    pairs: Sequence[NDArray[np.int64]],
+    *,
+    values: Sequence[NDArray[np.float32] | None],
+    by_length: bool = False,
+) -> Tensor:
+    """Compute :func:`structure_loss` of each sequence of a batch, (B,), from padded maps, by a few kernels for all.
+
+    Parameters
+    ----------
+    logits : Tensor
+        (B, W, W), symmetric; what stands beyond a sequence's own length is not read.
+    lengths : sequence of int
+    pairs : sequence of ndarray of int64, shape (n, 2)
+    values : sequence of ndarray of float32, shape (n,), or None
+    by_length : bool
+
+    Examples
+    --------
+    >>> pairs = [np.array([[0, 3]]), np.empty((0, 2), dtype=np.int64)]
+    >>> padded_structure_loss(torch.zeros(2, 5, 5), [4, 5], pairs, values=[None, None])
+    tensor([0.6931, 0.6931])
+    """
+    logits = logits.float()
+    device, width = logits.device, logits.shape[1]
+    sizes = torch.tensor(lengths, device=device)
+    valid = torch.arange(width, device=device) < sizes[:, None]
+    upper = (valid[:, :, None] & valid[:, None]).triu_(1)
+    total = (F.softplus(logits) * upper).sum((1, 2))
+    of_map = np.repeat(np.arange(len(pairs)), [len(one) for one in pairs])
+    places = torch.from_numpy(np.column_stack((of_map, np.concatenate(pairs)))).to(device)
+    known = [np.ones(len(one), np.float32) if v is None else v for one, v in zip(pairs, values, strict=True)]
+    b, i, j = places.unbind(1)
+    of_pairs = logits.flatten().index_select(0, (b * width + i) * width + j)
+    of_pairs = of_pairs * torch.from_numpy(np.concatenate(known)).to(device)
+    total = total - torch.zeros_like(total).index_add_(0, b, of_pairs)
+    return total / (sizes if by_length else sizes * (sizes - 1) / 2)
 
 
 def observed_loss(kind: str, outputs: Tensor, targets: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from .._utils.rows import parse
 from ..rna.rules import Decoding
+from .whitening import Whitening
 
 __all__ = [
     "ModelInfo",
@@ -53,7 +54,8 @@ MOST_POINTS = 1_000
 class ModelInfo:
     """Metadata of a model: all that it carries beside its weights.
 
-    In a file, ``threshold`` and ``scaler`` are tensors, as in the official ones; the rest is JSON in the metadata.
+    In a file, ``threshold``, ``scaler``, as in the official ones, and ``whitening`` are tensors; the rest is JSON in
+    the metadata.
 
     Attributes
     ----------
@@ -71,6 +73,8 @@ class ModelInfo:
         Nucleotides in the middle of a sequence that a classifier or a regression is shown; None: all.
     decoding : Decoding or None
         How a structure head's probabilities become pairs; None: greedily, as the paper's (spec §4.1).
+    whitening : Whitening or None
+        Of pooled embeddings, for ``embed(whiten=True)`` (:mod:`rinalmo_kit.model.whitening`).
     about : dict
         What is known of its training: recipe, fold, data.
 
@@ -87,6 +91,7 @@ class ModelInfo:
     pad_to: int | None = None
     window: int | None = None
     decoding: Decoding | None = None
+    whitening: Whitening | None = None
     about: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -103,8 +108,9 @@ class ModelInfo:
         threshold = check_threshold(state.pop("threshold", metadata.get("threshold")), source)
         mean, std = (state.pop(f"scaler.{key}", None) for key in ("_mean", "_std"))
         scaler = check_scaler(mean, std, source)
+        whitening = Whitening.from_tensors(state, source)
         known = read_metadata(metadata["rinalmo_kit"], source) if "rinalmo_kit" in metadata else {}
-        return cls(threshold=threshold, scaler=scaler, **known)
+        return cls(threshold=threshold, scaler=scaler, whitening=whitening, **known)
 
     def to_file(self, source: str) -> tuple[dict[str, Tensor], str]:
         """Return the tensors and the JSON text that a file keeps, checked as on reading.
@@ -121,6 +127,9 @@ class ModelInfo:
         if scaler := check_scaler(mean, std, source):
             for key, number in zip(("_mean", "_std"), scaler, strict=True):
                 tensors[f"scaler.{key}"] = torch.tensor([number], dtype=torch.float64)
+        if self.whitening is not None:
+            self.whitening.check(source)
+            tensors |= self.whitening.to_tensors()
         texts = []
         for key in METADATA_FIELDS:
             value = getattr(self, key)
@@ -138,7 +147,8 @@ class ModelInfo:
     def identity(self) -> tuple[Any, ...]:
         """Return all that a model's results depend on beside its weights."""
         plain = (self.threshold, self.calibration, self.scaler, self.labels, self.pad_to, self.window)
-        return plain if self.decoding is None else (*plain, self.decoding)
+        later = (self.decoding, None if self.whitening is None else self.whitening.digest())
+        return (*plain, *(one for one in later if one is not None))
 
     def for_new_task(
         self,

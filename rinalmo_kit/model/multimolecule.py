@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import reprlib
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -122,6 +122,28 @@ class AdaptedEncoder(Encoder):
                 "adapt a bare encoder that reads single nucleotides, such as RnaFmModel"
             )
         return hidden[packing.batch_index, packing.positions]
+
+    def block_outputs(self, tokens: Tensor, packing: PackedBatch, numbers: Sequence[int]) -> list[Tensor]:
+        """Return the outputs of some blocks, numbered from 1, each packed: (N, dim)."""
+        found: dict[int, Tensor] = {}
+
+        def keep(number: int, output: Any) -> None:
+            hidden = output if isinstance(output, Tensor) else output[0]
+            found[number] = hidden[packing.batch_index, packing.positions]
+
+        blocks = self.layers()[1]
+        hooks = [
+            blocks[number - 1].register_forward_hook(
+                lambda _, __, output, number=number: keep(number, output)
+            )
+            for number in set(numbers)
+        ]
+        try:
+            self.encode(tokens, packing)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return [found[number] for number in numbers]
 
     def layers(self) -> tuple[nn.Module, list[nn.Module], nn.Module | None]:
         """Parts from bottom to top: what comes before the blocks, the blocks, and the last LayerNorm if any."""

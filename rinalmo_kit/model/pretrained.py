@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import warnings
 from functools import cache, lru_cache
@@ -17,9 +18,11 @@ from .._utils.files import cache_folder, sha256_of, user_path
 from .._utils.numbers import read_numbers
 from ..rna.families import FAMILIES
 from ..rna.sequences import is_path
+from .adapters import apply_adapter, read_adapter
 from .checkpoint import model_from_state
 from .checkpoint_files import read_state
 from .config import Config
+from .lora import has_lora
 from .rinalmo import Encoder, RiNALMo
 from .unwrap import unwrapped
 
@@ -157,6 +160,7 @@ OFFICIAL_METADATA: dict[str, dict[str, Any]] = {
 def load(
     name_or_path: str | os.PathLike = STRUCTURE,
     *,
+    base: Encoder | str | os.PathLike | None = None,
     config: Config | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
@@ -170,7 +174,11 @@ def load(
         ``"micro"``, ``"mega"``, ``"giga"`` and the fine-tuned ``"giga-ss-bprna"``, … (:data:`OFFICIAL`) are
         downloaded once from their public record, or taken from ``$RINALMO_KIT_DATA`` where there is no internet.
         Else a file: ``.pt``, ``.ckpt`` or ``.safetensors`` in any layout of the official code, or saved by
-        :func:`save`. It may come from anyone: nothing in it is run.
+        :func:`save`. It may come from anyone: nothing in it is run. An adapter file (``adapter.safetensors`` of a
+        run with ``mode="lora"``) is merged into its base, and gives the model that the training gave.
+    base : Encoder, name or path, optional
+        Of an adapter file: the model that it was trained on. Default: the model of the name that the adapter tells, or
+        the file of that name in the adapter's folder.
     config : Config, optional
         Needed only for a file whose number of heads is not 20; width and depth are read from the file.
     device : optional
@@ -190,9 +198,10 @@ def load(
         For an unknown name, or one of an earlier version (says what took its place), for a file that is not a
         checkpoint or would run code, for missing, unexpected or misshapen parameters and weights that are not finite
         numbers, which are listed, and for anything that the file says of its model and that makes no sense
-        (:mod:`rinalmo_kit.model.metadata`).
+        (:mod:`rinalmo_kit.model.metadata`). For an adapter and a base that it was not trained on (both hashes are
+        named), or a base of a file that is not an adapter.
     FileNotFoundError, IsADirectoryError
-        If the file does not exist, or is a folder.
+        If the file, or the base of an adapter, does not exist, or is a folder.
     TypeError
         For what is neither a name nor a path.
 
@@ -204,23 +213,20 @@ def load(
     """
     if not isinstance(name_or_path, str | os.PathLike):
         raise TypeError(f"expected the name or path of a model, found {type(name_or_path).__name__}")
-    name = os.fspath(name_or_path)
-    if name in EMBEDDED:
-        path = WEIGHTS / EMBEDDED[name]
-    elif name in OFFICIAL:
-        path = official_file(name)
-    elif os.sep in name or Path(name).suffix or isinstance(name_or_path, os.PathLike):
-        path = user_path(name)
-    elif name in REPLACED:
-        raise ValueError(f"{name!r} is no longer in the package: {REPLACED[name]!r} took its place")
+    path = model_file(name_or_path)
+    state, metadata = read_state(path)
+    if "adapter" in metadata:
+        file = read_adapter(state, metadata, str(path))
+        whole, place = base_model(file.base.name, path, base=base, config=config)
+        model = apply_adapter(file, whole, str(path), base_source=place)
+    elif base is not None:
+        raise ValueError(f"{path} is a whole model: base= is for adapter files")
     else:
-        raise ValueError(
-            f"unknown model {name!r}; embedded: {', '.join(EMBEDDED)}; official: {', '.join(OFFICIAL)}; "
-            "or give the path of a checkpoint file"
-        )
-    model = model_from_state(*read_state(path), config=config, source=str(path))
-    model.name = name if name in EMBEDDED or name in OFFICIAL else path.name
-    model.source = name if name in EMBEDDED or name in OFFICIAL else str(path.resolve())
+        model = model_from_state(state, metadata, config=config, source=str(path))
+    name = os.fspath(name_or_path)
+    known = name in EMBEDDED or name in OFFICIAL
+    model.name = name if known else path.name
+    model.source = name if known else str(path.resolve()) if base is None else None
     for fact, value in OFFICIAL_METADATA.get(name, {}).items():
         setattr(model, fact, value)
     if device is None:
@@ -228,6 +234,63 @@ def load(
             "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         )
     return model.to(device=device, dtype=dtype or torch.float32).eval()
+
+
+def model_file(name_or_path: str | os.PathLike) -> Path:
+    """Return the file of a model by its name, downloaded if need be, or the path that is given."""
+    name = os.fspath(name_or_path)
+    if name in EMBEDDED:
+        return WEIGHTS / EMBEDDED[name]
+    if name in OFFICIAL:
+        return official_file(name)
+    if os.sep in name or Path(name).suffix or isinstance(name_or_path, os.PathLike):
+        return user_path(name)
+    if name in REPLACED:
+        raise ValueError(f"{name!r} is no longer in the package: {REPLACED[name]!r} took its place")
+    raise ValueError(
+        f"unknown model {name!r}; embedded: {', '.join(EMBEDDED)}; official: {', '.join(OFFICIAL)}; "
+        "or give the path of a checkpoint file"
+    )
+
+
+def base_model(
+    name: str, adapter: Path, *, base: Encoder | str | os.PathLike | None, config: Config | None
+) -> tuple[Encoder, str]:
+    """Return the base of an adapter file, to be changed, on the CPU in float32, and where it comes from.
+
+    Parameters
+    ----------
+    name : str
+        What the adapter calls it.
+    adapter : Path
+        The adapter file.
+    base : optional
+        What the caller says that it is.
+    config : Config, optional
+        For a base whose file does not tell its number of heads.
+    """
+    if base is not None and not isinstance(base, str | os.PathLike):
+        base = unwrapped(base)
+        if has_lora(base):
+            raise ValueError(
+                f"base={base.name}: it has low-rank matrices of its own: pass it as it was before them"
+            )
+        return copy.deepcopy(base).to(device="cpu", dtype=torch.float32), base.name
+    if base is None and name not in EMBEDDED and name not in OFFICIAL:
+        base = adapter.with_name(name)
+        if not base.exists():
+            raise FileNotFoundError(
+                f"{adapter} is an adapter of {name}, which is neither a model known by name nor a file in its folder: "
+                f"put {name} there, or call rk.load({adapter.name!r}, base=…) with its path"
+            )
+    path = model_file(name if base is None else base)
+    state, metadata = read_state(path)
+    if "adapter" in metadata:
+        raise ValueError(
+            f"{path} is an adapter itself: expected the whole model {name}, the base of {adapter}"
+        )
+    model = model_from_state(state, metadata, config=config, source=str(path))
+    return model.to(torch.float32), str(path)
 
 
 # --- official files ----------------------------------------------------------------------------------

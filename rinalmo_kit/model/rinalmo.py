@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar, cast, overload
 
 import torch
@@ -19,6 +20,7 @@ from .metadata import ModelInfo
 __all__ = ["Encoder", "ModelOutput", "RiNALMo"]
 
 if TYPE_CHECKING:
+    from .lora import Adapter
     from .multimolecule import ExternalConfig
 
 T = TypeVar("T")
@@ -83,7 +85,8 @@ class _InfoField(Generic[T]):
 class Encoder(nn.Module):
     """Base class of every encoder, ours or an adapted one: a task head, and what was tuned with it.
 
-    A subclass provides ``config`` (with ``dim`` and ``blocks``), :meth:`encode` and :meth:`layers`.
+    A subclass provides ``config`` (with ``dim`` and ``blocks``), :meth:`encode`, :meth:`block_outputs` and
+    :meth:`layers`.
 
     Attributes
     ----------
@@ -96,6 +99,8 @@ class Encoder(nn.Module):
         ``"auto"`` or one of :func:`attention_backends`.
     source : str or None
         Name or full path from which :func:`rinalmo_kit.load` gives the same model; None once it was in training mode.
+    adapter : Adapter or None
+        The low-rank matrices that were merged into its weights; None once it was in training mode.
     """
 
     config: Config | ExternalConfig
@@ -114,10 +119,12 @@ class Encoder(nn.Module):
         self.attention = "auto"
         self.name = type(self).__name__
         self.source: str | None = None
+        self.adapter: Adapter | None = None
 
     def train(self, mode: bool = True) -> Encoder:  # noqa: FBT001, FBT002 - as torch has it
         """Switch training mode; what is trained is no longer what was loaded."""
-        self.source = None if mode else self.source
+        if mode:
+            self.source = self.adapter = None
         return super().train(mode)
 
     @property
@@ -145,6 +152,10 @@ class Encoder(nn.Module):
 
     def encode(self, tokens: Tensor, packing: PackedBatch) -> Tensor:
         """Return the representation of every token that is not ``<pad>``, packed: (N, dim)."""
+        raise NotImplementedError
+
+    def block_outputs(self, tokens: Tensor, packing: PackedBatch, numbers: Sequence[int]) -> list[Tensor]:
+        """Return the outputs of some blocks, numbered from 1, each packed: (N, dim)."""
         raise NotImplementedError
 
     def layers(self) -> tuple[nn.Module, list[nn.Module], nn.Module | None]:
@@ -199,16 +210,51 @@ class RiNALMo(Encoder):
         """
         x = self.embed_tokens(tokens, packing)
         rotations = packing.rotations(self.config.dim // self.config.heads, x.dtype)
-        blocks = cast("list[Block]", list(self.transformer.blocks))
+        x = self._run_blocks(list(self.transformer.blocks), x, packing, rotations, maps)
+        return self.transformer.final_layer_norm(x)
+
+    def block_outputs(self, tokens: Tensor, packing: PackedBatch, numbers: Sequence[int]) -> list[Tensor]:
+        """Return the outputs of some blocks, before the final LayerNorm; blocks above them are not computed.
+
+        Parameters
+        ----------
+        tokens : Tensor
+            int64, (B, L).
+        packing : PackedBatch
+            ``self.packing(tokens)``.
+        numbers : sequence of int
+            From 1 to ``config.blocks``.
+
+        Returns
+        -------
+        list of Tensor
+            Each packed: (N, dim).
+        """
+        x = self.embed_tokens(tokens, packing)
+        rotations = packing.rotations(self.config.dim // self.config.heads, x.dtype)
+        blocks, found, below = list(self.transformer.blocks), {}, 0
+        for number in sorted(set(numbers)):
+            x = found[number] = self._run_blocks(blocks[below:number], x, packing, rotations)
+            below = number
+        return [found[number] for number in numbers]
+
+    def _run_blocks(
+        self,
+        modules: list[nn.Module],
+        x: Tensor,
+        packing: PackedBatch,
+        rotations: tuple[Tensor, Tensor],
+        maps: list[Tensor] | None = None,
+    ) -> Tensor:
+        blocks = cast("list[Block]", modules)
         if maps is None and packing.backend == "loop" and cpu_inference.is_supported(x, blocks):
-            x = cpu_inference.run_blocks(blocks, x, packing, rotations)
-            return self.transformer.final_layer_norm(x)
+            return cpu_inference.run_blocks(blocks, x, packing, rotations)
         for block in blocks:
             if self.gradient_checkpointing and torch.is_grad_enabled():
                 x = checkpoint(block, x, packing, rotations, maps, use_reentrant=False)
             else:
                 x = block(x, packing, rotations, maps)
-        return self.transformer.final_layer_norm(x)
+        return x
 
     def embed_tokens(self, tokens: Tensor, packing: PackedBatch) -> Tensor:
         """Look up and rescale the input embeddings (token dropout, docs/model_specification.md §1.3.2): (N, dim).

@@ -111,6 +111,10 @@ class Task:
         """
         raise NotImplementedError
 
+    def apply_head_padded(self, model: Encoder, representations: list[Tensor], *, entries: int) -> Outputs:
+        """Apply a model's head as :meth:`apply_head` does; maps of `entries` entries together, where it makes maps."""
+        return self.apply_head(model, representations)
+
     def columns(self, model: Encoder, outputs: Sequence[NDArray[np.floating]]) -> dict[str, Any]:
         """Return the columns of :func:`rinalmo_kit.predict` for the outputs of each sequence."""
         raise NotImplementedError

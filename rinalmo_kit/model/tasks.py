@@ -31,8 +31,9 @@ from ..metrics import (
 )
 from ..rna.decoding import greedy_pairs
 from ..rna.folded import FoldedRNA
+from .batched_structure_head import PaddedMaps, padded_maps
 from .heads import ClassificationHead, NucleotideHead, RibosomeLoadHead, StructureHead
-from .losses import observed_loss, structure_loss
+from .losses import observed_loss, padded_structure_loss, structure_loss
 from .task_base import Outputs, Scorer, Task, objects
 
 if TYPE_CHECKING:
@@ -71,6 +72,9 @@ class StructureTask(Task):
         head = cast(StructureHead, model.head)
         return [head(one[1:-1]) for one in representations]
 
+    def apply_head_padded(self, model: Encoder, representations: list[Tensor], *, entries: int) -> Outputs:
+        return padded_maps(model.head, representations, entries=entries)
+
     def check_sequence(self, name: str, sequence: str) -> None:
         super().check_sequence(name, sequence)
         if len(sequence) < 2:
@@ -89,6 +93,15 @@ class StructureTask(Task):
     def compute_loss(self, kind: str, outputs: Outputs, targets: Sequence[Any]) -> Tensor:
         """Targets are structures, or pairs with ``values``, their probabilities."""
         by_length = kind == "pairs-by-length"
+        if isinstance(outputs, PaddedMaps):
+            found = []
+            for rows, logits, lengths in outputs.groups:
+                chosen = [targets[row] for row in rows]
+                pairs, values = [s.pairs for s in chosen], [getattr(s, "values", None) for s in chosen]
+                found.append(
+                    padded_structure_loss(logits, lengths, pairs, values=values, by_length=by_length)
+                )
+            return torch.cat(found).mean()
         losses = [
             structure_loss(one, s.pairs, values=getattr(s, "values", None), by_length=by_length)
             for one, s in zip(outputs, targets, strict=True)

@@ -10,7 +10,7 @@ import re
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from ..rna.folded import FoldedRNA
+from ..rna.folded import GUESS, FoldedRNA
 from ..rna.pairs import to_dot_bracket
 from .secondary_structure import _base_colors, _draw, _size, _view
 
@@ -53,7 +53,8 @@ def structure_html(s: FoldedRNA) -> str:
     )
     drawing = re.sub(r'<svg\b([^>]*?) width="[^"]*"', rf'<svg\1 style="{style}"', drawing, count=1)
     drawing = re.sub(r'(<svg\b[^>]*?) height="[^"]*"', r"\1", drawing, count=1)
-    trust = "" if s.confidence is None else f"<p>{html.escape(confidence_caption(s.confidence))}</p>"
+    words = ["" if s.confidence is None else confidence_caption(s.confidence), s.method]
+    trust = "".join(f"<p>{html.escape(one)}</p>" for one in words if one)
     return f'<div>{drawing}<pre style="overflow-x:auto">{html.escape(text)}</pre>{trust}</div>'
 
 
@@ -63,8 +64,8 @@ def confidence_caption(confidence: float) -> str:
     Examples
     --------
     >>> confidence_caption(0.31)
-    'Expected F1 0.31: low. Much of this fold may be wrong.'
+    'Expected F1 0.31: low. This fold is a guess.'
     """
-    if confidence < 0.4:
-        return f"Expected F1 {confidence:.2f}: low. Much of this fold may be wrong."
+    if confidence < GUESS:
+        return f"Expected F1 {confidence:.2f}: low. This fold is a guess."
     return f"Expected F1 {confidence:.2f}: {'high' if confidence >= 0.7 else 'medium'}."

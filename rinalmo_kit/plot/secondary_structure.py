@@ -277,11 +277,9 @@ def _base_colors(s: FoldedRNA, color_by: Any) -> tuple[NDArray | None, mpl.cm.Sc
         return to_rgba_array([ELEMENTS[KINDS[letter]] for letter in loop_elements(s.dot_bracket)]), None
     norm = None
     if isinstance(color_by, str) and color_by == "probability":
-        if s.probabilities is None:
+        color_by, norm = s.base_confidence, Normalize(0, 1)
+        if color_by is None:
             raise ValueError(f"{s.name!r} has no probabilities to colour by")
-        color_by, norm = 1 - s.probabilities.max(axis=1, initial=0), Normalize(0, 1)
-        i, j = s.pairs.T
-        color_by[i] = color_by[j] = s.probabilities[i, j]
     if isinstance(color_by, str):
         if not is_color_like(color_by):
             raise ValueError(

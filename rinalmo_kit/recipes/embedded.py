@@ -1,16 +1,18 @@
-"""Recipes of the embedded models, sized for two CPU cores."""
+"""Recipes of the embedded models: ``pico`` sized for two CPU cores, ``nano`` for one GPU."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+from ..model.config import Config
 from ..rna.families import FAMILIES
 from .paper import RECIPES_OF_PAPER
 from .recipe import Recipe, Schedule, _text
 
 
 def _ours() -> list[Recipe]:
-    """Recipes of the embedded models, sized for two CPU cores; see ``embedded.py``."""
+    """Return the recipes of the embedded models."""
     thermo = Recipe(
         name="pico-thermo",
         task="structure",
@@ -64,4 +66,46 @@ def _ours() -> list[Recipe]:
     ]
     rivas = RECIPES_OF_PAPER["ss-rivas"]
     rows = {name: getattr(rivas, name) for name in ("dataset", "train", "validation", "test")}
-    return [thermo, structure, replace(structure, name="pico-rivas", **rows), *families]
+    return [
+        thermo,
+        structure,
+        replace(structure, name="pico-rivas", **rows),
+        *families,
+        *_on_a_gpu(structure),
+    ]
+
+
+def _on_a_gpu(structure: Recipe) -> list[Recipe]:
+    """Return the recipes that train by the clock, on batches of maps; see ``reproduction/gpu_weights.py``."""
+    fast: dict[str, Any] = {
+        "batch_size": 192,
+        "map_entries": 2_000_000,
+        "ema": 0.998,
+        "schedule": Schedule(warmup_steps=150, decay="cosine", floor=0.01),
+        "start": Config(320, 6, 20, attention_dropout=0.0, residual_dropout=0.0),
+    }
+    ensembles = replace(
+        structure,
+        name="nano-thermo",
+        seconds=160.0,
+        lr=1e-3,
+        max_lengths=(300,),
+        mutate=0.0,
+        unlabelled=0,
+        source="Ours: as pico-thermo, in batches of maps and by the clock, which reproduction/gpu_weights.py sets.",
+        **fast,
+    )
+    known = replace(
+        structure,
+        name="nano-ss",
+        seconds=220.0,
+        lr=7e-4,
+        max_lengths=(600,),
+        unlabelled=16_000,
+        source=_text("""
+            Ours: as pico-ss, in batches of maps and by the clock. reproduction/gpu_weights.py adds the structures of
+            ss_more and ViennaRNA's pairing probabilities: 35 % TR0, 40 % ss_more, 25 % probabilities.
+        """),
+        **fast,
+    )
+    return [ensembles, known]

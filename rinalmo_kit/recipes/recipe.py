@@ -45,14 +45,17 @@ class Schedule:
     decay_steps: int | None = None
     floor: float = 1.0
 
-    def factor(self, step: int, *, total: int) -> float:
-        """Return the share of the peak rate at a step (from 0) of a run of `total` steps."""
+    def factor(self, step: int, *, total: int, over: float | None = None) -> float:
+        """Return the share of the peak rate at a step (from 0) of a run of `total` steps.
+
+        Where a clock ends the run, `over` is the share of its time that is over, which the decay follows.
+        """
         if step < self.warmup_steps:
             return self.warmup_from + (1 - self.warmup_from) * (step + 1) / self.warmup_steps
         if self.decay == "constant":
             return 1.0
         steps = self.decay_steps or max(1, total - self.warmup_steps)
-        progress = min(1.0, (step - self.warmup_steps) / steps)
+        progress = min(1.0, (step - self.warmup_steps) / steps) if over is None else over
         fallen = progress if self.decay == "linear" else 0.5 * (1 - math.cos(math.pi * progress))
         return 1 - (1 - self.floor) * fallen
 
@@ -122,6 +125,13 @@ class Recipe:
         many in turn.
     steps : int or None
         Stop after this many steps, in the middle of an epoch if need be.
+    seconds : float or None
+        Stop after this time in training and let the learning rate follow it; `epochs` and `steps` are not looked at.
+    map_entries : int or None
+        For structures: batches of similar length whose maps, L × L padded to the longest, have at most so many
+        entries, and at most `batch_size` sequences. On a GPU these go through the head together.
+    ema : float or None
+        Decay of a moving average of the weights, which is validated and what the run ends with; 0.998 is usual.
     start : str or Config
         Model to start from by default; a Config means random weights.
     source : str
@@ -163,6 +173,9 @@ class Recipe:
     max_lengths: tuple[int, ...] = ()
     unlabelled: int = 0
     steps: int | None = None
+    seconds: float | None = None
+    map_entries: int | None = None
+    ema: float | None = None
     start: str | Config = ENCODER
 
     def __post_init__(self) -> None:
@@ -181,9 +194,10 @@ class Recipe:
             f"{share:.0%} of the blocks from epoch {epoch}" for epoch, share in self.unfreeze
         )
         folds = f", {self.folds} folds" if self.folds > 1 else ""
+        length = f"{self.seconds:g} s" if self.seconds else f"{self.epochs} epochs"
         return (
             f"{self.name}: {self.task} on {self.dataset} ({self.target}), scored by {self.metric}{folds}\n"
-            f"  {self.epochs} epochs, batch {self.batch_size}, {self.optimizer} {self.lr:g}, {self.loss} loss; "
+            f"  {length}, batch {self.batch_size}, {self.optimizer} {self.lr:g}, {self.loss} loss; "
             f"trained: head, {unfrozen or 'no block'}\n  {self.source}"
         )
 
@@ -201,6 +215,7 @@ LEAST = {
     "folds": 1,
     "pad_to": 1,
     "window": 1,
+    "map_entries": 1,
     "lr": 0,
     "encoder_lr": 0,
 }

@@ -14,7 +14,11 @@ from .pairs import as_pairs, pairs_from_dot_bracket, to_dot_bracket
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["FoldedRNA"]
+__all__ = ["GUESS", "FoldedRNA"]
+
+
+GUESS = 0.4
+"""Confidence below which a fold is called a guess."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +96,19 @@ class FoldedRNA:
         partner = np.full(len(self), -1, dtype=np.int64)
         partner[self.pairs[:, 0]], partner[self.pairs[:, 1]] = self.pairs[:, 1], self.pairs[:, 0]
         return partner
+
+    @property
+    def base_confidence(self) -> NDArray[np.float64] | None:
+        """(L,) probability that each nucleotide is as it is shown: paired with its partner, or unpaired.
+
+        None for a structure without probabilities.
+        """
+        if self.probabilities is None:
+            return None
+        confidence = 1 - np.minimum(1, self.probabilities.sum(axis=1, dtype=np.float64))
+        i, j = self.pairs.T
+        confidence[i] = confidence[j] = self.probabilities[i, j]
+        return confidence
 
     def __len__(self) -> int:
         return len(self.sequence)

@@ -89,7 +89,7 @@ class Mixer:
         model, energies : ndarray, shape (L, L)
             Symmetric pairing probabilities; of the model, 0 where no pair is allowed.
         expected : float
-            F1 that the model expects of its own pairs.
+            F1 that the model expects of its own pairs, decoded greedily without a threshold.
 
         Returns
         -------

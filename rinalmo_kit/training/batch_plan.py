@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from ..model.batched_structure_head import batches_by_entries
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-__all__ = ["BatchPlan", "shuffled_batches"]
+__all__ = ["BatchPlan", "map_batches", "shuffled_batches"]
+
+WINDOW = 4096  # rows that are sorted by length together
 
 
 class Batches(Protocol):
@@ -106,3 +110,37 @@ def shuffled_batches(rows: ArrayLike, *, batch_size: int, seed: tuple[int, ...])
     """
     rows = np.random.default_rng(seed).permutation(rows)
     return [rows[i : i + batch_size].tolist() for i in range(0, len(rows), batch_size)]
+
+
+def map_batches(
+    rows: ArrayLike, lengths: ArrayLike, *, entries: int, most: int, seed: tuple[int, ...]
+) -> list[list[int]]:
+    """Shuffle rows, by their numbers, into batches of similar length whose padded maps keep a budget.
+
+    Rows are sorted by length within windows of their random order, and the batches shuffled, so that an epoch does not
+    run from short to long and a row does not always meet the same others.
+
+    Parameters
+    ----------
+    rows, lengths : array-like of int, shape (n,)
+        Numbers of sequences, and their lengths.
+    entries : int
+        Most entries, L × L padded to the longest, of a batch of several; see
+        :func:`rinalmo_kit.model.batched_structure_head.batches_by_entries`.
+    most : int
+        Most sequences of a batch.
+    seed : tuple of int
+
+    Examples
+    --------
+    >>> sorted(map_batches([0, 1, 2, 3], [50, 9, 8, 45], entries=6000, most=8, seed=(0, 0)))
+    [[2, 1], [3, 0]]
+    """
+    rng = np.random.default_rng(seed)
+    rows, lengths = np.asarray(rows), np.asarray(lengths)
+    order, batches = rng.permutation(len(rows)), []
+    for start in range(0, len(order), WINDOW):
+        window = order[start : start + WINDOW]
+        for batch in batches_by_entries(lengths[window].tolist(), entries, most=most):
+            batches.append(rows[window[batch]].tolist())
+    return [batches[i] for i in rng.permutation(len(batches))]

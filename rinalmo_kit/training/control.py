@@ -39,7 +39,7 @@ class ProgressAndStop(lightning.Callback):
         if trainer.is_global_zero:
             self.last_write = time.monotonic()
             with atomic_write(self.output / PROGRESS) as temporary:
-                facts = {"step": run.position, "steps": len(run.plan), "running": running}
+                facts = {"step": run.position, "steps": run.expected_steps, "running": running}
                 temporary.write_text(json.dumps(facts))
 
     def on_train_end(self, trainer: lightning.Trainer, run: Any) -> None:
@@ -57,5 +57,5 @@ class ProgressAndStop(lightning.Callback):
             if trainer.is_global_zero:
                 (self.output / STOP).unlink(missing_ok=True)
             raise Stopped(
-                f"stopped at step {run.position} of {len(run.plan)}, as asked; start the same run again to resume"
+                f"stopped at step {run.position} of {run.expected_steps}, as asked; start the same run again to resume"
             )

@@ -20,8 +20,10 @@ from .._utils.progress import progress_bar
 from .._utils.run_folders import check_folder, claim_folder, leads, run_lock
 from ..inference.batching import batches_by_length, encode_sequences
 from ..inference.prediction import crop_to_center
+from ..model import adapters, pretrained
 from ..model import checkpoint as model_checkpoint
-from ..model import pretrained
+from ..model.batched_structure_head import MAP_ENTRIES
+from ..model.checkpoint_files import read_state
 from ..model.config import Config
 from ..model.rinalmo import Encoder, RiNALMo
 from ..model.task_base import Task
@@ -32,14 +34,19 @@ from ..recipes.resolve import resolve
 from ..recipes.splits import Example, Splits
 from ..rna.alphabet import CleanSequence
 from .augmentation import Mutated
-from .batch_plan import BatchPlan, shuffled_batches
+from .batch_plan import BatchPlan, map_batches, shuffled_batches
 from .checkpoints import read_checkpoint
+from .clock import ENDLESS
 from .run_options import check_recipe, check_trainer_options
 from .trainer import Run, fit
 
 __all__ = ["finetune"]
 
 Mode = Literal["full", "lora", "frozen"]
+
+
+ADAPTER = "adapter.safetensors"
+"""File in the folder of a low-rank run, beside that of the whole model."""
 
 
 def unfreezing_schedule(model: Encoder, recipe: Recipe) -> list[tuple[int, list[nn.Parameter]]]:
@@ -70,9 +77,17 @@ class FineTuning(Run):
     """Trains the head, and the encoder as the recipe unfreezes it; tunes what is tuned on the validation set."""
 
     def __init__(
-        self, model: Encoder, recipe: Recipe, plan: BatchPlan, *, seed: int, mode: Mode = "full"
+        self,
+        model: Encoder,
+        recipe: Recipe,
+        plan: BatchPlan,
+        *,
+        seed: int,
+        mode: Mode = "full",
+        batch_maps: bool | None = None,
     ) -> None:
-        super().__init__(model, plan, seed=seed)
+        super().__init__(model, plan, seed=seed, seconds=recipe.seconds)
+        self.batch_maps = batch_maps
         self.recipe = recipe
         self.task = TASKS[recipe.task]
         self.found: list[Any] = []  # what the task keeps of the validation under way
@@ -117,10 +132,13 @@ class FineTuning(Run):
     def outputs(self, batch: list[Example]) -> list[Tensor] | Tensor:
         rows = [example.representation for example in batch if example.representation is not None]
         if rows:
-            return self.task.apply_head(self.model, [one.to(self.device) for one in rows])
-        return self.task.apply_head(
-            self.model, encode_sequences(self.model, [CleanSequence(e.sequence) for e in batch])
-        )
+            rows = [one.to(self.device) for one in rows]
+        else:
+            rows = encode_sequences(self.model, [CleanSequence(e.sequence) for e in batch])
+        together = self.device.type == "cuda" if self.batch_maps is None else self.batch_maps
+        if not together:
+            return self.task.apply_head(self.model, rows)
+        return self.task.apply_head_padded(self.model, rows, entries=self.recipe.map_entries or MAP_ENTRIES)
 
     def training_step(self, batch: list[Example], _: int) -> Tensor:
         targets = self.task.encode_targets(self.model, [example.target for example in batch])
@@ -154,6 +172,8 @@ def finetune(
     unlabelled: Sequence[Example] = (),
     validate_every: int | None = None,
     checkpoint_every: int | None = None,
+    batch_maps: bool | None = None,
+    workers: int = 0,
     **trainer_options: Any,
 ) -> Encoder:
     """Fine-tune an encoder by a recipe of the paper, or on data of your own; a stopped run is resumed.
@@ -167,8 +187,8 @@ def finetune(
         the path of a table.
     output : path
         Folder for checkpoints, logs and, at the end, ``model.safetensors``, which :func:`rinalmo_kit.fold` and
-        :func:`rinalmo_kit.predict` take by its path. If it holds this run, unfinished, that is resumed; if
-        finished, its model is returned.
+        :func:`rinalmo_kit.predict` take by its path, as they do ``adapter.safetensors`` beside it, of mode ``"lora"``.
+        If it holds this run, unfinished, that is resumed; if finished, its model is returned.
     model : Encoder, name, path or Config, optional
         Start from this; a Config means random weights, and an encoder of another kind comes from
         :func:`rinalmo_kit.model.multimolecule.adapt`. Default: the recipe's ``start``, the embedded
@@ -179,8 +199,9 @@ def finetune(
     target : str, optional
         For your own data: the column of the targets.
     mode : {"full", "lora", "frozen"}
-        Train the encoder as the recipe says; or low-rank additions to its weights, which are merged at the end; or
-        the head alone on representations that are computed once (fast, and small in memory).
+        Train the encoder as the recipe says; or low-rank additions to its weights, which are merged at the end, and
+        also stored alone, as an adapter of about 1 MB, if `model` is a name, a file, or was loaded from one and not
+        trained since; or the head alone on representations that are computed once (fast, and small in memory).
     fold : int
         For recipes with folds.
     seed : int
@@ -192,10 +213,15 @@ def finetune(
     splits : Splits, optional
         Examples to train on and to validate with in place of those that the recipe selects.
     unlabelled : sequence of Example
-        Examples with likely pairs (:mod:`reproduction.thermodynamics`), of which each epoch takes as many as the recipe
-        says beside the others.
+        More examples, such as those with likely pairs (:mod:`reproduction.thermodynamics`), of which each epoch takes
+        in turn as many as the recipe says beside the others.
     validate_every, checkpoint_every : int, optional
         In batches; validation by default once an epoch, checkpoints every 200 batches, or ten in a shorter run.
+    batch_maps : bool, optional
+        For structures: put the maps of a batch through the head together, which gives the same losses; default: on a
+        GPU, where it is several times as fast. On a CPU it is slower.
+    workers : int
+        Processes that prepare batches.
     **trainer_options
         Passed to :class:`lightning.Trainer` (``accelerator``, ``devices``, ``precision``, …). With several devices use
         ``strategy="ddp_find_unused_parameters_true"``: frozen blocks have no gradients.
@@ -232,7 +258,7 @@ def finetune(
     """
     if mode not in ("full", "lora", "frozen"):
         raise ValueError(f"mode={mode!r}: expected 'full', 'lora' or 'frozen'")
-    seed = whole_number("seed", seed, least=0)
+    seed, workers = whole_number("seed", seed, least=0), whole_number("workers", workers, least=0)
     every = {"validate_every": validate_every, "checkpoint_every": checkpoint_every}
     for name, value in {"limit": limit, **every}.items():
         if value is not None:
@@ -275,8 +301,9 @@ def finetune(
     with run_lock(output):
         claim_folder(output / "run.json", facts, what="run")
         if (finished := output / "model.safetensors").exists():
-            return pretrained.load(finished, device="cpu")
+            return finished_model(finished)
         options = {"output": output, "seed": seed, "mode": mode, **every, **trainer_options}
+        options |= {"batch_maps": batch_maps, "workers": workers}
         first = train(model, recipe, splits, unlabelled, **options)
         if given:  # which rows these are, nobody has said
             recipe = dataclasses.replace(recipe, dataset="own data")
@@ -284,7 +311,17 @@ def finetune(
         if own is not None:
             model.about["own data"] = own
         if first:
-            model_checkpoint.save(model, finished)
+            if model.adapter is not None and model.adapter.base is not None:
+                model_checkpoint.save(model, output / ADAPTER, adapter=True)
+            model_checkpoint.save(model, finished)  # last: it is what makes the run finished
+    return model
+
+
+def finished_model(path: Path) -> Encoder:
+    """Return the model of a finished run, with its adapter if there is one."""
+    model = pretrained.load(path, device="cpu")
+    if (beside := path.with_name(ADAPTER)).exists():
+        model.adapter = adapters.read_adapter(*read_state(beside), str(beside)).adapter
     return model
 
 
@@ -298,27 +335,32 @@ def train(
     seed: int,
     mode: Mode,
     validate_every: int | None,
+    batch_maps: bool | None,
+    workers: int,
     **options: Any,
 ) -> bool:
     """Train a model in place; return whether this process is the first of those that trained together."""
     attach_head(model, recipe, splits)
     if mode == "frozen":
         precompute_representations(model, [*splits.train, *splits.validation, *unlabelled])
-    lengths = [len(example) for example in splits.train]
-    plan = make_batch_plan(recipe, lengths, seed=seed, others=len(unlabelled))
+    lengths, others = ([len(example) for example in rows] for rows in (splits.train, unlabelled))
+    plan = make_batch_plan(recipe, lengths, seed=seed, others=others)
     examples = Mutated([*splits.train, *unlabelled], recipe.mutate, seed)
-    run = FineTuning(model.train(), recipe, plan, seed=seed, mode=mode)
-    epoch = plan.first[1]
+    run = FineTuning(
+        model, recipe, plan, seed=seed, mode=mode, batch_maps=batch_maps
+    )  # it asks where it is from
+    model.train()
     watched = cast(Dataset, sorted(splits.validation, key=len))  # a list serves as one
     validation: DataLoader = DataLoader(watched, batch_size=16, collate_fn=list)
     trainer = fit(
         run,
-        DataLoader(examples, batch_sampler=plan, collate_fn=list),
+        DataLoader(examples, batch_sampler=plan, collate_fn=list, num_workers=workers),
         validation,
         output=output,
         best=recipe.best and f"val_{recipe.best}",
-        validate_every=validate_every or epoch,
+        validate_every=validate_every or (ENDLESS if recipe.seconds else plan.first[1]),
         clip=recipe.gradient_clip,
+        ema=recipe.ema,
         **options,
     )
     if recipe.best is not None and (output / "best.ckpt").exists():
@@ -372,22 +414,32 @@ def precompute_representations(model: Encoder, examples: list[Example]) -> None:
             bar.update(len(batch))
 
 
-def make_batch_plan(recipe: Recipe, lengths: list[int], *, seed: int, others: int = 0) -> BatchPlan:
-    """Return the batches of a recipe's run, as (epoch, number of the example).
+def make_batch_plan(
+    recipe: Recipe, lengths: Sequence[int], *, seed: int, others: Sequence[int] = ()
+) -> BatchPlan:
+    """Return the batches of a recipe's run, as (epoch, number of the example), for the lengths of the examples.
 
-    Of as many `others`, numbered after those whose lengths are given, each epoch takes ``recipe.unlabelled`` in turn.
+    Of the `others`, numbered after the first, each epoch takes ``recipe.unlabelled`` in turn.
     """
+    known = np.array([*lengths, *others])
 
     def epoch(number: int) -> list[list[tuple[int, int]]]:
         rows = np.arange(len(lengths))
         if recipe.max_lengths:
             rows = rows[np.array(lengths) <= recipe.max_lengths[: number + 1][-1]]
-        share = min(recipe.unlabelled, others)
-        turn = (number * share + np.arange(share)) % max(1, others)
+        share = min(recipe.unlabelled, len(others))
+        turn = (number * share + np.arange(share)) % max(1, len(others))
         rows = np.concatenate((rows, len(lengths) + turn))
-        batches = shuffled_batches(rows, batch_size=recipe.batch_size, seed=(seed, number))
+        if recipe.map_entries is None:
+            batches = shuffled_batches(rows, batch_size=recipe.batch_size, seed=(seed, number))
+        else:
+            batches = map_batches(
+                rows, known[rows], entries=recipe.map_entries, most=recipe.batch_size, seed=(seed, number)
+            )
         return [[(number, i) for i in batch] for batch in batches]
 
+    if recipe.seconds is not None:
+        return BatchPlan(epoch, steps=ENDLESS)
     return BatchPlan(epoch, epochs=recipe.epochs, steps=recipe.steps)
 
 

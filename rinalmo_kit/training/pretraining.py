@@ -31,9 +31,10 @@ from ..model.rinalmo import RiNALMo
 from ..model.unwrap import unwrapped
 from ..recipes.recipe import PAPER, Schedule
 from ..rna.alphabet import PAD, VOCABULARY
+from .clock import ENDLESS
 from .costs import training_flops
 from .masking import Batch, batches_of, plan_of
-from .run_options import check_trainer_options
+from .run_options import check_ema, check_trainer_options
 from .trainer import Run, fit
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 __all__ = ["pretrain"]
 
 WINDOW = 50  # steps over which speed is averaged
+
+
+CLOCKED_WARMUP = 150  # steps, where a clock ends the run
 
 
 class PretrainingRun(Run):
@@ -58,15 +62,16 @@ class PretrainingRun(Run):
         corpus: SequenceCorpus,
         lr: float,
         seed: int,
+        seconds: float | None = None,
     ) -> None:
-        super().__init__(model, plan_of(data), seed=seed)
+        super().__init__(model, plan_of(data), seed=seed, seconds=seconds)
         self.corpus, self.lr = corpus, lr
         self.frozen = not model.embedding.weight.requires_grad
         self.shared = [plan_of(loader) for loader in (data, held_out) if loader is not None]
         self.validated_at = -1
         self.gathered: dict[str, Tensor] | None = None
         self.tokens_seen = 0
-        self.clock: deque[tuple[float, float, float]] = deque(maxlen=WINDOW)  # seconds, tokens, operations
+        self.recent: deque[tuple[float, float, float]] = deque(maxlen=WINDOW)  # seconds, tokens, operations
         self.operations = 0.0
         self.peak: float | None = None
         self.sums = np.zeros(2 + len(VOCABULARY))  # NLL, tokens, and how often each letter was the target
@@ -79,7 +84,7 @@ class PretrainingRun(Run):
     def groups(self) -> tuple[list[dict[str, Any]], str, Schedule]:
         steps = -(-len(self.plan) // self.trainer.accumulate_grad_batches)
         schedule = Schedule(
-            warmup_steps=min(PAPER.warmup_steps, steps // 10),
+            warmup_steps=CLOCKED_WARMUP if self.clock else min(PAPER.warmup_steps, steps // 10),
             warmup_from=min(1.0, PAPER.warmup_from / self.lr),
             decay="cosine",
             floor=min(1.0, PAPER.final_lr / self.lr),
@@ -121,14 +126,17 @@ class PretrainingRun(Run):
         return [self.corpus.sequence(index)[0] for _, index, _ in batch.items]
 
     def on_train_start(self) -> None:
+        super().on_train_start()
         half = str(self.trainer.precision).startswith(("16", "bf16"))
         self.peak = peak_flops(self.device, half=half)
 
     def on_train_batch_end(self, *arguments: Any) -> None:
         super().on_train_batch_end(*arguments)
-        self.clock.append((time.perf_counter(), self.tokens_seen, self.operations))
-        if len(self.clock) > 1:
-            seconds, tokens, operations = (b - a for a, b in zip(self.clock[0], self.clock[-1], strict=True))
+        self.recent.append((time.perf_counter(), self.tokens_seen, self.operations))
+        if len(self.recent) > 1:
+            seconds, tokens, operations = (
+                b - a for a, b in zip(self.recent[0], self.recent[-1], strict=True)
+            )
             self.log_dict({"tokens_seen": float(self.tokens_seen), "tokens_per_second": tokens / seconds})
             if self.peak:
                 self.log("mfu", operations / seconds / self.peak)
@@ -139,7 +147,7 @@ class PretrainingRun(Run):
         self.sums[2:] += targets.bincount(minlength=len(VOCABULARY)).cpu().numpy()
 
     def on_validation_epoch_end(self) -> None:
-        self.clock.clear()
+        self.recent.clear()
         sums = self.sums
         if self.plan.world > 1:
             sums = self.over_all(torch.from_numpy(sums).to(self.device)).cpu().numpy()
@@ -185,6 +193,8 @@ def pretrain(
     model: Config | RiNALMo | str | os.PathLike | None = None,
     steps: int | None = None,
     epochs: int | None = None,
+    seconds: float | None = None,
+    ema: float | None = None,
     tokens_per_batch: int = 16_384,
     lr: float | None = None,
     max_tokens: int = PAPER.max_tokens,
@@ -216,7 +226,11 @@ def pretrain(
         A Config, such as ``Config.micro()``, gives random weights; default: pico. A name or path for
         :func:`rinalmo_kit.load`, or a model, which is changed, is trained further, without its task head.
     steps, epochs : int, optional
-        Length of the run; at least one of the two. Steps are counted in batches.
+        Length of the run, unless `seconds` are given; at least one of the two. Steps are counted in batches.
+    seconds : float, optional
+        End the run after this time in training, which the learning rate then follows, after 150 steps of warm-up.
+    ema : float, optional
+        Decay of a moving average of the weights, which is validated and returned; 0.998 is usual.
     tokens_per_batch : int
         Of all processes together. The paper's: 192 sequences on each of seven GPUs, ``PAPER.tokens_per_batch`` at most.
     lr : float, optional
@@ -259,9 +273,9 @@ def pretrain(
     >>> with tempfile.TemporaryDirectory() as folder:  # doctest: +SKIP
     ...     model = pretrain("my_rnas.fasta", model="micro", epochs=3, output=folder)
     """
-    if steps is None and epochs is None:
+    if steps is None and epochs is None and seconds is None:
         raise ValueError(
-            f"say how long to train: steps=… or epochs=… (the paper's cosine: {PAPER.steps:,} steps)"
+            f"say how long to train: steps=…, epochs=… or seconds=… (the paper's cosine: {PAPER.steps:,} steps)"
         )
     for name, value in {"steps": steps, "epochs": epochs, "checkpoint_every": checkpoint_every}.items():
         if value is not None:
@@ -270,8 +284,15 @@ def pretrain(
     tokens_per_batch = whole_number("tokens_per_batch", tokens_per_batch)
     max_tokens = whole_number("max_tokens", max_tokens)
     seed, workers = whole_number("seed", seed, least=0), whole_number("workers", workers, least=0)
-    if lr is not None:
-        positive_number("lr", lr)
+    for name, number in {"lr": lr, "seconds": seconds}.items():
+        if number is not None:
+            positive_number(name, number)
+    if seconds is not None and not steps is epochs is None:
+        raise ValueError("say how long to train by one of them: seconds=…, or steps=… and epochs=…")
+    if ema is not None:
+        check_ema(ema)
+        if trainer_options.get("strategy") == "fsdp":
+            raise ValueError("ema: weights in shards are not averaged; use another strategy")
     check_trainer_options(trainer_options)
     output = user_path(output)
     if leads():
@@ -292,6 +313,7 @@ def pretrain(
         },
         "accumulate_grad_batches": trainer_options.get("accumulate_grad_batches", 1),
     }
+    facts |= {name: value for name, value in {"seconds": seconds, "ema": ema}.items() if value is not None}
     with run_lock(output):
         claim_folder(output / "run.json", {"kind": "pretraining", **facts}, what="run")
         if (finished := output / "model.safetensors").exists():
@@ -316,12 +338,18 @@ def train(
     model.lm_mask_head.requires_grad_(True)
     common = {name: facts[name] for name in ("tokens_per_batch", "max_tokens")} | {"workers": workers}
     length = {name: facts[name] for name in ("steps", "epochs", "seed")}
+    if (seconds := facts.get("seconds")) is not None:
+        length["steps"] = ENDLESS
     data = batches_of(corpus, **length, **common)
     held_out = batches_of(corpus, held_out=True, **common) if len(corpus.holdout) else None
-    run = PretrainingRun(model, data, held_out, corpus=corpus, lr=facts["lr"], seed=facts["seed"])
+    run = PretrainingRun(
+        model, data, held_out, corpus=corpus, lr=facts["lr"], seed=facts["seed"], seconds=seconds
+    )
     if options.get("strategy") == "fsdp":
         options["strategy"] = FSDPStrategy(auto_wrap_policy={Block}, state_dict_type="full")
-    trainer = fit(run, data, held_out, output=output, clip=PAPER.gradient_clip_norm, **options)
+    trainer = fit(
+        run, data, held_out, output=output, clip=PAPER.gradient_clip_norm, ema=facts.get("ema"), **options
+    )
     if not isinstance(trainer.strategy, FSDPStrategy):
         if held_out is not None and run.validated_at != run.position:
             trainer.validate(run, held_out, verbose=False)
@@ -336,7 +364,7 @@ def starting_model(model: Config | RiNALMo | str | os.PathLike | None) -> RiNALM
     given = pretrained.load(model, device="cpu") if isinstance(model, str | os.PathLike) else unwrapped(model)
     if not isinstance(given, RiNALMo):
         raise ValueError(f"{given.name} is not a RiNALMo: only RiNALMo models are pretrained")
-    given.head, given.info = None, given.info.for_new_task()
+    given.head, given.info, given.adapter = None, given.info.for_new_task(), None
     return given
 
 

@@ -25,7 +25,10 @@ PARTIAL: dict[str, tuple[Any, ...]] = {
 """Options that train on a part, or not at all, and end as if all was done; with the values that do not."""
 
 
-FIELDS = ("epochs", "steps", "batch_size", "lr", "encoder_lr", "folds", "pad_to", "window", "unlabelled")
+FIELDS = (
+    *("epochs", "steps", "batch_size", "lr", "encoder_lr", "folds", "pad_to", "window", "unlabelled"),
+    *("seconds", "map_entries", "ema"),
+)
 
 
 def check_trainer_options(options: Mapping[str, Any]) -> None:
@@ -123,6 +126,12 @@ def check_recipe(recipe: Recipe, columns: Collection[str] | None = None) -> None
     for name in ("weight_decay", "noise", "mutate"):
         if not _is_number(getattr(recipe, name)) or getattr(recipe, name) < 0:
             raise ValueError(f"{name}={getattr(recipe, name)!r}: expected a number, 0 or more")
+    if recipe.seconds is not None:
+        positive_number("seconds", recipe.seconds)
+    if recipe.ema is not None:
+        check_ema(recipe.ema)
+    if recipe.map_entries is not None and not TASKS[recipe.task].predicts_structures:
+        raise ValueError(f"map_entries={recipe.map_entries}: only structures have maps")
     if recipe.gradient_clip is not None:
         positive_number("gradient_clip", recipe.gradient_clip)
     for length in recipe.max_lengths:
@@ -131,3 +140,16 @@ def check_recipe(recipe: Recipe, columns: Collection[str] | None = None) -> None
         good = isinstance(pair, tuple | list) and len(pair) == 2 and all(map(_is_number, pair))
         if not good or pair[0] < 0 or not 0 < pair[1] <= 1:
             raise ValueError(f"unfreeze={recipe.unfreeze!r}: expected pairs of an epoch and a share above 0")
+
+
+def check_ema(value: float) -> None:
+    """Reject a decay of averaged weights that is not from 0 to 1.
+
+    Examples
+    --------
+    >>> check_ema(1)
+    Traceback (most recent call last):
+    ValueError: ema=1: expected a number from 0 to below 1, such as 0.998
+    """
+    if not _is_number(value) or not 0 <= value < 1:
+        raise ValueError(f"ema={value!r}: expected a number from 0 to below 1, such as 0.998")

@@ -19,6 +19,7 @@ from ..model.rinalmo import Encoder
 from ..recipes.recipe import Schedule
 from .batch_plan import BatchPlan
 from .checkpoints import AtomicCheckpointIO
+from .clock import ENDLESS, Clock
 from .control import ProgressAndStop
 from .seeds import torch_seed
 
@@ -46,12 +47,18 @@ class Run(lightning.LightningModule):
     plan : BatchPlan
     seed : int
         Random numbers of a step, such as those of dropout, follow from it, the step and the process.
+    seconds : float, optional
+        End the run after this time in training, which the learning rate then follows; the plan has to be longer.
     """
 
-    def __init__(self, model: Encoder, plan: BatchPlan, *, seed: int = 0) -> None:
+    def __init__(
+        self, model: Encoder, plan: BatchPlan, *, seed: int = 0, seconds: float | None = None
+    ) -> None:
         super().__init__()
+        self.clock = Clock(seconds) if seconds else None
         self.model, self.plan, self.seed = model, plan, seed
         self.position = 0  # batches taken so far
+        self.last: Path | None = None  # checkpoint from which the run is resumed
 
     def groups(self) -> tuple[list[dict[str, Any]], str, Schedule]:
         """Parameter groups with their peak rates, the name of the optimizer, and the schedule."""
@@ -59,6 +66,29 @@ class Run(lightning.LightningModule):
 
     def setup(self, stage: str) -> None:
         self.plan.rank, self.plan.world = self.global_rank, self.trainer.world_size
+        if self.clock is not None and self.plan.world > 1:
+            raise ValueError(
+                "seconds: a run by the clock is for one process; use steps or epochs with several"
+            )
+
+    def on_fit_start(self) -> None:
+        self.save_if_stopping()
+
+    def on_train_start(self) -> None:
+        if self.clock is not None:
+            self.clock.start()
+
+    @property
+    def expected_steps(self) -> int:
+        """Number of batches of the run; by the clock, what it comes to at the speed so far."""
+        if self.clock is None or len(self.plan) < ENDLESS:
+            return len(self.plan)
+        return max(self.position, int(self.position / self.clock.share) if self.clock.share else 0)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all batches were taken, or the time is up."""
+        return self.position >= len(self.plan) or (self.clock is not None and self.clock.share >= 1)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, _: int) -> Any:
         return batch
@@ -68,6 +98,14 @@ class Run(lightning.LightningModule):
 
     def on_train_batch_end(self, *_: Any) -> None:
         self.position += 1
+        if self.clock is not None and self.clock.share >= 1:
+            self.trainer.should_stop = True
+        self.save_if_stopping()
+
+    def save_if_stopping(self) -> None:
+        """Save a checkpoint if `max_time` ends the run here; one of a loop that has ended would not be resumed."""
+        if self.trainer.should_stop and not self.is_over and self.last is not None:
+            self.trainer.save_checkpoint(self.last)
 
     def log_finite_loss(self, loss: Tensor, names: Callable[[], Sequence[str]]) -> Tensor:
         """Log a loss and the learning rate; raise FloatingPointError if it is not finite, with the batch's names."""
@@ -81,17 +119,25 @@ class Run(lightning.LightningModule):
         # Lightning saves between training_step and on_train_batch_end
         checkpoint["position"] = self.trainer.global_step * self.trainer.accumulate_grad_batches
         checkpoint["threshold"] = self.model.threshold
+        if self.clock is not None:
+            checkpoint["seconds"] = self.clock.spent
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.position = self.plan.start = checkpoint["position"]
         self.model.threshold = checkpoint["threshold"]
+        if self.clock is not None:
+            self.clock.before = checkpoint["seconds"]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         groups, name, schedule = self.groups()
         make = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name]
         optimizer = make(groups)
         total = -(-len(self.plan) // self.trainer.accumulate_grad_batches)
-        factor = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule.factor(step, total=total))
+
+        def share_of_peak(step: int) -> float:
+            return schedule.factor(step, total=total, over=self.clock.share if self.clock else None)
+
+        factor = torch.optim.lr_scheduler.LambdaLR(optimizer, share_of_peak)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": factor, "interval": "step"}}
 
 
@@ -105,6 +151,7 @@ def fit(
     validate_every: int | None = None,
     checkpoint_every: int | None = None,
     clip: float | None = None,
+    ema: float | None = None,
     callbacks: Sequence[Any] = (),
     **trainer_options: Any,
 ) -> lightning.Trainer:
@@ -123,6 +170,8 @@ def fit(
         In batches; validation by default once, at the end, checkpoints every 200, or ten in a shorter run.
     clip : float, optional
         Norm to which gradients are clipped.
+    ema : float, optional
+        Decay of a moving average of the weights, which is validated and what the run ends with.
     callbacks : sequence
         More callbacks for Lightning.
     **trainer_options
@@ -139,12 +188,17 @@ def fit(
     """
     if trainer_options.get("logger") is True:  # the loggers there are anyway
         trainer_options.pop("logger")
-    last = output / "last.ckpt"
+    run.last = last = output / "last.ckpt"
     saving: dict[str, Any] = {"dirpath": output, "enable_version_counter": False}
     every = checkpoint_every or min(200, max(1, len(run.plan) // 10))
     keepers = [ModelCheckpoint(filename="last", every_n_train_steps=every, **saving)]
     if best is not None:
         keepers.append(ModelCheckpoint(filename="best", monitor=best, mode="max", **saving))
+    averages: list[Any] = []
+    if ema is not None:
+        from .averaging import AveragedWeights
+
+        averages.append(AveragedWeights(ema))
     options = {
         "max_epochs": 1,
         "gradient_clip_val": clip,
@@ -155,7 +209,7 @@ def fit(
         "precision": default_precision(trainer_options.get("accelerator", "auto")),
         "logger": loggers(output),
         "plugins": [AtomicCheckpointIO()],
-        "callbacks": [*keepers, *callbacks, ProgressAndStop(output)],
+        "callbacks": [*averages, *keepers, *callbacks, ProgressAndStop(output)],
         **trainer_options,
     }
     with silence_lightning(), warnings.catch_warnings():
@@ -180,12 +234,11 @@ def fit(
             signal.signal(signal.SIGINT, handler)
             kept = "resumes from its last checkpoint" if last.exists() else "starts anew: no checkpoint yet"
             raise KeyboardInterrupt(
-                f"stopped at step {run.position} of {len(run.plan)}; started again it {kept}"
+                f"stopped at step {run.position} of {run.expected_steps}; started again it {kept}"
             ) from None
-    if "max_time" in trainer_options and run.position < len(run.plan):
-        trainer.save_checkpoint(last)
+    if "max_time" in trainer_options and not run.is_over:
         raise TimeoutError(
-            f"max_time is over at step {run.position} of {len(run.plan)}; start the same run again to resume"
+            f"max_time is over at step {run.position} of {run.expected_steps}; start the same run again to resume"
         )
     return trainer
 

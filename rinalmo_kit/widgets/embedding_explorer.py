@@ -17,7 +17,9 @@ from ..evaluation.embedding_maps import Map, tsne_map
 from ..inference.batching import ready_sequence
 from ..inference.embedding import embed
 from ..inference.folding import fold_each, folding_model
+from ..model.pretrained import ready_model
 from ..model.rinalmo import Encoder
+from ..model.whitening import Pool
 from ..plot.style import PALETTE
 from ..rna.sequences import read_sequences
 from .base import LiveWidget, asset, said
@@ -47,7 +49,7 @@ class EmbeddingExplorer(LiveWidget):
         A row a sequence: a column ``sequence``; a column ``name`` or ``id`` names the points; any other column can
         colour them.
     vectors : array_like of float, shape (n, dim), optional
-        Embeddings of the rows; default: those of `model`, the mean over the nucleotides.
+        Embeddings of the rows; default: those of `model`.
     coordinates : array_like of float, shape (n, 2), or Map, optional
         Places of the rows; default: a t-SNE map of the vectors. New sequences can be placed on a
         :class:`rinalmo_kit.evaluation.embedding_maps.Map` only.
@@ -55,6 +57,9 @@ class EmbeddingExplorer(LiveWidget):
         Column to colour by at first; default: ``family`` or ``label`` if there is one.
     model : Encoder, name or path
         Embeds what has no vector.
+    pool, whiten
+        How it embeds, see :func:`rinalmo_kit.embed`; as `vectors` or `coordinates` were made where they are given.
+        Default: for a map that is made here, whitened where the model has a whitening; else the plain mean.
     fold_model : Encoder, name or path, or None
         Draws the fold of the RNA under the pointer.
 
@@ -117,6 +122,8 @@ class EmbeddingExplorer(LiveWidget):
         coordinates: ArrayLike | Map | None = None,
         color: str | None = None,
         model: Encoder | str | os.PathLike = ENCODER,
+        pool: Pool | None = None,
+        whiten: bool = False,
         fold_model: Encoder | str | None = STRUCTURE,
     ) -> None:
         import pandas as pd
@@ -126,9 +133,13 @@ class EmbeddingExplorer(LiveWidget):
         if "sequence" not in table:
             raise ValueError(f"no column 'sequence'; there are {', '.join(map(str, table.columns))}")
         table = table.reset_index(drop=True).rename(columns=str)
+        if pool is None and coordinates is None and vectors is None:
+            whitening = ready_model(model).info.whitening
+            pool, whiten = ("mean", whiten) if whitening is None else (whitening.pool, True)
+        self._embedding: dict[str, Any] = {"model": model, "pool": pool or "mean", "whiten": whiten}
         if coordinates is None:
             if vectors is None:
-                vectors = embed(table["sequence"].tolist(), model=model, pool="mean")
+                vectors = embed(table["sequence"].tolist(), **self._embedding)
             vectors = np.asarray(vectors)
             if len(vectors) != len(table):
                 raise ValueError(f"{len(vectors)} vectors for {len(table)} rows")
@@ -143,7 +154,6 @@ class EmbeddingExplorer(LiveWidget):
             raise ValueError(
                 f"coordinates of row {bad[0]} are {places[bad[0]].tolist()}: expected two numbers"
             )
-        self.model = model
         self._fold = None if fold_model is None else _folder(folding_model(fold_model))
         self.table: pd.DataFrame = table.assign(x=places[:, 0], y=places[:, 1], placed=False)
         columns = [str(c) for c in table.columns if c not in ("sequence", "name", "id", "x", "y")]
@@ -191,7 +201,7 @@ class EmbeddingExplorer(LiveWidget):
             )
         for name, sequence in records:
             ready_sequence(name, sequence)
-        vectors = embed([sequence for _, sequence in records], model=self.model, pool="mean")
+        vectors = embed([sequence for _, sequence in records], **self._embedding)
         places = self.map.place(vectors)
         new = pd.DataFrame(records, columns=["name", "sequence"]).assign(
             x=places[:, 0], y=places[:, 1], placed=True

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..plot.coordinates import in_layout
+from ..rna.folded import GUESS
 from ..rna.pairs import to_dot_bracket
 from ..structure import Structure
 
@@ -40,14 +41,11 @@ def structure_payload(s: Structure) -> dict[str, Any]:
     view = _view(s)
     straight = {*map(tuple, s.pairs[in_layout(s.pairs, len(s))].tolist())}
     p = s.probabilities
-    best = np.zeros(len(s)) if p is None else p.max(axis=1, initial=0)
-    base_confidence = 1 - best
-    pairs = []
-    for i, j in s.pairs.tolist():
-        value = None if p is None else round(float(p[i, j]), 4)
-        pairs.append([i, j, value, (i, j) in straight])
-        if value is not None:
-            base_confidence[i] = base_confidence[j] = value
+    pairs = [
+        [i, j, None if p is None else round(float(p[i, j]), 4), (i, j) in straight]
+        for i, j in s.pairs.tolist()
+    ]
+    confidence = s.base_confidence
     return {
         "name": s.name,
         "sequence": s.sequence,
@@ -55,8 +53,10 @@ def structure_payload(s: Structure) -> dict[str, Any]:
         "pairs": pairs,
         "x": np.round(view.real, 2).tolist(),
         "y": np.round(-view.imag, 2).tolist(),
-        "base_confidence": [] if p is None else np.round(base_confidence, 3).tolist(),
+        "base_confidence": [] if confidence is None else np.round(confidence, 3).tolist(),
         "confidence": None if s.confidence is None else round(s.confidence, 3),
+        "guess": s.confidence is not None and s.confidence < GUESS,
+        "method": s.method,
     }
 
 

@@ -220,6 +220,28 @@ def test_my_own_table_from_the_shell(tmp_path, capsys):
     ]
 
 
+def test_low_rank_training_from_the_shell_says_where_the_adapter_is(tmp_path, capsys):
+    from tests.helpers.examples import classes
+
+    classes(60, seed=1).to_csv(tmp_path / "my.csv", index=False)
+    rk.save(RiNALMo(Config(32, 1, heads=2)).eval(), tmp_path / "small.safetensors")
+    command = f"finetune {tmp_path}/my.csv --task classification --mode lora -o {tmp_path}"
+    command += f" -m {tmp_path}/small.safetensors"
+    quiet = "--set epochs=1 --trainer accelerator=cpu enable_progress_bar=False enable_model_summary=False"
+    words = [*command.split(), *quiet.replace(" enable", " --trainer enable").split()]
+    path = tmp_path / "adapter.safetensors"
+    sizes = []
+    for half in ([], ["--half"]):
+        assert cli.main([*words, *half]) == 0
+        shown = capsys.readouterr()
+        assert shown.out.strip().splitlines()[-1] == str(tmp_path / "model.safetensors")
+        assert f"{path}: the adapter alone, 0.0 MB, of small.safetensors" in shown.err
+        sizes.append(path.stat().st_size)
+    assert sizes[1] < 0.8 * sizes[0]
+    assert cli.main(["evaluate", str(path), f"{tmp_path}/my.csv", "--task", "classification"]) == 0
+    assert "accuracy" in capsys.readouterr().out
+
+
 def test_all_folds_one_after_the_other(data, tmp_path, capsys):
     arguments = [
         "finetune",

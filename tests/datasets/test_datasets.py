@@ -179,7 +179,8 @@ def test_tidy_forms_of_the_ready_tables(data):
     assert shares["size"].between(1279, 1280).all()
     assert set(load_table("archiveII")["family"]) == set(rna_families.FAMILIES)
     assert load_table("mrl")["split"].value_counts().to_dict() == {
-        "train": 20000,
+        "train": 24957,
+        "replicate": 20000,
         "random7600": 3800,
         "human7600": 3800,
     }

@@ -11,10 +11,12 @@ import rinalmo_kit as rk
 from rinalmo_kit._utils.extras import usable
 from rinalmo_kit.cli import main
 from rinalmo_kit.inference import bulk, decoding, energies
+from rinalmo_kit.inference.confidence import expected_f1
 from rinalmo_kit.inference.energies import energy_probabilities
 from rinalmo_kit.inference.folding import pair_probabilities
 from rinalmo_kit.inference.probing import as_reactivity, pseudo_energies, read_reactivity
 from rinalmo_kit.model.metadata import read_metadata
+from rinalmo_kit.rna.decoding import greedy_pairs
 from rinalmo_kit.rna.mea import allowed
 from rinalmo_kit.rna.rules import Decoding
 
@@ -25,7 +27,7 @@ TRNA = "GCGGAUUUAGCUCAGUUGGGAGAGCGCCAGACUGAAGAUCUGGAGGUCCUGUGUUCGAUCCACAGAAUUCGC
 def model():
     """nano-ss with rules of its own."""
     found = rk.load("nano-ss", device="cpu")
-    rules = Decoding("mea", energy="viennarna", calibration_alone=((0.0, 0.0), (1.0, 0.9)))
+    rules = Decoding("mea", energy="viennarna", gamma_alone=4.0, calibration_alone=((0.0, 0.0), (1.0, 0.9)))
     found.info = replace(found.info, decoding=rules)
     return found
 
@@ -40,10 +42,26 @@ def no_viennarna(monkeypatch):
     decoding._told_missing.cache_clear()
 
 
-def test_official_decoding_is_the_default_of_a_model_without_rules():
-    s = rk.fold(TRNA, model="nano-ss")
-    assert s.energy is None and s.method == f"nano-ss: greedy, pairs above {rk.load('nano-ss').threshold:g}"
-    np.testing.assert_array_equal(s.pairs, rk.fold(TRNA, model="nano-ss", decoding="greedy").pairs)
+def test_official_decoding_is_the_default_of_a_model_without_rules(model):
+    model.info = replace(model.info, decoding=None)
+    s = rk.fold(TRNA, model=model)
+    assert s.energy is None and s.method == f"nano-ss: greedy, pairs above {model.threshold:g}"
+    np.testing.assert_array_equal(s.pairs, rk.fold(TRNA, model=model, decoding="greedy").pairs)
+
+
+def test_the_default_fold_is_the_mixture():
+    pytest.importorskip("RNA")
+    model = rk.load("nano-ss", device="cpu")
+    s = rk.fold(TRNA)
+    assert s.energy == "viennarna" and s.method.startswith("nano-ss and ViennaRNA: maximum expected accuracy")
+    p, v = pair_probabilities(TRNA, model=model), energy_probabilities(TRNA, "viennarna")
+    own, _ = greedy_pairs(p, TRNA, threshold=0.0)
+    mixed = model.info.decoding.mixer.mix(allowed(p, TRNA), v, expected=expected_f1(p, own))
+    np.testing.assert_allclose(s.probabilities, mixed, atol=1e-5)
+    assert s.base_confidence.shape == (76,) and 0 < s.confidence < 1
+    alone = rk.fold(TRNA, energy=None)
+    assert alone.energy is None and alone.method.startswith("nano-ss: maximum")
+    np.testing.assert_allclose(alone.probabilities, p, atol=1e-6)
 
 
 def test_the_mixture_is_what_it_says(model):
@@ -214,7 +232,8 @@ def test_a_job_knows_its_rules(tmp_path):
 def test_rules_live_in_the_file_of_a_model(model, tmp_path):
     path = rk.save(model, tmp_path / "m.safetensors")
     assert rk.load(path, device="cpu").info.decoding == model.info.decoding
-    assert rk.load("nano-ss", device="cpu").info.decoding is None
+    own = rk.load("nano-ss", device="cpu").info.decoding
+    assert own.method == "mea" and own.energy == "viennarna" and own.mixer is not None
 
 
 @pytest.mark.parametrize(

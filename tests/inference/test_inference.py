@@ -19,8 +19,9 @@ def test_fold_gives_a_consistent_structure():
     p = s.probabilities
     assert p.shape == (76, 76) and p.dtype == np.float32
     assert np.array_equal(p, p.T) and p.min() >= 0 and p.max() <= 1 and not p.diagonal().any()
+    paper = rk.fold(TRNA, decoding="greedy")
     threshold = rk.load("nano-ss").threshold
-    assert np.array_equal(s.pairs, decoding.decode(p, TRNA, threshold=threshold))
+    assert np.array_equal(paper.pairs, decoding.decode(paper.probabilities, TRNA, threshold=threshold))
 
 
 def test_a_real_trna_folds_into_its_cloverleaf():
@@ -205,7 +206,7 @@ def test_a_list_is_folded_in_batches_and_gives_what_each_gives_alone(monkeypatch
         assert together == alone
         for one, other in zip(together, alone, strict=True):
             np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-4)
-        assert len(batches) < 10
+        assert len(batches) < len(rnas) / 3
         batches.clear()
 
 

@@ -213,7 +213,7 @@ def test_the_info_of_a_model_is_that_of_its_file(tmp_path):
     with safe_open(tmp_path / "a.safetensors", framework="pt") as file:
         assert list(json.loads(file.metadata()["rinalmo_kit"])) == ["labels", "window", "about"]
         assert "threshold" in file.keys()
-    assert set(vars(ModelInfo())) == {"threshold", "scaler", *METADATA_FIELDS}
+    assert set(vars(ModelInfo())) == {"threshold", "scaler", "whitening", *METADATA_FIELDS}
     for name, value in (
         ("threshold", 0.3),
         ("scaler", (0.0, 2.0)),

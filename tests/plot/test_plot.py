@@ -30,7 +30,7 @@ PSEUDOKNOT = Structure.from_dot_bracket(
 
 
 def with_probabilities(s: Structure) -> Structure:
-    p = np.full((len(s), len(s)), 0.1)
+    p = np.full((len(s), len(s)), 0.1 / len(s))  # 0.1 in all
     p[tuple(s.pairs.T)] = p[tuple(s.pairs.T[::-1])] = 0.9
     return Structure(s.sequence, s.pairs, name=s.name, probabilities=p)
 

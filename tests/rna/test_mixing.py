@@ -103,5 +103,5 @@ ROW = [0.0] * (len(FEATURES) + 2)
     ],
 )
 def test_nonsense_is_rejected(found):
-    with pytest.raises(ValueError, match="mixer|units|bias"):
+    with pytest.raises(ValueError, match=r"mixer|units|bias"):
         Decoding.from_json({"mixer": found})

@@ -276,6 +276,45 @@ def test_lora_ends_as_an_ordinary_model(tmp_path):
     )
 
 
+def test_an_adapter_is_stored_beside_the_model(tmp_path):
+    base = rk.save(tiny(), tmp_path / "base.safetensors")
+    options = {"task": "classification", "mode": "lora", "changes": {**FAST, "epochs": 2}, **QUIET}
+    model = finetune(classes(40, seed=1), model=base, output=tmp_path / "run", **options)
+    path = tmp_path / "run" / "adapter.safetensors"
+    assert path.stat().st_size < 0.8 * path.with_name("model.safetensors").stat().st_size
+    loaded, whole = (
+        rk.load(path, base=base, device="cpu"),
+        rk.load(path.with_name("model.safetensors"), device="cpu"),
+    )
+    assert loaded.info == whole.info == model.info and loaded.about["start"] == "base.safetensors"
+    for key, value in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[key], value) and torch.equal(whole.state_dict()[key], value), (
+            key
+        )
+    before = path.read_bytes()
+    again = finetune(classes(40, seed=1), model=base, output=tmp_path / "run", **options)  # a finished run
+    assert path.read_bytes() == before and again.adapter is not None
+    rk.save(again, tmp_path / "again.safetensors", adapter=True)
+    for key, value in rk.load(tmp_path / "again.safetensors", device="cpu").state_dict().items():
+        assert torch.equal(value, model.state_dict()[key]), key
+    finetune(classes(40, seed=1), model=model, output=tmp_path / "next", **options)  # from what is in no file
+    assert {file.name for file in (tmp_path / "next").glob("*.safetensors")} == {"model.safetensors"}
+    with pytest.raises(ValueError, match="trained on a model that is not in a file of its own"):
+        rk.save(model, tmp_path / "next.safetensors", adapter=True)
+    start = tmp_path / "again.safetensors"  # an adapter, whose weights are in no file
+    finetune(classes(40, seed=1), model=start, output=tmp_path / "third", **options)
+    assert {file.name for file in (tmp_path / "third").glob("*.safetensors")} == {"model.safetensors"}
+
+
+def test_an_adapter_of_a_run_in_another_precision_keeps_the_hash_of_its_base(tmp_path):
+    base = rk.save(tiny(), tmp_path / "base.safetensors")
+    options = {"task": "classification", "mode": "lora", "changes": {**FAST, "epochs": 1}, **QUIET}
+    model = finetune(classes(40, seed=1), model=base, output=tmp_path, precision="bf16-true", **options)
+    loaded = rk.load(tmp_path / "adapter.safetensors", device="cpu")
+    for key, value in model.state_dict().items():
+        torch.testing.assert_close(loaded.state_dict()[key], value.float(), rtol=1e-2, atol=1e-2)
+
+
 def test_an_encoder_of_another_kind_is_fine_tuned_and_found_again(tmp_path):
     peers = pytest.importorskip("multimolecule")
     config = peers.UtrLmConfig(

@@ -61,7 +61,7 @@ def test_long_sequences_are_left_out_whole_and_others_taken_in_turn():
     recipe = dataclasses.replace(
         RECIPES["pico-ss"], epochs=3, max_lengths=(50, 100), unlabelled=2, batch_size=2
     )
-    plan = make_batch_plan(recipe, [30, 80, 40], seed=0, others=3)
+    plan = make_batch_plan(recipe, [30, 80, 40], seed=0, others=[20, 20, 20])
     batches = list(plan)
     taken = [{i for batch in batches for epoch, i in batch if epoch == number} for number in range(3)]
     assert taken == [{0, 2, 3, 4}, {0, 1, 2, 5, 3}, {0, 1, 2, 4, 5}]

@@ -268,7 +268,8 @@ function render({ model, el }) {
     scores.replaceChildren();
     const table = node("table", { class: "rk-table" });
     const row = (...cells) => table.append(node("tr", {}, ...cells.map(cell => node("td", {}, cell))));
-    row(`${view.sequence.length} nt, ${view.pairs.length} pairs`, view.confidence == null ? "" : `expected F1 ${view.confidence.toFixed(2)}`);
+    row(`${view.sequence.length} nt, ${view.pairs.length} pairs`, view.confidence == null ? "" : `expected F1 ${view.confidence.toFixed(2)}${view.guess ? ": this fold is a guess" : ""}`);
+    if (view.method) row(view.method);
     for (const [name, one] of Object.entries(view.compared)) row(`beside ${name}`, `F1 ${one.f1.toFixed(2)}`, `precision ${one.precision.toFixed(2)}`, `recall ${one.recall.toFixed(2)}`);
     scores.append(table);
     code.textContent = view.code;
