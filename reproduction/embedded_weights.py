@@ -26,8 +26,9 @@ from rinalmo_kit._utils.run_log import training_log
 from rinalmo_kit.datasets.corpus.build import build_corpus
 from rinalmo_kit.datasets.corpus.store import Corpus
 from rinalmo_kit.datasets.loading import load_table
-from rinalmo_kit.evaluation.baselines import ngram_perplexity
+from rinalmo_kit.evaluation.baselines import installed, ngram_perplexity
 from rinalmo_kit.evaluation.leakage import LeakWarning
+from rinalmo_kit.evaluation.predictors import ModelPredictor
 from rinalmo_kit.evaluation.scoring import evaluate
 from rinalmo_kit.inference.confidence import calibrate, expected_f1, reliability
 from rinalmo_kit.inference.folding import fold
@@ -356,11 +357,22 @@ def fold_all(sequences: list[str], model: Encoder) -> list[Structure]:
     return cast("list[Structure]", fold(sequences, model=model))
 
 
+PROGRAMS = ("viennarna", "viennarna-mea", "linearpartition")
+"""Programs to compare folds with, where they are installed."""
+
+
 def scores(job: Job) -> None:
-    """Score every model beside the baselines on complete test sets."""
-    recipes: tuple[str | Recipe, ...] = ("ss-bprna", *map(unseen, ("newfam", "pseudobase")))
+    """Score every model, folding by its own rules and alone, beside the baselines on complete test sets."""
+    recipes: tuple[str | Recipe, ...] = (
+        "ss-bprna",
+        "ss-rfam-new",
+        *map(unseen, ("newfam", "pseudobase")),
+    )
+    models = [job.stored(name) for name in ("nano-ss", "pico-ss") if job.file(name).exists()]
+    folds = [ModelPredictor(model, energy=energy) for model in models for energy in ("model", None)]
+    programs = [name for name in PROGRAMS if name in installed()]
     for recipe in recipes:
-        for one in (job.stored("pico-ss"), "viennarna"):
+        for one in (*folds, *programs):
             job.score(one, recipe)
     for task in (task for task in TASKS if job.file(f"pico-{task}").exists()):
         for one in (job.stored(f"pico-{task}"), "simple", "trivial"):

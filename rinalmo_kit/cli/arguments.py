@@ -324,6 +324,12 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--target", help="column of a table")
     command.add_argument("--fold", type=whole(0), help="this fold alone")
     command.add_argument("--limit", type=COUNT, help="score at most this many test rows")
+    command.add_argument(
+        "--energy",
+        choices=["model", "viennarna", "linearpartition", "none"],
+        default="model",
+        help="of structure models: what is mixed in; none: the model alone (default: as the model's file says)",
+    )
     command.add_argument("-o", "--output", type=place, help="add the scores to this CSV")
     command.add_argument("--samples", type=place, help="write the scores of each sequence to this CSV")
     command.set_defaults(run="evaluate")

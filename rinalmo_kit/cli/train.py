@@ -119,6 +119,7 @@ def _evaluate(options: argparse.Namespace) -> int:
             target=options.target,
             fold=options.fold,
             limit=options.limit,
+            energy=None if options.energy == "none" else options.energy,
             output=scores,
             progress=True,
         )

@@ -6,11 +6,13 @@ The tables are found through the environment variable ``RINALMO_KIT_DATA``.
 from __future__ import annotations
 
 import os
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .._utils.files import cache_folder
+from ..rna.pairs import OPENING
 from ..structure import Structure, read_structures
 from .catalogue import CATALOGUE, count_rows
 from .schemas import SCHEMAS, check_table
@@ -233,6 +235,36 @@ def _tidy_te_el(table: pd.DataFrame) -> pd.DataFrame:
     return table[~table["sequence_doubtful"]] if "sequence_doubtful" in table else table
 
 
+RFAM = {"pairs": 4, "canonical": 0.8, "length": 500, "rows": 20}
+"""Of ``rfam``: fewest pairs, least share of canonical ones, longest sequence, and most test rows of a family."""
+
+
+def _tidy_rfam(table: pd.DataFrame) -> pd.DataFrame:
+    """Keep rows with a split and a structure worth scoring; a few of each family to validate and test on.
+
+    The split is that of ``family_split.csv`` beside the table. ``seen`` says whether a row of the family is in
+    ``ss_more``, on which nano-ss was trained.
+    """
+    import pandas as pd
+
+    if "split" in table:
+        return table
+    splits = pd.read_csv(find_table("rfam").with_name("family_split.csv"), keep_default_na=False)
+    seen = pd.read_parquet(find_table("ss_more"), columns=["family"])["family"]
+    pairs = sum(table["dot_bracket"].str.count(re.escape(symbol)) for symbol in OPENING)
+    table = table[(pairs >= RFAM["pairs"]) & (table["frac_canonical"] >= RFAM["canonical"])]
+    table = table[table["sequence"].str.len() <= RFAM["length"]]
+    table = table.drop_duplicates("sequence")
+    table = table.assign(
+        split=table["family"].map(splits.set_index("family")["split"]).fillna(""),
+        seen=table["family"].isin(set(seen)).map({True: "yes", False: "no"}),
+    )
+    table = table[table["split"] != ""]
+    shuffled = table.sample(frac=1, random_state=0)
+    few = shuffled.groupby("family").cumcount() < RFAM["rows"]
+    return shuffled[few | (shuffled["split"] == "train")].sort_index()
+
+
 _TIDY = {
     "archiveII": _tidy_archive,
     "rivas": _tidy_rivas,
@@ -240,6 +272,7 @@ _TIDY = {
     "splice": _tidy_splice,
     "mrl": _tidy_mrl,
     "te_el": _tidy_te_el,
+    "rfam": _tidy_rfam,
 }
 
 

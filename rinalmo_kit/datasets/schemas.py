@@ -125,6 +125,12 @@ SCHEMAS: dict[str, dict[str, Callable[[Any], Any]]] = {
     "pseudobase": {**_STRUCTURE, "family": _text, "split": _one_of("test")},
     "rnastralign": {**_STRUCTURE, "family": _text, "split": _one_of("all")},
     "rfam14_9_seed": {**_STRUCTURE, "family": _text},
+    "rfam": {
+        **_STRUCTURE,
+        "family": _text,
+        "split": _one_of("train", "validation", "test"),
+        "seen": _one_of("yes", "no"),
+    },
     "ss_more": {
         **_STRUCTURE,
         "family": _maybe_empty,

@@ -21,8 +21,9 @@ from .leakage import (
     warn,
     warn_if_trained_on,
 )
-from .predictors import Baseline, FoldingFunction
+from .predictors import Baseline, FoldingFunction, ModelPredictor
 from .scoring import Evaluation, evaluate
+from .structure_table import structure_table
 
 __all__ = [
     "BASELINES",
@@ -33,6 +34,7 @@ __all__ = [
     "FoldingFunction",
     "LeakWarning",
     "Map",
+    "ModelPredictor",
     "Program",
     "TrainedOn",
     "attention_of_pairs",
@@ -56,6 +58,7 @@ __all__ = [
     "provenance",
     "simple",
     "standardised",
+    "structure_table",
     "trained_on",
     "trivial",
     "tsne_map",

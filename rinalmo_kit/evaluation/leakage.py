@@ -222,9 +222,8 @@ def trained_on(model: Any) -> tuple[TrainedOn, ...]:
 
     Examples
     --------
-    >>> from rinalmo_kit import load
-    >>> [str(what) for what in trained_on(load("nano-ss", device="cpu"))]
-    ['bprna TR0', 'bprna VL0', 'ss_more']
+    >>> [str(what) for what in trained_on("giga-ss-bprna")]
+    ['bprna TR0', 'bprna VL0']
     """
     about: dict[str, Any] | None = getattr(model, "about", None)
     if not about:

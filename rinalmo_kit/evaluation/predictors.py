@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,11 +21,12 @@ from ..model.tasks import TASKS, task_of
 from ..recipes.recipe import Recipe
 from ..recipes.splits import Example
 from ..rna.folded import FoldedRNA
+from ..rna.rules import Energy
 from ..structure import Structure
 from . import leakage
 from .baselines import BASELINES, most_pairs, simple, trivial
 
-__all__ = ["Baseline", "FoldingFunction", "predictors_of"]
+__all__ = ["Baseline", "FoldingFunction", "ModelPredictor", "predictors_of"]
 
 
 class Baseline:
@@ -190,21 +191,35 @@ class Simple(Baseline):
 
 
 class ModelPredictor(Baseline):
-    """An encoder with a task head."""
+    """An encoder with a task head.
 
-    def __init__(self, model: Encoder) -> None:
-        self.model, self.name, self.labels = model, model.name, model.labels
+    Parameters
+    ----------
+    model : Encoder
+    energy : {"model", "viennarna", "linearpartition"} or None
+        As for :func:`rinalmo_kit.fold`: what is mixed in where it folds; None: the model alone.
+    """
+
+    def __init__(self, model: Encoder, *, energy: Energy | Literal["model"] | None = "model") -> None:
+        self.model, self.labels, self.energy = model, model.labels, energy
+        self.name = model.name + name_of_energy(energy)
 
     def check(self, recipe: Recipe) -> None:
+        """Raise ValueError if the model has no answer for the task, or the task no use for an energy model."""
         task = TASKS[recipe.task]
         model = folding_model(self.model) if task.predicts_structures else predicting_model(self.model)
         known = task_of(model.head)
+        if self.energy != "model" and not task.predicts_structures:
+            raise ValueError(
+                f"energy={self.energy!r} is for structures; {recipe.name} has {task.answers} to predict"
+            )
         if known is not None and known.answers != task.answers:
             raise ValueError(
                 f"{recipe.name} has {task.answers} to predict; {model.name} predicts {known.answers}"
             )
 
     def check_labels(self, recipe: Recipe, labels: Sequence[str]) -> None:
+        """Raise ValueError if the model was trained for other classes."""
         if self.labels and not set(labels) <= set(self.labels):
             raise ValueError(
                 f"{self.name} was trained for other classes than those of {recipe.name}: "
@@ -212,9 +227,11 @@ class ModelPredictor(Baseline):
             )
 
     def fold(self, records: Iterable[tuple[str, str]]) -> Iterator[Structure]:
-        return fold_each(records, model=self.model)
+        """Yield the structure of each (name, sequence)."""
+        return fold_each(records, model=self.model, energy=self.energy)
 
     def predict(self, recipe: Recipe, sequences: Sequence[str], *, progress: bool = False) -> Sequence[Any]:
+        """Return the answer for each sequence, not below the lowest of the recipe."""
         with torch.inference_mode():
             table = predict(list(sequences), model=self.model, progress=progress)
         answers = TASKS[recipe.task].answers_in(table)
@@ -223,24 +240,33 @@ class ModelPredictor(Baseline):
         return list(answers)
 
     def trained_on(self) -> int | None:
+        """Return the fingerprint of the table that the model was trained on, if that was a table of a user."""
         return self.model.about.get("own data")
 
     def warn_of_leaks(self, recipe: Recipe, test: Sequence[Example]) -> None:
+        """Warn of test rows that the model was trained on."""
         leakage.warn_if_trained_on(self.model, recipe, test)
 
 
-def predictors_of(model: Any) -> list[Baseline]:
+def name_of_energy(energy: Energy | Literal["model"] | None) -> str:
+    """Return what follows the name of a model in the table of scores, if it does not fold as it does by default."""
+    return "" if energy == "model" else ", alone" if energy is None else f", {energy}"
+
+
+def predictors_of(model: Any, *, energy: Energy | Literal["model"] | None = "model") -> list[Baseline]:
     """Return what a user names or gives as objects to evaluate: one, or one a fold.
 
     Parameters
     ----------
-    model
+    model, energy
         As for :func:`rinalmo_kit.evaluate`.
 
     Raises
     ------
     FileNotFoundError
         For a folder without a finished model.
+    ValueError
+        For an `energy` beside what is not a model.
 
     Examples
     --------
@@ -249,7 +275,11 @@ def predictors_of(model: Any) -> list[Baseline]:
     """
     if isinstance(model, str | os.PathLike):
         model = _named(model)
-    return [_predictor(one) for one in (model if isinstance(model, list | tuple) else [model])]
+    found = [_predictor(one, energy) for one in (model if isinstance(model, list | tuple) else [model])]
+    for one in found:
+        if energy != "model" and getattr(one, "energy", "model") != energy:
+            raise ValueError(f"energy={energy!r}: expected a model, and {one.name} is not one")
+    return found
 
 
 def _named(name: str | os.PathLike) -> Any:
@@ -269,9 +299,9 @@ def _named(name: str | os.PathLike) -> Any:
     return name
 
 
-def _predictor(model: Any) -> Baseline:
+def _predictor(model: Any, energy: Energy | Literal["model"] | None) -> Baseline:
     if isinstance(model, Baseline):
         return model
     if callable(model) and not isinstance(model, nn.Module | type):
         return FoldingFunction(model)
-    return ModelPredictor(ready_model(model))
+    return ModelPredictor(ready_model(model), energy=energy)

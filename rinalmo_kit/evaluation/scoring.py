@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -23,7 +23,8 @@ from ..recipes.recipe import Recipe
 from ..recipes.resolve import resolve
 from ..recipes.splits import Splits
 from ..rna.folded import FoldedRNA
-from .predictors import Baseline, ModelPredictor, predictors_of
+from ..rna.rules import Energy
+from .predictors import Baseline, ModelPredictor, name_of_energy, predictors_of
 from .score_files import add_lines, read_lines
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class Evaluation(NamedTuple):
     scores : pandas.DataFrame
         One row a score: model, recipe, group ("all", or a family, species, test set), fold ("all", or a number),
         metric, value, low, high (95 % bootstrap interval over the sequences), n, data (what the rows are, if they
-        are not the paper's).
+        are not the paper's). Of more than 20 families none is listed by itself; group "family mean" is the mean of
+        their means, with n families and the interval over families.
     """
 
     samples: pd.DataFrame
@@ -74,6 +76,7 @@ def evaluate(
     target: str | None = None,
     fold: int | None = None,
     limit: int | None = None,
+    energy: Energy | Literal["model"] | None = "model",
     output: str | os.PathLike | None = None,
     draws: int = 1000,
     progress: bool = False,
@@ -103,6 +106,9 @@ def evaluate(
         Evaluate this fold alone.
     limit : int, optional
         Score at most this many test rows, the same ones every time; the scores say so.
+    energy : {"model", "viennarna", "linearpartition"} or None
+        For structure models, as for :func:`rinalmo_kit.fold`. The table names a model by itself, None, as
+        ``"nano-ss, alone"``, and one with an energy model as ``"nano-ss, viennarna"``.
     output : path, optional
         Add the scores to this CSV, with command, commit and date; older lines for the same are replaced.
     draws : int
@@ -143,7 +149,7 @@ def evaluate(
     if limit is not None:
         whole_number("limit", limit)
     whole_number("draws", draws, least=0)
-    predictors = predictors_of(model)
+    predictors = predictors_of(model, energy=energy)
     seen = {one.trained_on() for one in predictors}
     experiment = resolve(on, task=task, target=target, default_task="structure", trained_on=seen)
     kind, recipe = experiment.task, experiment.recipe
@@ -165,8 +171,11 @@ def evaluate(
             f"all {len(samples)} test rows are of the class {samples['target'][0]!r}: only the accuracy says something",
             stacklevel=2,
         )
-    scores = pd.DataFrame(list(_scores(kind.for_labels(labels), samples, labels, draws=draws)))
-    scores.insert(0, "model", model_name(model))
+    lines = _scores(
+        kind.for_labels(labels), samples, labels, draws=draws, of_families=recipe.group == "family"
+    )
+    scores = pd.DataFrame(list(lines))
+    scores.insert(0, "model", model_name(model) + name_of_energy(energy))
     scores.insert(1, "recipe", recipe.name)
     scores["data"] = _data_note(recipe, limit)
     if output is not None:
@@ -232,22 +241,49 @@ def _sample_rows(
     return rows
 
 
-def _scores(task: Task, samples: pd.DataFrame, labels: Any, *, draws: int) -> Iterator[dict[str, Any]]:
-    """Yield the lines of the table of scores: of all rows, of each group, of each fold."""
+MANY = 20
+"""Groups that are listed one by one; of more families the mean of their means is given."""
+
+
+def _scores(
+    task: Task, samples: pd.DataFrame, labels: Any, *, draws: int, of_families: bool = False
+) -> Iterator[dict[str, Any]]:
+    """Yield the lines of the table of scores: of all rows, of each group or of families on average, of each fold."""
     parts = [("all", "all", samples)]
     groups, folds = sorted(set(samples["group"])), sorted(set(samples["fold"]))
-    if len(groups) > 1:
+    many = of_families and len(groups) > MANY
+    if len(groups) > 1 and not many:
         parts += [(group, "all", samples[samples["group"] == group]) for group in groups]
     if len(folds) > 1:
         parts += [("all", str(fold), samples[samples["fold"] == fold]) for fold in folds]
     for group, fold, part in parts:
-        score = _score(task, part, labels)
-        values = score(np.arange(len(part)))
-        intervals = bootstrap_intervals(len(part), score, draws=draws)
-        for metric, value in values.items():
-            low, high = intervals.get(metric, (None, None))
-            line = {"group": group, "fold": fold, "metric": metric, "value": value, "low": low, "high": high}
-            yield {**line, "n": len(part)}
+        yield from _lines(group, fold, len(part), _score(task, part, labels), draws=draws)
+    if many:
+        families = [part for _, part in samples.groupby("group", sort=True)]
+        yield from _lines(
+            "family mean", "all", len(families), _mean_of_means(task, families, labels), draws=draws
+        )
+
+
+def _lines(
+    group: str, fold: str, n: int, score: Callable[[NDArray[np.int64]], dict[str, float]], *, draws: int
+) -> Iterator[dict[str, Any]]:
+    """Yield a line for each metric of a function from indices to scores, with its interval."""
+    intervals = bootstrap_intervals(n, score, draws=draws)
+    for metric, value in score(np.arange(n)).items():
+        low, high = intervals.get(metric, (None, None))
+        line = {"group": group, "fold": fold, "metric": metric, "value": value, "low": low, "high": high}
+        yield {**line, "n": n}
+
+
+def _mean_of_means(
+    task: Task, families: Sequence[pd.DataFrame], labels: Sequence[str] | None
+) -> Callable[[NDArray[np.int64]], dict[str, float]]:
+    """Return a function from indices of families to the mean of their scores."""
+    of_each = [_score(task, part, labels)(np.arange(len(part))) for part in families]
+    metrics = list(of_each[0])
+    values = np.array([[one[metric] for metric in metrics] for one in of_each])
+    return lambda chosen: dict(zip(metrics, values[chosen].mean(axis=0).tolist(), strict=True))
 
 
 def _score(

@@ -5,11 +5,12 @@ from __future__ import annotations
 from .embedded import _ours
 from .paper import RECIPES_OF_PAPER
 from .recipe import Recipe
+from .unseen import RECIPES_OF_RFAM
 
 __all__ = ["RECIPES", "recipe_named"]
 
-RECIPES = RECIPES_OF_PAPER | {recipe.name: recipe for recipe in _ours()}
-"""Every recipe by its name: those of the paper, and those of the embedded models."""
+RECIPES = RECIPES_OF_PAPER | RECIPES_OF_RFAM | {recipe.name: recipe for recipe in _ours()}
+"""Every recipe by its name: those of the paper, of unseen families, and of the embedded models."""
 
 
 def recipe_named(name: str) -> Recipe:

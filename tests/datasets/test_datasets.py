@@ -432,3 +432,58 @@ def test_verify_rejects_a_cut_ready_table(described, tmp_path, monkeypatch):
     assert not report.ok and "neither the paper's nor those of rivas.parquet.json" in str(report)
     table.to_parquet(target)
     assert download.verify("rivas").ok
+
+
+# --- families of Rfam, apart from each other -----------------------------------------------------------
+
+
+@pytest.fixture
+def rfam(tmp_path, monkeypatch):
+    """A folder with a small table of Rfam's families, their split, and the training rows of nano-ss."""
+    hairpin, good = {"sequence": "GGGGAAAACCCC", "dot_bracket": "((((....))))"}, {"frac_canonical": 1.0}
+    rows = [{"id": f"a{k}", "family": "RF1", **good, **hairpin} for k in range(25)]
+    rows += [{"id": f"b{k}", "family": "RF2", **good, **hairpin} for k in range(25)]
+    rows += [{"id": "c", "family": "RF3", **good, **hairpin}, {"id": "d", "family": "RF4", **good, **hairpin}]
+    for k, row in enumerate(rows):
+        row["sequence"] = f"GGGG{k // 16 % 4 * 'A'}{k % 16:04b}CCCC".replace("0", "A").replace("1", "U")
+        row["dot_bracket"] = f"(((({'.' * (len(row['sequence']) - 8)}))))"
+    rows += [
+        {"id": "twice", "family": "RF2", **good, **{k: rows[0][k] for k in ("sequence", "dot_bracket")}},
+        {"id": "doubtful", "family": "RF2", **hairpin, "frac_canonical": 0.79},
+        {"id": "three", "family": "RF2", **good, "sequence": "GGGAAAACCC", "dot_bracket": "(((....)))"},
+        {"id": "long", "family": "RF2", **good,
+         "sequence": f"GGGG{'A' * 493}CCCC", "dot_bracket": f"(((({'.' * 493}))))"},
+    ]  # fmt: skip
+    for name, table in (("rfam", pd.DataFrame(rows)), ("ss_more", pd.DataFrame({"family": ["RF1", "RF3"]}))):
+        path = tmp_path / datasets.TABLES[name]
+        path.parent.mkdir()
+        table.to_parquet(path)
+    split = "family,split\nRF1,train\nRF2,test\nRF3,validation\nRF4,\n"
+    (tmp_path / datasets.TABLES["rfam"]).with_name("family_split.csv").write_text(split)
+    monkeypatch.setenv("RINALMO_KIT_DATA", str(tmp_path))
+    return tmp_path
+
+
+def test_rows_of_rfam_have_a_split_and_a_structure_worth_scoring(rfam):
+    table = load_table("rfam")
+    assert table.groupby(["family", "split", "seen"]).size().to_dict() == {
+        ("RF1", "train", "yes"): 25, ("RF2", "test", "no"): 20, ("RF3", "validation", "yes"): 1,
+    }  # fmt: skip
+    assert not {"twice", "doubtful", "three", "long", "d"} & set(table["id"]) and table["id"].is_unique
+    assert load_table("rfam").equals(table)
+    assert [s.name for s in load_structures("rfam", "validation")] == ["c"]
+    (rfam / datasets.TABLES["ss_more"]).unlink()
+    with pytest.raises(FileNotFoundError, match=r"dataset 'ss_more' is not under RINALMO_KIT_DATA"):
+        datasets.loading._load_table.cache_clear()
+        load_table("rfam")
+
+
+def test_splits_of_rfam_share_no_family_and_unseen_ones_are_in_no_training_row(data):
+    table = load_table("rfam")
+    assert (table.groupby("family")["split"].nunique() == 1).all() and table["sequence"].is_unique
+    known = load_table("ss_more")
+    new = table.query("seen == 'no'")
+    assert not set(new["family"]) & set(known["family"]) and not set(new["sequence"]) & set(known["sequence"])
+    new = new.query("split == 'test'")
+    assert len(new) == 688 and new["family"].nunique() == 110
+    assert table.query("split != 'train'").groupby("family").size().max() == 20

@@ -6,11 +6,13 @@ import pytest
 import torch
 
 import rinalmo_kit as rk
-from rinalmo_kit.evaluation import average_scores, evaluate, provenance
+from rinalmo_kit.evaluation import average_scores, evaluate, provenance, scoring
 from rinalmo_kit.evaluation.baselines import most_pairs
 from rinalmo_kit.metrics import binary_scores, bootstrap_intervals, multiclass_scores, regression_scores
 from rinalmo_kit.model.heads import ClassificationHead, RibosomeLoadHead
-from rinalmo_kit.recipes import RECIPES
+from rinalmo_kit.model.tasks import TASKS
+from rinalmo_kit.recipes import RECIPES, Recipe
+from rinalmo_kit.recipes.resolve import Experiment
 from tests.helpers.examples import classes, hairpins, tiny
 
 
@@ -226,3 +228,32 @@ def test_the_classes_are_those_of_the_model():
     result = evaluate(model, table, task="classification", draws=0)
     assert result["accuracy"] == (result.samples["target"] == result.samples["prediction"]).mean()
     assert "recall" not in set(result.scores["metric"]), "of three classes none is the positive one"
+
+
+def of_families(number, each=2):
+    """Test rows of so many families, of which later ones have more rows."""
+    rows = hairpins(number * each + number, seed=3)
+    family = np.repeat(np.arange(number), each + (np.arange(number) >= number // 2) * each)[: len(rows)]
+    table = pd.DataFrame({"id": [s.name for s in rows], "sequence": [s.sequence for s in rows]})
+    table = table.assign(dot_bracket=[s.dot_bracket for s in rows], family=family.astype(str), split="test")
+    return Recipe(**{**vars(RECIPES["ss-rfam"]), "dataset": "own data", "train": "split == 'none'"}), table
+
+
+@pytest.mark.parametrize("families", [20, 21])
+def test_of_many_families_the_mean_of_their_means_is_given(families, monkeypatch):
+    recipe, table = of_families(families)
+    monkeypatch.setattr(scoring, "resolve", lambda *_, **__: Experiment(TASKS["structure"], recipe, table))
+    found = evaluate("trivial", recipe, draws=200)
+    mean = found.scores.query("metric == 'f1'").set_index("group")
+    of_each = found.samples.groupby("group")["f1"].mean()
+    if families == 20:
+        assert set(mean.index) == {"all", *of_each.index}
+        return
+    assert set(mean.index) == {"all", "family mean"}
+    line = mean.loc["family mean"]
+    assert line["value"] == pytest.approx(of_each.mean()) and line["n"] == families
+    assert line["value"] != pytest.approx(mean.loc["all", "value"])
+    rng = np.random.default_rng(0)
+    draws = [of_each.to_numpy()[rng.integers(0, families, families)].mean() for _ in range(200)]
+    assert [line["low"], line["high"]] == pytest.approx(np.quantile(draws, [0.025, 0.975]).tolist())
+    assert mean.loc["all", "n"] == len(table) and found["f1"] == mean.loc["all", "value"]

@@ -1,10 +1,11 @@
 """Whatever can be evaluated: names, paths, models, baselines of your own and functions."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import rinalmo_kit as rk
-from rinalmo_kit.evaluation import Baseline, FoldingFunction, compare, evaluate
+from rinalmo_kit.evaluation import Baseline, FoldingFunction, ModelPredictor, compare, evaluate
 from rinalmo_kit.evaluation.baselines import BASELINES, most_pairs
 from rinalmo_kit.evaluation.predictors import predictors_of
 from tests.helpers.examples import classes, hairpins
@@ -98,3 +99,26 @@ def test_every_name_becomes_an_object():
         predictors_of("viennarn")
     with pytest.raises(TypeError, match="expected an encoder"):
         predictors_of(3)
+
+
+def test_a_model_by_itself_and_with_an_energy_model_has_names_of_its_own(tmp_path):
+    pytest.importorskip("RNA")
+    model = rk.load("nano-ss", device="cpu")
+    for energy, name in ((None, "nano-ss, alone"), ("viennarna", "nano-ss, viennarna")):
+        expected = [s.pairs.tolist() for s in rk.fold([row.sequence for row in ROWS], energy=energy)]
+        [one] = predictors_of("nano-ss", energy=energy)
+        assert [s.pairs.tolist() for s in one.fold([(s.name, s.sequence) for s in ROWS])] == expected
+        for given in ("nano-ss", model):
+            found = evaluate(given, ROWS, energy=energy, output=tmp_path / "scores.csv", draws=0)
+            assert set(found.scores["model"]) == {name}
+        same = evaluate(ModelPredictor(model, energy=energy), ROWS, draws=0)
+        assert set(same.scores["model"]) == {name} and same["f1"] == found["f1"]
+    assert set(pd.read_csv(tmp_path / "scores.csv")["model"]) == {"nano-ss, alone", "nano-ss, viennarna"}
+
+
+def test_an_energy_model_is_for_models_that_fold():
+    with pytest.raises(ValueError, match="energy=None: expected a model, and trivial is not one"):
+        evaluate("trivial", ROWS, energy=None)
+    table = classes(10, seed=0).assign(split="test")
+    with pytest.raises(ValueError, match="energy=None is for structures; own data has classes to predict"):
+        evaluate("pico-ncrna-0", table, task="classification", energy=None)
