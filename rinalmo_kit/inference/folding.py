@@ -405,7 +405,6 @@ def structure_or_error(
     reactivity: NDArray[np.float64] | None = None,
 ) -> Structure | ValueError | MemoryError:
     """Fold one RNA that is encoded: (L + 2, dim)."""
-    name, sequence = record
     try:
         probabilities = _probabilities_of(model, rows)
     except (MemoryError, RuntimeError) as error:
@@ -414,6 +413,18 @@ def structure_or_error(
         return _too_large(model, record, error)
     except ValueError as error:
         return error
+    return structure_of(model, record, probabilities, rules, reactivity)
+
+
+def structure_of(
+    model: Encoder,
+    record: tuple[str, CleanSequence],
+    probabilities: NDArray[np.float32],
+    rules: Rules,
+    reactivity: NDArray[np.float64] | None = None,
+) -> Structure:
+    """Return the structure that rules make of a model's own probabilities, (L, L), with the energies they name."""
+    name, sequence = record
     probabilities, energy, source = mixed(model, record, probabilities, rules, reactivity)
     unpaired = Structure.from_checked(sequence, as_pairs(()), name, probabilities, energy=energy)
     if reactivity is not None:

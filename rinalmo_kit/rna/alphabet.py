@@ -34,6 +34,9 @@ for _symbol, _id in _IDS.items():
 _ALLOWED = re.compile("[ACGTUIRYKMSWBDHVN-]*", re.IGNORECASE | re.ASCII).fullmatch
 
 
+_STRANDS = "two strands are not supported: expected one RNA"
+
+
 _WHITESPACE = {ord(c): None for c in " \t\r\n\v\f\ufeff"}
 
 
@@ -55,7 +58,7 @@ def clean(sequence: str, *, name: str = "sequence") -> CleanSequence:
     ------
     ValueError
         Names the sequence, the position (from 1, white space not counted) and the first character that
-        is not in the vocabulary.
+        is not in the vocabulary; ``&`` and ``+``, which separate strands, are named as such.
 
     Examples
     --------
@@ -79,5 +82,5 @@ def _reject(sequence: str, name: str) -> None:
         if letter.upper() not in _IDS or not letter.isascii():
             raise ValueError(
                 f"{name!r}, position {position}: {letter!r} is not a nucleotide code; "
-                "allowed are A C G U T I R Y K M S W B D H V N and -"
+                + (_STRANDS if letter in "&+" else "allowed are A C G U T I R Y K M S W B D H V N and -")
             )

@@ -9,19 +9,21 @@ import io
 import threading
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import traitlets
 from torch.overrides import TorchFunctionMode
 
 from .._utils.defaults import STRUCTURE
 from ..evaluation.folding_programs import viennarna
-from ..inference.folding import fold_each, folding_model, refold
+from ..inference.decoding import rules_of
+from ..inference.folding import fold_each, folding_model, refold, structure_of
 from ..metrics import structure_scores
 from ..model.rinalmo import Encoder
-from ..rna.alphabet import VOCABULARY
+from ..rna.alphabet import VOCABULARY, CleanSequence
 from ..rna.decoding import as_min_loop, as_threshold
 from ..rna.formats import FORMATS as STRUCTURES
+from ..rna.mea import Pseudoknots
 from ..rna.pairs import as_pairs, pairs_from_dot_bracket, to_dot_bracket
 from ..rna.sequences import is_path, read_fasta, read_sequences
 from ..structure import Structure, write_structures
@@ -35,6 +37,10 @@ IMAGES = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png"}
 
 FORMATS = {form.name: form.media_type for form in STRUCTURES.values() if form.render is not None} | IMAGES
 """Name of a format that can be exported → its media type."""
+
+
+METHODS = ("default", "alone", "paper")
+"""Ways to fold: as the model's file says, the same without energies, and greedily as in the paper (spec §4.1)."""
 
 
 class Cancelled(Exception):
@@ -57,8 +63,8 @@ class _Interruptible(TorchFunctionMode):
 class FoldingStudio(LiveWidget):
     """Fold RNAs in a notebook: linked drawing, arcs and probabilities; thresholds, constraints, figures to export.
 
-    Paste a sequence, or FASTA with one record or many, and press Fold. Sliders and constraints decode the probabilities
-    again without running the model.
+    Paste a sequence, or FASTA with one record or many, and press Fold. Method, sliders and constraints decode the
+    probabilities again without running the model.
 
     Parameters
     ----------
@@ -71,10 +77,19 @@ class FoldingStudio(LiveWidget):
 
     Attributes
     ----------
+    method : {"default", "alone", "paper"}
+        As the model's file says; the same without an energy model; or the model's probabilities decoded greedily, as in
+        the paper. Without rules in the model's file, all three are the paper's.
+    threshold : float
+        For the paper's decoding; a new value chooses it, as in :func:`rinalmo_kit.fold`.
+    gamma : float or None
+        Weight of pairs in maximum expected accuracy; None: the model's.
+    pseudoknots : {"strong", "all", "none"}
+        Helices that may cross, in maximum expected accuracy.
     structure : Structure or None
         What is shown; ``studio.observe(function, "structure")`` calls whenever it changes.
     structures : list of Structure
-        All records as they were folded.
+        All records as :func:`rinalmo_kit.fold` folds them.
 
     Examples
     --------
@@ -98,6 +113,10 @@ class FoldingStudio(LiveWidget):
     threshold = traitlets.Float(0.5).tag(sync=True)
     formats = traitlets.List(traitlets.Unicode(), list(FORMATS)).tag(sync=True)
     tuned = traitlets.Float(0.5).tag(sync=True)
+    method = traitlets.Enum(METHODS, "default").tag(sync=True)
+    methods = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    gamma = traitlets.Float(None, allow_none=True).tag(sync=True)
+    pseudoknots = traitlets.Enum(get_args(Pseudoknots), "strong").tag(sync=True)
     canonical_only = traitlets.Bool(True).tag(sync=True)
     min_loop = traitlets.Int(4).tag(sync=True)
     reference = traitlets.Unicode().tag(sync=True)
@@ -110,14 +129,18 @@ class FoldingStudio(LiveWidget):
     cells = traitlets.Bytes().tag(sync=True)
     structure = traitlets.Any(None, allow_none=True)
 
-    from_page = frozenset({"text", "record", "threshold", "canonical_only", "min_loop", "reference"})
+    _settings = ("record", "method", "threshold", "gamma", "pseudoknots", "canonical_only", "min_loop")
+    from_page = frozenset({"text", "reference", *_settings})
 
-    @traitlets.validate("threshold", "min_loop", "record")
+    @traitlets.validate("threshold", "gamma", "min_loop", "record")
     def _valid(self, proposal: Any) -> Any:
         name, value = proposal["trait"].name, proposal["value"]
         try:
             if name == "threshold":
                 return as_threshold(value)
+            if name == "gamma":
+                self._own.changed(gamma=value)
+                return value
             if name == "min_loop":
                 return as_min_loop(value)
         except ValueError as error:
@@ -133,7 +156,11 @@ class FoldingStudio(LiveWidget):
         reference: Structure | str | None = None,
     ) -> None:
         self.model = folding_model(model)
+        rules = rules_of(self.model)
+        self._own = rules.decoding
         self.structures: list[Structure] = []
+        self._alone: list[Structure] = []
+        self._mixed: tuple[Any, Structure] | None = None
         self._others: dict[str, Structure] = {}
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -148,8 +175,12 @@ class FoldingStudio(LiveWidget):
             reference = reference.dot_bracket
         tuned = 0.5 if self.model.threshold is None else self.model.threshold
         super().__init__(text=text, threshold=tuned, tuned=tuned, reference=reference or "")
-        rules = ["record", "threshold", "canonical_only", "min_loop", "reference", "forced", "forbidden"]
-        self.observe(self._decode, names=rules)
+        if self._own.method == "mea":
+            self.methods = [one for one in METHODS if one != "alone" or rules.energy is not None]
+            self.pseudoknots = self._own.pseudoknots
+        else:
+            self.methods = ["paper"]
+        self.observe(self._decode, names=[*self._settings, "reference", "forced", "forbidden"])
         if records is not None:
             self.fold()
 
@@ -179,19 +210,23 @@ class FoldingStudio(LiveWidget):
 
     def _fold_in_background(self) -> None:
         self.busy, self.progress, self.message = True, 0.0, {}
-        folded = []
+        folded: list[Structure] = []
+        alone: list[Structure] = []
         try:
             records = pasted(self.text)
             if not "".join(sequence for _, sequence in records).strip():
                 raise ValueError("there is no sequence yet: paste one, or FASTA")
             with warnings.catch_warnings(record=True) as caught, _Interruptible(self._stop):
                 warnings.simplefilter("always")
-                for one in fold_each(records, model=self.model):
-                    folded.append(one)
+                for one in fold_each(records, model=self.model, energy=None):
+                    if self._stop.is_set():
+                        raise Cancelled
+                    alone.append(one)
+                    folded.append(self._with_energies(one))
                     self.progress = len(folded) / len(records)
             notes = [str(one.message) for one in caught if issubclass(one.category, UserWarning)]
             others, note = by_viennarna(folded)
-            self.structures, self._others = folded, others
+            self.structures, self._alone, self._others, self._mixed = folded, alone, others, None
             with self.hold_trait_notifications():
                 self.names, self.record = [one.name for one in folded], 0
                 self.forced, self.forbidden = [], []
@@ -204,25 +239,58 @@ class FoldingStudio(LiveWidget):
         finally:
             self.busy = False
 
+    def _with_energies(self, alone: Structure, **rules: Any) -> Structure:
+        """Return the fold by the model's rules, of the probabilities in its fold without energies."""
+        chosen = rules_of(self.model, **rules)
+        if chosen.energy is None or alone.probabilities is None:
+            return alone
+        record = alone.name, CleanSequence(alone.sequence)
+        return structure_of(self.model, record, alone.probabilities, chosen)
+
+    def _folded(self) -> Structure:
+        """Return the record with the probabilities that are to be decoded.
+
+        A mixture holds only pairs that the rules allow: with other rules the model's own are mixed again.
+        """
+        if self.method != "default":
+            return self._alone[self.record]
+        folded = self.structures[self.record]
+        rules = {"canonical_only": self.canonical_only, "min_loop": self.min_loop}
+        if folded.energy is None or rules == {"canonical_only": True, "min_loop": 4}:
+            return folded
+        if self._mixed is None or self._mixed[0] != (self.record, rules):
+            self._mixed = (self.record, rules), self._with_energies(self._alone[self.record], **rules)
+        return self._mixed[1]
+
+    def _greedy(self) -> bool:
+        """Return whether the decoding in force is the paper's."""
+        return self.method == "paper" or self._own.method == "greedy"
+
+    def _rules(self, folded: Structure) -> dict[str, Any]:
+        """Return the rules of decoding in force, as :func:`rinalmo_kit.inference.folding.refold` takes them."""
+        if self._greedy():
+            rules: dict[str, Any] = {"decoding": "greedy", "threshold": self.threshold}
+        else:
+            own = self._own.gamma_alone if folded.energy is None else self._own.gamma
+            gamma = own if self.gamma is None else self.gamma
+            rules = {"decoding": "mea", "gamma": gamma, "pseudoknots": self.pseudoknots}
+        return rules | {"canonical_only": self.canonical_only, "min_loop": self.min_loop}
+
     def _decode(self, change: Any = None) -> None:
         """Decode again and send what is to be seen."""
+        if change is not None and change["name"] == "threshold" and not self._greedy():
+            self.method = "paper"  # which decodes
+            return
         if change is not None and change["name"] == "record" and (self.forced or self.forbidden):
             with self.hold_trait_notifications():
                 self.forced, self.forbidden = [], []
         if not 0 <= self.record < len(self.structures):
             self.structure, self.view, self.cells = None, {}, b""
             return
-        folded = self.structures[self.record]
+        folded = self._folded()
+        rules = self._rules(folded)
         try:
-            shown = refold(
-                folded,
-                model=self.model,
-                threshold=self.threshold,
-                canonical_only=self.canonical_only,
-                min_loop=self.min_loop,
-                force=self.forced,
-                forbid=self.forbidden,
-            )
+            shown = refold(folded, model=self.model, force=self.forced, forbid=self.forbidden, **rules)
         except ValueError as error:
             self.complain(str(error))
             return
@@ -231,8 +299,9 @@ class FoldingStudio(LiveWidget):
         self.structure = shown
         view = structure_payload(shown)
         view["compared"] = {name: self._compared(shown, other) for name, other in self._known(shown).items()}
-        view["code"] = self.code()
-        if change is None or change["name"] == "record":
+        view["code"] = self._code(rules)
+        view["gamma"] = rules.get("gamma")
+        if change is None or change["name"] in ("record", "method", "canonical_only", "min_loop"):
             self.cells = candidates(shown)
         self.view = view
 
@@ -291,20 +360,22 @@ class FoldingStudio(LiveWidget):
 
     def code(self) -> str:
         """Return Python code that computes the shown structure without the studio."""
-        if not 0 <= self.record < len(self.structures):
-            return ""
-        s, constraints = self.structures[self.record], {"force": self.forced, "forbid": self.forbidden}
-        rules: dict[str, Any] = {"threshold": self.threshold}
-        rules |= {} if self.canonical_only else {"canonical_only": False}
-        rules |= {} if self.min_loop == 4 else {"min_loop": self.min_loop}
-        words = ", ".join(f"{key}={value!r}" for key, value in rules.items())
+        return self.view.get("code", "")
+
+    def _code(self, rules: dict[str, Any]) -> str:
+        """Return the code, given the rules of decoding in force."""
         source = self.model.source
-        call = f"rk.fold({s.sequence!r}, model={'model' if source is None else repr(source)}, {words})"
-        if self.forced or self.forbidden:
-            more = ", ".join(
-                f"{key}={[tuple(p) for p in value]!r}" for key, value in constraints.items() if value
-            )
-            call = f"rk.refold({call}, {words}, {more})"
+        plain = {"decoding": "greedy", "canonical_only": True, "min_loop": 4}  # a threshold says greedy
+        rules = {key: value for key, value in rules.items() if plain.get(key) != value}
+        own = {"decoding": self._own.method, "pseudoknots": self._own.pseudoknots}
+        own |= {"gamma": rules.get("gamma")} if self.gamma is None else {}
+        given: dict[str, Any] = {"energy": None} if self.method == "alone" and not self._greedy() else {}
+        given |= {key: value for key, value in rules.items() if key not in own or own[key] != value}
+        sequence, model = self.structures[self.record].sequence, "model" if source is None else repr(source)
+        call = f"rk.fold({sequence!r}, model={model}{_arguments(given)})"
+        constraints = {"force": self.forced, "forbid": self.forbidden}
+        if wanted := {key: [tuple(p) for p in pairs] for key, pairs in constraints.items() if pairs}:
+            call = f"rk.refold({call}{_arguments(rules | wanted)})"
         note = (
             ""
             if source
@@ -384,6 +455,11 @@ class FoldingStudio(LiveWidget):
             }
         written = to_dot_bracket(s.pairs, len(s), drop=True)
         return {"text/html": s._repr_html_(), "text/plain": f"FoldingStudio\n{s.sequence}\n{written}"}
+
+
+def _arguments(given: dict[str, Any]) -> str:
+    """Return keyword arguments as they stand in code after others."""
+    return "".join(f", {key}={value!r}" for key, value in given.items())
 
 
 def pasted(text: str) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import rinalmo_kit as rk
 from rinalmo_kit._utils.text_files import open_text
 from rinalmo_kit.model.tokenizer import tokenize
 from rinalmo_kit.rna.alphabet import CLS, EOS, MASK, PAD, UNK, VOCABULARY, clean
@@ -90,6 +91,16 @@ def test_a_foreign_character_is_named_with_its_place(text: str, position: int, l
         clean(text, name="tRNA-7")
     with pytest.raises(ValueError, match=re.escape(f"'x', position {position}: {letter!r} is not")):
         tokenize({"x": text})
+
+
+@pytest.mark.parametrize("mark", ["&", "+"])
+def test_two_strands_are_rejected_as_such(mark: str) -> None:
+    message = (
+        f"'x', position 5: {mark!r} is not a nucleotide code; two strands are not supported: expected one RNA"
+    )
+    for reject in (tokenize, rk.fold, rk.embed):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            reject({"x": f"GGGG{mark}CCCC"})
 
 
 @pytest.mark.parametrize("value", [None, 5, b"ACGU", ["A"], float("nan")])

@@ -5,16 +5,17 @@ from __future__ import annotations
 import ast
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import rinalmo_kit as rk
-from rinalmo_kit.inference import folding
-from rinalmo_kit.inference.folding import refold
+from rinalmo_kit.inference import decoding, folding
 from rinalmo_kit.model.config import Config
 from rinalmo_kit.rna import formats
+from rinalmo_kit.rna.rules import Decoding
 from rinalmo_kit.widgets import EmbeddingExplorer, FoldingStudio, TrainingMonitor
 from rinalmo_kit.widgets.folding_studio import FORMATS
 from rinalmo_kit.widgets.payload import candidates
@@ -43,6 +44,7 @@ def test_an_empty_studio_waits():
 
 def test_settings_decode_without_running_the_model(monkeypatch):
     studio = FoldingStudio(TRNA)
+    loose = rk.fold(TRNA, threshold=0.01, canonical_only=False, min_loop=1)
     pairs, seen = len(studio.structure.pairs), []
     studio.observe(lambda change: seen.append(change["new"].dot_bracket), "structure")
     monkeypatch.setattr(folding, "encode_sequences", None)
@@ -51,9 +53,7 @@ def test_settings_decode_without_running_the_model(monkeypatch):
     studio.threshold = 0.01
     assert len(studio.structure.pairs) >= pairs
     studio.canonical_only, studio.min_loop = False, 1
-    assert studio.structure == refold(
-        studio.structures[0], model=studio.model, threshold=0.01, canonical_only=False, min_loop=1
-    )
+    assert studio.structure == loose
 
 
 def test_forced_and_forbidden_pairs():
@@ -180,7 +180,7 @@ def test_without_a_kernel_there_is_a_picture_and_nothing_live():
     assert "application/vnd.jupyter.widget-view+json" in data
 
 
-def test_a_fold_with_more_pseudoknots_than_brackets_is_drawn():
+def test_a_fold_with_more_pseudoknots_than_brackets_is_drawn(plain):
     length = 40
     p = np.zeros((2 * length + 8, 2 * length + 8))
     for k in range(length):  # every pair crosses every other one
@@ -190,7 +190,7 @@ def test_a_fold_with_more_pseudoknots_than_brackets_is_drawn():
     )
     with pytest.raises(ValueError, match="needs more than 30 bracket levels"):
         knotted.dot_bracket  # noqa: B018
-    studio = FoldingStudio()
+    studio = FoldingStudio(model=plain)
     studio.structures, studio.names = [knotted], ["x"]
     studio._decode()
     assert len(studio.structure.pairs) == length and len(studio.view["x"]) == 2 * length + 8
@@ -212,6 +212,142 @@ def test_candidates_are_the_probable_pairs():
 def test_studio_needs_a_structure_model():
     with pytest.raises(ValueError, match="nano cannot fold"):
         FoldingStudio(model="nano")
+
+
+# Ways to fold -------------------------------------------------------------------------------------------
+
+KNOT = "GGCGCAACUCCGCCAAGGAGUAGCGCAUGGAGGAGUUGCGGAA"
+
+
+@pytest.fixture(scope="module")
+def mixture(tmp_path_factory):
+    """nano-ss in a file that says: maximum expected accuracy, with ViennaRNA."""
+    pytest.importorskip("RNA", reason="ViennaRNA is not installed")
+    model = rk.load("nano-ss", device="cpu")
+    rules = Decoding("mea", energy="viennarna", gamma=2.0, gamma_alone=3.0)
+    model.info = replace(model.info, decoding=rules)
+    return rk.load(rk.save(model, tmp_path_factory.mktemp("mixture") / "m.safetensors"), device="cpu")
+
+
+@pytest.fixture
+def plain():
+    """nano-ss without rules of its own, as the official models are."""
+    model = rk.load("nano-ss", device="cpu")
+    model.info = replace(model.info, decoding=None)
+    return model
+
+
+def same(a, b):
+    return a == b and a.method == b.method and np.allclose(a.probabilities, b.probabilities, atol=1e-6)
+
+
+def test_methods_are_the_folds_that_they_name_and_run_no_model(mixture, monkeypatch):
+    wanted = {
+        "alone": rk.fold(TRNA, model=mixture, energy=None),
+        "paper": rk.fold(TRNA, model=mixture, decoding="greedy"),
+        "default": rk.fold(TRNA, model=mixture),
+    }
+    assert len({one.method for one in wanted.values()}) == 3
+    studio = FoldingStudio(TRNA, model=mixture)
+    assert studio.methods == ["default", "alone", "paper"] and same(studio.structure, wanted["default"])
+    monkeypatch.setattr(folding, "encode_sequences", None)
+    for method, fold in wanted.items():
+        studio.method = method
+        assert same(studio.structure, fold) and studio.view["method"] == fold.method
+        assert studio.cells == candidates(fold)
+    assert same(studio.structures[0], wanted["default"])
+
+
+def test_other_rules_mix_again(mixture):
+    studio = FoldingStudio(TRNA, model=mixture)
+    studio.canonical_only, studio.min_loop = False, 2
+    fold = rk.fold(TRNA, model=mixture, canonical_only=False, min_loop=2)
+    assert same(studio.structure, fold) and studio.cells == candidates(fold)
+    assert not np.allclose(fold.probabilities, studio.structures[0].probabilities, atol=1e-3)
+    studio.canonical_only, studio.min_loop = True, 4
+    assert same(studio.structure, studio.structures[0])
+
+
+def test_gamma_and_pseudoknots(mixture):
+    studio = FoldingStudio(TRNA, model=mixture)
+    assert studio.view["gamma"] == 2.0 and studio.pseudoknots == "strong"
+    pairs = studio.structure.pairs
+    studio.gamma = 0.05
+    assert len(studio.structure.pairs) < len(pairs) and "γ = 0.05" in studio.view["method"]
+    studio.gamma = None
+    np.testing.assert_array_equal(studio.structure.pairs, pairs)
+    studio.method = "alone"
+    assert studio.view["gamma"] == 3.0
+    studio.pseudoknots = "none"
+    assert same(studio.structure, rk.fold(TRNA, model=mixture, energy=None, pseudoknots="none"))
+    studio.method = "paper"
+    assert studio.view["gamma"] is None
+
+
+def test_a_threshold_chooses_the_decoding_of_the_paper(mixture):
+    studio = FoldingStudio(TRNA, model=mixture)
+    studio.threshold = 0.9
+    assert studio.method == "paper" and studio.structure == rk.fold(TRNA, model=mixture, threshold=0.9)
+
+
+def test_without_rules_in_the_file_all_is_as_in_the_paper(plain):
+    studio = FoldingStudio(TRNA, model=plain)
+    assert studio.methods == ["paper"] and studio.view["gamma"] is None
+    for method in ("default", "alone", "paper"):
+        studio.method, studio.threshold = method, 0.3
+        assert same(studio.structure, rk.fold(TRNA, model=plain, threshold=0.3))
+        assert studio.method == method
+
+
+def test_forced_pairs_that_cross_are_answered_where_pseudoknots_are_off(mixture):
+    studio = FoldingStudio("GGGGAAAACCCCAAAAGGGG", model=mixture)
+    studio.force(0, 9)
+    studio.force(5, 18)
+    assert {(0, 9), (5, 18)} <= {*map(tuple, studio.structure.pairs.tolist())}
+    shown = studio.structure
+    studio.pseudoknots = "none"
+    assert "1-10 and 6-19 cross, and pseudoknots are switched off" in studio.message["text"]
+    assert studio.structure is shown and run_code(studio) == shown
+    studio.clear()
+    assert studio.message == {}
+
+
+def test_a_studio_says_that_the_energy_model_is_missing(mixture, monkeypatch):
+    monkeypatch.setitem(sys.modules, "RNA", None)
+    decoding._told_missing.cache_clear()
+    studio = FoldingStudio("GGGGAAAACCCC", model=mixture)
+    decoding._told_missing.cache_clear()
+    assert "ViennaRNA is not installed" in studio.message["text"] and not studio.message.get("wrong")
+    assert studio.view["method"].startswith("m.safetensors: maximum") and studio.view["gamma"] == 3.0
+
+
+@pytest.mark.parametrize("method", ["default", "alone", "paper"])
+@pytest.mark.parametrize(
+    "rules",
+    [{}, {"gamma": 0.7}, {"pseudoknots": "none"}, {"pseudoknots": "all", "gamma": 6.0, "min_loop": 2},
+     {"canonical_only": False, "min_loop": 1}, {"threshold": 0.2}],
+)  # fmt: skip
+def test_the_code_gives_what_is_shown_for_every_setting(mixture, method, rules):
+    studio = FoldingStudio(KNOT, model=mixture)
+    for name, value in {**rules, "method": method}.items():
+        setattr(studio, name, value)
+    again = run_code(studio)
+    assert same(again, studio.structure) and again.confidence == studio.structure.confidence
+    studio.force(0, 20)
+    studio.forbid(*map(int, studio.structure.pairs[-1]))
+    assert same(run_code(studio), studio.structure)
+
+
+def test_the_code_names_what_differs_from_the_model_alone(mixture):
+    studio = FoldingStudio("GGGGAAAACCCC", model=mixture)
+    call = studio.code().partition(f"model={mixture.source!r}")[2]
+    assert call == ")"
+    studio.method = "alone"
+    assert studio.code().endswith(", energy=None)")
+    studio.gamma, studio.pseudoknots = 2.5, "none"
+    assert studio.code().endswith(", energy=None, gamma=2.5, pseudoknots='none')")
+    studio.method = "paper"
+    assert studio.code().endswith(f", threshold={studio.tuned!r})")
 
 
 # Embedding explorer -------------------------------------------------------------------------------------
@@ -412,6 +548,8 @@ BAD_STATES = [
     ("record", "0"), ("record", 0.5), ("text", 5), ("text", None), ("text", ["ACGU"]), ("reference", 5),
     ("reference", {"a": 1}), ("canonical_only", "yes"), ("canonical_only", 3), ("structure", "x"), ("model", "giga"),
     ("names", ["y"] * 9), ("view", {}), ("message", {"text": "<b>"}), ("busy", True), ("letters", ""), ("_esm", "evil"),
+    ("method", "mea"), ("method", None), ("method", ["paper"]), ("gamma", 0), ("gamma", np.nan), ("gamma", "3"),
+    ("gamma", -1.0), ("gamma", float("inf")), ("pseudoknots", "some"), ("pseudoknots", 5), ("methods", ["paper"]),
     ("forced", [[0, 99]]), ("cells", b""), ("nothing", 1), ("__class__", 1), ("fold", 1),
 ]  # fmt: skip
 
@@ -429,6 +567,7 @@ def test_what_a_page_sets_is_looked_at(steady, name, value):
     assert {key: one for key, one in steady.get_state().items() if key != "message"} == before
     steady.set_state({"threshold": 0.4})
     steady.set_state({"threshold": steady.tuned})
+    steady.set_state({"method": "default"})
     assert steady.message == {} and steady.structure.dot_bracket == "((((....))))"
 
 
@@ -448,6 +587,7 @@ def test_odd_messages_of_a_page_are_answered(steady, content):
     assert steady.message["wrong"] and steady.forced == steady.forbidden == []
     steady.set_state({"threshold": 0.4})
     steady.set_state({"threshold": steady.tuned})
+    steady.set_state({"method": "default"})
     assert steady.structure.dot_bracket == "((((....))))", "what was wrong stays without consequence"
 
 
@@ -588,9 +728,9 @@ def test_a_broken_viennarna_does_not_keep_the_studio_from_folding(kind, tmp_path
     assert "ViennaRNA" in studio.message["text"] and "not installed" not in studio.message["text"]
 
 
-def test_an_absent_viennarna_is_no_news(monkeypatch):
+def test_an_absent_viennarna_is_no_news_where_no_fold_needs_it(monkeypatch, plain):
     monkeypatch.setitem(sys.modules, "RNA", None)
-    assert FoldingStudio("GGGGAAAACCCC").message == {"text": ""}
+    assert FoldingStudio("GGGGAAAACCCC", model=plain).message == {"text": ""}
 
 
 # The code that is shown -------------------------------------------------------------------------------------

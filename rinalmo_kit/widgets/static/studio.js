@@ -1,7 +1,14 @@
-// The page's side of the folding studio (../studio.py): shows what Python sends, reports what a user does.
+// The page's side of the folding studio (../folding_studio.py): shows what Python sends, reports what a user does.
 // Text of a user, such as names from FASTA, only ever goes through textContent.
 
 const COLORS = { pair: "currentColor", crossing: "#d55e00", both: "#009e73", own: "#d55e00", other: "#0072b2" };
+
+const METHODS = {
+  default: ["default", "As the model's file says"],
+  alone: ["model alone", "The same decoding, without the energy model"],
+  paper: ["as in the paper", "The model's probabilities, decoded greedily above a threshold"],
+};
+const KNOTS = { strong: "Helices of 3 pairs or more, each above 0.25", all: "Helices of 2 pairs or more, each above 0.15", none: "Nested pairs only" };
 
 // Lightness falls evenly from white, as in the library's figures.
 const shade = ramp([[255, 255, 255], [191, 224, 242], [125, 187, 227], [62, 144, 200], [15, 100, 159], [4, 64, 110], [0, 29, 61]]);
@@ -87,6 +94,18 @@ function render({ model, el }) {
   const thresholdText = node("output");
   threshold.addEventListener("input", () => { thresholdText.textContent = Number(threshold.value).toFixed(2); save("threshold", Number(threshold.value)); });
   const tuned = node("button", { title: "The threshold that was tuned with the model", onclick: () => save("threshold", model.get("tuned")) }, "tuned");
+  const thresholdLabel = node("label", {}, "Threshold ", threshold, thresholdText);
+  const method = node("select", { "aria-label": "Method", onchange: () => save("method", method.value) },
+    ...model.get("methods").map(name => node("option", { value: name, title: METHODS[name][1] }, METHODS[name][0])));
+  const methodLabel = node("label", {}, "Method ", method);
+  const gamma = node("input", { type: "range", min: "0.5", max: "8", step: "0.1", "aria-label": "γ: weight of pairs", title: "Weight of pairs in maximum expected accuracy" });
+  const gammaText = node("output");
+  gamma.addEventListener("input", () => { gammaText.textContent = `γ ${Number(gamma.value)}`; save("gamma", Number(gamma.value)); });
+  const gammaLabel = node("label", {}, "fewer ", gamma, " more pairs ", gammaText);
+  const ownGamma = node("button", { title: "The γ that was fitted with the model", onclick: () => save("gamma", null) }, "model's");
+  const knots = node("select", { "aria-label": "Allow pseudoknots", onchange: () => save("pseudoknots", knots.value) },
+    ...Object.entries(KNOTS).map(([value, title]) => node("option", { value, title }, value)));
+  const knotsLabel = node("label", {}, "Allow pseudoknots ", knots);
   const canonical = node("input", { type: "checkbox", onchange: () => save("canonical_only", canonical.checked) });
   const loop = node("input", { type: "number", min: "1", max: "30", step: "1", onchange: () => save("min_loop", Math.max(1, Math.min(30, Math.round(Number(loop.value)) || 4))) });
   const message = node("div", { class: "rk-message", role: "alert" });
@@ -141,7 +160,7 @@ function render({ model, el }) {
     views, strip, scores, constraints, node("div", { class: "rk-row" }, node("label", { style: "flex: 1" }, "Reference ", reference)), files,
     node("details", { open: true }, node("summary", {}, "Code for this view"), code));
   const root = node("div", { class: "rk-studio" }, text, check,
-    node("div", { class: "rk-row" }, go, cancel, recordLabel, node("label", {}, "Threshold ", threshold, thresholdText), tuned,
+    node("div", { class: "rk-row" }, go, cancel, recordLabel, methodLabel, thresholdLabel, tuned, gammaLabel, ownGamma, knotsLabel,
       node("label", {}, canonical, "A-U, G-C, G-U only"), node("label", {}, "Least loop ", loop)), bar, message, results);
   el.append(root);
 
@@ -155,7 +174,7 @@ function render({ model, el }) {
     text.setAttribute("aria-invalid", bad ? "true" : "false");
     if (bad) {
       const jump = node("button", { onclick: () => { text.focus(); text.setSelectionRange(bad.offset, bad.offset + 1); } }, "show");
-      check.append(node("span", { class: "rk-wrong" }, `${bad.record}, position ${bad.position}: `), node("code", {}, `${bad.before}`, node("mark", {}, bad.letter), `${bad.after}`), " is no nucleotide ", jump);
+      check.append(node("span", { class: "rk-wrong" }, `${bad.record}, position ${bad.position}: `), node("code", {}, `${bad.before}`, node("mark", {}, bad.letter), `${bad.after}`), "&+".includes(bad.letter) ? " separates two strands: fold takes one RNA " : " is not a nucleotide code ", jump);
     } else if (letters) {
       check.append(node("span", { class: "rk-faint" }, `${records > 1 ? `${records} records, ` : ""}${letters} nt`));
     }
@@ -172,6 +191,16 @@ function render({ model, el }) {
     if (document.activeElement !== reference) reference.value = model.get("reference");
     threshold.value = model.get("threshold");
     thresholdText.textContent = Number(model.get("threshold")).toFixed(2);
+    const greedy = model.get("method") === "paper" || !model.get("methods").includes("default");
+    for (const shown of [thresholdLabel, tuned]) shown.style.display = greedy ? "" : "none";
+    for (const shown of [gammaLabel, ownGamma, knotsLabel]) shown.style.display = greedy ? "none" : "";
+    methodLabel.style.display = model.get("methods").length > 1 ? "" : "none";
+    method.value = model.get("method");
+    const weight = model.get("gamma") ?? model.get("view").gamma;
+    if (weight != null) gamma.value = weight;
+    gammaText.textContent = weight == null ? "" : `γ ${Number(weight.toFixed(2))}`;
+    ownGamma.disabled = model.get("gamma") == null;
+    knots.value = model.get("pseudoknots");
     canonical.checked = model.get("canonical_only");
     loop.value = model.get("min_loop");
     const names = model.get("names");
@@ -378,7 +407,7 @@ function render({ model, el }) {
   };
   const redraw = () => { controls(); draw(); };
   model.on("change:view change:cells", draw);
-  model.on("change:text change:busy change:message change:names change:record change:threshold change:canonical_only change:min_loop change:reference change:forced change:forbidden", controls);
+  model.on("change:text change:busy change:message change:names change:record change:view change:method change:threshold change:gamma change:pseudoknots change:canonical_only change:min_loop change:reference change:forced change:forbidden", controls);
   model.on("msg:custom", received);
   redraw();
   return () => {
