@@ -127,7 +127,7 @@ def without_dropout(start: str) -> Encoder:
 
 def changes_for(task: str, mode: Mode, steps: int, rows: int) -> dict[str, Any]:
     """Return what is changed in the recipe of a task for a run of so many steps."""
-    changes = SMALL | TASKS[task]
+    changes = SMALL | TASKS[task][-1]
     epochs = math.ceil(steps / math.ceil(rows / changes["batch_size"]))
     return (
         changes | {"steps": steps, "epochs": epochs} | ({"encoder_lr": LOW_RANK_LR} if mode == "lora" else {})
@@ -138,7 +138,7 @@ def planned_steps(job: Job, task: str, splits: Splits, starts: Mapping[str, str]
     """Return the steps of both runs, measured once: a resumed comparison keeps those of its beginning."""
     note = job.folder / task / "steps.json"
     if not note.exists():
-        full = TASKS[task]["epochs"] * math.ceil(len(splits.train) / TASKS[task]["batch_size"])
+        full = TASKS[task][-1]["epochs"] * math.ceil(len(splits.train) / TASKS[task][-1]["batch_size"])
         seconds = {name: step_seconds(job, task, splits, starts[name], mode) for name, mode in MODES.items()}
         lora = max(1, round(full * seconds["pico"] / seconds["nano"]))
         note.parent.mkdir(parents=True, exist_ok=True)
@@ -165,7 +165,7 @@ def trainable(model: Encoder, task: str) -> int:
     head = sum(p.numel() for p in model.head.parameters()) if model.head is not None else 0
     if model.adapter is not None:
         return head + sum(m.numel() for matrices in model.adapter.layers.values() for m in matrices)
-    stages = unfreezing_schedule(model, with_changes(recipe_named(task), SMALL | TASKS[task]))
+    stages = unfreezing_schedule(model, with_changes(recipe_named(task), SMALL | TASKS[task][-1]))
     return head + sum(p.numel() for _, parameters in stages for p in parameters)
 
 
