@@ -363,11 +363,7 @@ PROGRAMS = ("viennarna", "viennarna-mea", "linearpartition")
 
 def scores(job: Job) -> None:
     """Score every model, folding by its own rules and alone, beside the baselines on complete test sets."""
-    recipes: tuple[str | Recipe, ...] = (
-        "ss-bprna",
-        "ss-rfam-new",
-        *map(unseen, ("newfam", "pseudobase")),
-    )
+    recipes: list[str | Recipe] = ["ss-bprna", "ss-rfam-new", *map(unseen, ("newfam", "pseudobase"))]
     models = [job.stored(name) for name in ("nano-ss", "pico-ss") if job.file(name).exists()]
     folds = [ModelPredictor(model, energy=energy) for model in models for energy in ("model", None)]
     programs = [name for name in PROGRAMS if name in installed()]
