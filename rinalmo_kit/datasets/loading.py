@@ -242,22 +242,24 @@ RFAM = {"pairs": 4, "canonical": 0.8, "length": 500, "rows": 20}
 def _tidy_rfam(table: pd.DataFrame) -> pd.DataFrame:
     """Keep rows with a split and a structure worth scoring; a few of each family to validate and test on.
 
-    The split is that of ``family_split.csv`` beside the table. ``seen`` says whether a row of the family is in
-    ``ss_more``, on which nano-ss was trained.
+    The split is that of ``family_split.csv`` beside the table. ``seen`` says whether nano-ss was trained on the
+    family: it is one of ``ss_more``, or one of its sequences is in ``ss_more`` or in TR0 or VL0.
     """
     import pandas as pd
 
     if "split" in table:
         return table
     splits = pd.read_csv(find_table("rfam").with_name("family_split.csv"), keep_default_na=False)
-    seen = pd.read_parquet(find_table("ss_more"), columns=["family"])["family"]
+    trained, bprna = load_table("ss_more"), load_table("bprna")
+    known = {*trained["sequence"], *bprna["sequence"][bprna["split"] != "TS0"]}
+    seen = {*trained["family"], *table["family"][table["sequence"].isin(known)]}
     pairs = sum(table["dot_bracket"].str.count(re.escape(symbol)) for symbol in OPENING)
     table = table[(pairs >= RFAM["pairs"]) & (table["frac_canonical"] >= RFAM["canonical"])]
     table = table[table["sequence"].str.len() <= RFAM["length"]]
     table = table.drop_duplicates("sequence")
     table = table.assign(
         split=table["family"].map(splits.set_index("family")["split"]).fillna(""),
-        seen=table["family"].isin(set(seen)).map({True: "yes", False: "no"}),
+        seen=table["family"].isin(seen).map({True: "yes", False: "no"}),
     )
     table = table[table["split"] != ""]
     shuffled = table.sample(frac=1, random_state=0)

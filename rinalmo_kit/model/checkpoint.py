@@ -38,7 +38,8 @@ def save(
     path : path
         Ends in ``.safetensors``.
     dtype : torch.dtype, optional
-        Store in this precision, such as ``torch.float16`` for half the size.
+        Store in this precision, such as ``torch.float16`` for half the size. With one of 8 bits, such as
+        ``torch.float8_e4m3fn``, matrices alone are; biases and norms are kept in float16.
     adapter : bool
         Of a model fine-tuned with ``mode="lora"``, store what was trained alone, the low-rank matrices and the head
         (:mod:`rinalmo_kit.model.adapters`): about 1 MB, with the name and the hash of the model it was trained from,

@@ -29,8 +29,9 @@ _NEW = replace(
     name="ss-rfam-new",
     test="split == 'test' and seen == 'no'",
     source=_text("""
-        Ours: ss-rfam, tested only on families of which no row is in ss_more, either, on which nano-ss was trained:
-        it knows no structure of them (of some it was shown sequences, with ViennaRNA's probabilities).
+        Ours: ss-rfam, tested only on families of which no row is in ss_more, TR0 or VL0, either, on which
+        nano-ss was trained: it knows no structure of them (of some it was shown sequences, with ViennaRNA's
+        probabilities).
     """),
 )
 

@@ -174,6 +174,11 @@ def test_evaluate_writes_lines_with_their_provenance(data, tmp_path, capsys):
     found = table.query("model == 'nano-ss' and metric == 'f1'")["value"].item()
     assert found == pytest.approx(sum(expected) / 5, abs=1e-5)
     assert "f1_strict" in capsys.readouterr().out
+    alone = ["evaluate", "nano-ss", str(tmp_path / "some.dbn"), "--energy", "none", "-o", str(out)]
+    assert cli.main(alone) == 0
+    expected = [rk.metrics.structure_scores(s, rk.fold(s.sequence, energy=None)).f1 for s in rows]
+    found = pd.read_csv(out).query("model == 'nano-ss, alone' and metric == 'f1'")["value"].item()
+    assert found == pytest.approx(sum(expected) / 5, abs=1e-5)
     assert {p.name for p in tmp_path.iterdir()} == {"scores.csv", "some.dbn"}
 
 

@@ -454,11 +454,17 @@ def rfam(tmp_path, monkeypatch):
         {"id": "long", "family": "RF2", **good,
          "sequence": f"GGGG{'A' * 493}CCCC", "dot_bracket": f"(((({'.' * 493}))))"},
     ]  # fmt: skip
-    for name, table in (("rfam", pd.DataFrame(rows)), ("ss_more", pd.DataFrame({"family": ["RF1", "RF3"]}))):
+    rows += [{"id": "bpRNA", "family": "RF5", **good, **hairpin, "sequence": "GGCCAAAAGGCC"}]
+    more = [
+        {"id": f, "family": f, "source": "rfam14_9_seed", **hairpin, "sequence": "GGGGUUUUCCCC"}
+        for f in ("RF1", "RF3")
+    ]
+    bprna = [ROWS["bprna"] | {"sequence": "GGCCAAAAGGCC", "dot_bracket": hairpin["dot_bracket"]}]
+    for name, table in (("rfam", rows), ("ss_more", more), ("bprna", bprna)):
         path = tmp_path / datasets.TABLES[name]
         path.parent.mkdir()
-        table.to_parquet(path)
-    split = "family,split\nRF1,train\nRF2,test\nRF3,validation\nRF4,\n"
+        pd.DataFrame(table).to_parquet(path)
+    split = "family,split\nRF1,train\nRF2,test\nRF3,validation\nRF4,\nRF5,test\n"
     (tmp_path / datasets.TABLES["rfam"]).with_name("family_split.csv").write_text(split)
     monkeypatch.setenv("RINALMO_KIT_DATA", str(tmp_path))
     return tmp_path
@@ -467,7 +473,8 @@ def rfam(tmp_path, monkeypatch):
 def test_rows_of_rfam_have_a_split_and_a_structure_worth_scoring(rfam):
     table = load_table("rfam")
     assert table.groupby(["family", "split", "seen"]).size().to_dict() == {
-        ("RF1", "train", "yes"): 25, ("RF2", "test", "no"): 20, ("RF3", "validation", "yes"): 1,
+        ("RF1", "train", "yes"): 25, ("RF2", "test", "no"): 20,
+        ("RF3", "validation", "yes"): 1, ("RF5", "test", "yes"): 1,
     }  # fmt: skip
     assert not {"twice", "doubtful", "three", "long", "d"} & set(table["id"]) and table["id"].is_unique
     assert load_table("rfam").equals(table)
@@ -481,9 +488,9 @@ def test_rows_of_rfam_have_a_split_and_a_structure_worth_scoring(rfam):
 def test_splits_of_rfam_share_no_family_and_unseen_ones_are_in_no_training_row(data):
     table = load_table("rfam")
     assert (table.groupby("family")["split"].nunique() == 1).all() and table["sequence"].is_unique
-    known = load_table("ss_more")
+    known = pd.concat([load_table("ss_more"), load_table("bprna").query("split != 'TS0'")])
     new = table.query("seen == 'no'")
     assert not set(new["family"]) & set(known["family"]) and not set(new["sequence"]) & set(known["sequence"])
     new = new.query("split == 'test'")
-    assert len(new) == 688 and new["family"].nunique() == 110
+    assert len(new) == 555 and new["family"].nunique() == 93
     assert table.query("split != 'train'").groupby("family").size().max() == 20
