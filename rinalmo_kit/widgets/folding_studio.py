@@ -367,7 +367,7 @@ class FoldingStudio(LiveWidget):
         source = self.model.source
         plain = {"decoding": "greedy", "canonical_only": True, "min_loop": 4}  # a threshold says greedy
         rules = {key: value for key, value in rules.items() if plain.get(key) != value}
-        own = {"decoding": self._own.method, "pseudoknots": self._own.pseudoknots}
+        own: dict[str, Any] = {"decoding": self._own.method, "pseudoknots": self._own.pseudoknots}
         own |= {"gamma": rules.get("gamma")} if self.gamma is None else {}
         given: dict[str, Any] = {"energy": None} if self.method == "alone" and not self._greedy() else {}
         given |= {key: value for key, value in rules.items() if key not in own or own[key] != value}
