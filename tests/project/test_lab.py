@@ -110,13 +110,42 @@ def test_studio_folds_what_is_typed_and_follows_the_slider(studio):
     pairs, known = pairs_of(folded), pairs_of(KNOWN)
     assert all(TRNA[i] + TRNA[j] in CANONICAL for i, j in pairs)
     assert len(pairs & known) >= max(5, len(pairs) / 2)
+    studio.get_by_label("Method").select_option("as in the paper")
+    eventually(lambda: "greedy" in studio.locator(".rk-scores").inner_text())
+    tuned = dot_bracket(studio, len(TRNA))
     slider = studio.get_by_label("Threshold")
     slider.focus()
     slider.press("End")
-    strict = eventually(lambda: (shown := dot_bracket(studio, len(TRNA))) != folded and shown)
-    assert pairs_of(strict) < pairs
+    strict = eventually(lambda: (shown := dot_bracket(studio, len(TRNA))) != tuned and shown)
+    assert pairs_of(strict) < pairs_of(tuned)
     studio.get_by_role("button", name="tuned").click()
-    eventually(lambda: dot_bracket(studio, len(TRNA)) == folded)
+    eventually(lambda: dot_bracket(studio, len(TRNA)) == tuned)
+    studio.get_by_label("Method").select_option("default")
+    eventually(lambda: dot_bracket(studio, len(TRNA)) == folded and slider.is_hidden())
+
+
+@browser_test
+def test_studio_folds_as_the_model_says_alone_and_with_other_weights_of_pairs(studio):
+    folded = fold_trna(studio)
+    scores, code, gamma = (
+        studio.locator(".rk-scores"),
+        studio.locator(".rk-code"),
+        studio.get_by_label("γ: weight of pairs"),
+    )
+    made = eventually(lambda: re.search(r".*γ = .*", scores.inner_text())).group()
+    gamma.focus()
+    gamma.press("Home")
+    eventually(lambda: "γ = 0.5," in scores.inner_text() and "gamma=0.5" in code.inner_text())
+    studio.get_by_role("button", name="model's").click()
+    eventually(lambda: made in scores.inner_text() and "gamma" not in code.inner_text())
+    studio.get_by_label("Allow pseudoknots").select_option("none")
+    eventually(lambda: "no pseudoknots" in scores.inner_text() and "none" in code.inner_text())
+    assert not {*dot_bracket(studio, len(TRNA))} - {*"(.)"}
+    studio.get_by_label("Allow pseudoknots").select_option("strong")
+    studio.get_by_label("Method").select_option("model alone")
+    eventually(lambda: "energy=None" in code.inner_text() and made not in scores.inner_text())
+    studio.get_by_label("Method").select_option("default")
+    eventually(lambda: made in scores.inner_text() and dot_bracket(studio, len(TRNA)) == folded)
 
 
 @browser_test
