@@ -54,7 +54,7 @@ def measured(recipe, group, metric):
 
 def test_scores_of_the_other_tasks_are_the_measured_ones():
     shown = table("rinalmo_kit/weights/MODEL_CARD.md", "task")
-    assert {f"pico-{name.split(',')[0]}" for name in shown} >= set(EMBEDDED) - {"pico", "nano-ss"}
+    assert {f"pico-{name.split(',')[0]}" for name in shown} >= set(EMBEDDED) - {"nano", "nano-ss"}
     for name, (metric, *cells) in shown.items():
         recipe, _, group = name.partition(", ")
         found = measured(recipe, group or "all", {"R²": "r2"}.get(metric, metric.lower()))
@@ -70,12 +70,43 @@ def test_scores_of_translation_and_expression_are_the_measured_ones():
 
 
 def test_scores_on_families_that_were_not_trained_on_are_the_measured_ones():
-    shown = table("rinalmo_kit/weights/MODEL_CARD.md", "F1")
-    assert {"ss-newfam", "ss-pseudobase", "ss-rivas", "ss-archiveII-5s"} <= set(shown)
+    shown = table("rinalmo_kit/weights/MODEL_CARD.md", "new families")
+    assert {"ss-newfam", "ss-pseudobase", "ss-rfam-new", "ss-rfam-new, family mean"} <= set(shown)
+    models = ("nano-ss", "nano-ss, alone", "viennarna", "viennarna-mea", "linearpartition")
+    for name, cells in shown.items():
+        recipe, _, group = name.partition(", ")
+        found = measured(recipe, group or "all", "f1")
+        assert cells[:5] == [found[model] for model in models], name
+
+
+def test_scores_without_a_family_are_the_measured_ones():
+    shown = table("rinalmo_kit/weights/MODEL_CARD.md", "without a family")
+    assert {"ss-rivas", "ss-archiveII-5s"} <= set(shown)
     for recipe, cells in shown.items():
         found = measured(recipe, "all", "f1")
         ours = [value for model, value in found.items() if model.startswith("pico")]
         assert [cells[0]] == ours and cells[1] == found["viennarna"], recipe
+
+
+def test_perplexities_and_embeddings_are_the_measured_ones():
+    card = (ROOT / "rinalmo_kit/weights/MODEL_CARD.md").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for row in rows(ROOT / "data/measured/perplexity.csv"):
+        if row["model"] in ("nano", "unigram"):
+            assert f"{float(row['perplexity']):.2f}" in card and f"{float(row['perplexity']):.2f}" in readme
+    shown = table("rinalmo_kit/weights/MODEL_CARD.md", "vectors")
+    for row in rows(ROOT / "data/measured/embeddings.csv"):
+        numbers = [f"{float(row[key]):.2f}" for key in ("knn_accuracy", "probe_accuracy")]
+        assert shown[row["vectors"]][:2] == numbers, row["vectors"]
+
+
+def test_calibration_errors_are_the_measured_ones():
+    shown = table("rinalmo_kit/weights/MODEL_CARD.md", "calibration")
+    found = {row["set"]: row for row in rows(ROOT / "data/measured/calibration.csv")}
+    assert set(found) == set(shown)
+    for name, cells in shown.items():
+        keys = ("structures", "nucleotides", "crossing_without_target")
+        assert cells[:3] == [f"{float(found[name][key]):.3f}" if found[name][key] else "–" for key in keys], name
 
 
 def test_speed_ratios_are_the_measured_ones():
