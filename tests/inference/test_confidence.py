@@ -45,7 +45,7 @@ def test_reliability_sets_confidence_beside_what_was_seen():
 def test_refolding_changes_the_confidence_with_the_pairs(tmp_path):
     model = rk.load(device="cpu")
     model.calibration = ((0.1, 0.05), (0.9, 0.8))
-    s = rk.fold("GGGGAAAACCCC" * 3, model=model)
+    s = rk.fold("GGGGAAAACCCC" * 3, model=model, decoding="greedy")
     assert 0 <= s.confidence <= 0.8
     assert refold(s, model=model, threshold=1.0).confidence == 0
     assert refold(s).confidence is None

@@ -89,7 +89,7 @@ def test_refold_does_not_run_the_model(monkeypatch):
     s = rk.fold(TRNA)
     monkeypatch.setattr(folding, "encode_sequences", None)
     assert len(refold(s, threshold=0.999999).pairs) <= len(s.pairs)
-    assert refold(s, threshold=rk.load("nano-ss").threshold) == s
+    assert refold(s, model=rk.load("nano-ss")) == s
     with pytest.raises(ValueError, match="no probabilities"):
         refold(rk.Structure("ACGU", []), threshold=0.5)
 
@@ -100,7 +100,7 @@ def test_embed_rows_are_nucleotides_and_pools_agree():
     assert [r.shape for r in rows] == [(len(t), 320) for t in texts]
     assert np.allclose(rk.embed(texts, pool="mean"), [r.mean(axis=0) for r in rows], atol=1e-5)
     assert np.array_equal(rows[1], rows[3])
-    model = rk.load("nano", device="cpu")
+    model = rk.load("nano-ss", device="cpu")
     with torch.inference_mode():
         full = model(rk.tokenize([TRNA])).representation[0].numpy()
     assert np.allclose(rows[0], full[1:-1], atol=1e-4)

@@ -116,8 +116,8 @@ def test_another_job_in_the_same_folder_is_refused(fasta, records, tmp_path, cap
     assert cli.main([*command, "--pool", "cls", "--shard-size", "7"]) == 2
     differing = "\n  pool: 'mean' there, 'cls' asked for\n  shard_size: 10000 there, 7 asked for\n"
     assert differing in capsys.readouterr().err
-    assert cli.main([*command, "-m", "nano-ss"]) == 2
-    assert "model: 'nano " in capsys.readouterr().err
+    assert cli.main([*command, "-m", "nano"]) == 2
+    assert "model: 'nano-ss " in capsys.readouterr().err
     write(fasta, [*records[:-1], ("r49", "ACGU")])
     assert cli.main(command) == 2
     assert "input: 'in.fasta " in capsys.readouterr().err
