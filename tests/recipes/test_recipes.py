@@ -57,7 +57,7 @@ def test_structure(data, tmp_path, name):
         test=f"({recipe.test}) and length < {longest}",
     )
     changes = {"epochs": 2, "lr": 1e-5, "unfreeze": ((1, 3 / 33),)}
-    model, trivial = run(short, tmp_path, "pico-ss", limit=5, test_rows=8, **changes)
+    model, trivial = run(short, tmp_path, "nano-ss", limit=5, test_rows=8, **changes)
     assert model["f1"] > trivial["f1"]
     saved = rk.load(tmp_path / "model.safetensors")
     assert saved.about["recipe"] == name and saved.threshold in rk.metrics.THRESHOLDS

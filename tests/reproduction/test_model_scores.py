@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_the_scores_of_models_are_the_measured_ones():
     found = read_numbers("measured/model_scores")
     pd.testing.assert_frame_equal(found, model_scores(read_numbers("measured/scores")), check_dtype=False)
-    assert list(found) == COLUMNS and found["model"].is_unique and "pico-ss" in set(found["model"])
+    assert list(found) == COLUMNS and found["model"].is_unique and "nano-ss" in set(found["model"])
 
 
 def test_other_measured_numbers_are_only_in_a_checkout(monkeypatch, tmp_path):

@@ -226,7 +226,7 @@ def test_pretraining_by_the_clock_with_averaged_weights(tmp_path):
 def test_a_clock_is_for_one_process(tmp_path):
     recipe = with_changes(RECIPES["pico-ss"], {"seconds": 5})
     model = tiny()
-    model.head = rk.load("pico-ss", device="cpu").head
+    model.head = rk.load("nano-ss", device="cpu").head
     run = FineTuning(model, recipe, make_batch_plan(recipe, [10, 20], seed=0), seed=0)
     run.trainer = type("Two", (), {"world_size": 2, "global_rank": 0, "strategy": None, "barebones": False})()
     with pytest.raises(ValueError, match="for one process"):
