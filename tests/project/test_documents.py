@@ -106,7 +106,9 @@ def test_calibration_errors_are_the_measured_ones():
     assert set(found) == set(shown)
     for name, cells in shown.items():
         keys = ("structures", "nucleotides", "crossing_without_target")
-        assert cells[:3] == [f"{float(found[name][key]):.3f}" if found[name][key] else "–" for key in keys], name
+        assert cells[:3] == [f"{float(found[name][key]):.3f}" if found[name][key] else "–" for key in keys], (
+            name
+        )
 
 
 def test_speed_ratios_are_the_measured_ones():
