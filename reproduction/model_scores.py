@@ -30,7 +30,7 @@ def model_scores(scores: pd.DataFrame) -> pd.DataFrame:
 
     Examples
     --------
-    >>> row = {"model": "pico-ss", "recipe": "ss-bprna", "group": "all", "fold": "all", "metric": "f1"}
+    >>> row = {"model": "nano-ss", "recipe": "ss-bprna", "group": "all", "fold": "all", "metric": "f1"}
     >>> row |= {"value": 0.5, "low": 0.4, "high": 0.6, "n": 653}
     >>> model_scores(pd.DataFrame([row, row | {"metric": "precision"}]))["metric"].tolist()
     ['f1']

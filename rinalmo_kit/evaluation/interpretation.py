@@ -161,7 +161,7 @@ def attention_of_pairs(
     >>> s = Structure.from_dot_bracket("GGGGAAAACCCC", "((((....))))")
     >>> maps, scores = attention_of_pairs(s)
     >>> maps.shape, scores.shape
-    ((6, 6, 12, 12), (6, 6))
+    ((6, 20, 12, 12), (6, 20))
     """
     with importing("sklearn", "average precision needs scikit-learn: pip install scikit-learn"):
         from sklearn.metrics import average_precision_score

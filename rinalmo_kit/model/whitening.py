@@ -74,8 +74,8 @@ class Whitening:
         Examples
         --------
         >>> whitening = Whitening("mean", np.float32([1, 1]), np.float16([[1, 0], [0, 0.1]]))
-        >>> whitening.apply([4.0, 41.0]).tolist()
-        [0.6..., 0.8...]
+        >>> whitening.apply([4.0, 41.0]).round(2).tolist()
+        [0.6000000238418579, 0.800000011920929]
         """
         found = (np.asarray(vectors, dtype=np.float32) - self.mean) @ self.matrix.astype(np.float32)
         return found / np.maximum(np.linalg.norm(found, axis=-1, keepdims=True), 1e-12)

@@ -33,6 +33,7 @@ def _ours() -> list[Recipe]:
         train_embedding=True,
         gradient_clip=1.0,
         group="family",
+        start=Config.pico(),
         source=_text("""
             Ours, not the paper's: the pairing probabilities of ViennaRNA for unlabelled ncRNAs are learned before known
             structures are (thermodynamics.py). The rows of TR0 take the place of the ncRNAs if none are given.
