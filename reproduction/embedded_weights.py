@@ -42,16 +42,13 @@ from rinalmo_kit.training.finetuning import finetune
 from rinalmo_kit.training.pretraining import pretrain
 
 from .embeddings import FITTED, REFERENCES, neighbour_scores, whitened
-from .scoring import fold_all, scores, trust
+from .scoring import SEED, fold_all, scores, trust
 from .thermodynamics import read_likely_pairs, write_likely_pairs
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["STEPS", "reproduce"]
-
-SEED = 20261124
-
 
 CPU: dict[str, Any] = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
 CPU["precision"] = "bf16-mixed" if has_bfloat16_units() else "32-true"
