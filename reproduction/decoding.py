@@ -1,8 +1,8 @@
-"""How the rules of decoding were fitted: the mixer, γ, and the calibration of the confidence.
+"""How the rules of decoding were fitted: the mixer, γ, the threshold, and the calibrations of the confidence.
 
-``python -m reproduction.decoding MODEL OUTPUT.safetensors`` folds validation rows, never test rows: VL0 for families
-that the model knows, and validation families of ``rfam14_9_seed/family_split.csv``, rows that it has not seen. It
-writes the model with its rules, and a table of everything that was tried beside it.
+``python -m reproduction.decoding MODEL OUTPUT.safetensors`` folds validation rows, never test rows: VL0, and the
+validation families of ``rfam14_9_seed/family_split.csv``, those that the model was trained on and those that it knows
+nothing of. It writes the model with its rules, and a table of everything that was tried beside it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import torch
 from rinalmo_kit._utils.files import atomic_write
 from rinalmo_kit._utils.progress import progress_bar
 from rinalmo_kit._utils.provenance import provenance
-from rinalmo_kit.datasets.loading import data_dir, find_table, load_table
-from rinalmo_kit.inference.confidence import calibrate, promised_f1
+from rinalmo_kit.datasets.loading import load_table
+from rinalmo_kit.inference.confidence import Calibration, calibrate, promised_f1
 from rinalmo_kit.inference.decoding import Rules, decoded, energies_of, rules_of
 from rinalmo_kit.inference.folding import pair_probabilities
 from rinalmo_kit.metrics import THRESHOLDS, structure_scores, threshold_scores, tune_threshold
@@ -41,8 +41,17 @@ if TYPE_CHECKING:
 SEED = 0
 LONGEST = 350
 
+OTHERS = ("bprna", "ss_more", "rivas", "newfam", "pseudobase")
+"""Tables of training and of test rows: no row of Rfam that is in one of them is a validation row."""
+
 GAMMAS = (2.5, 3.0, 4.0)
 GAMMAS_ALONE = (2.5, 3.0, 4.0, 5.0)
+
+POINTS = 12
+"""Of each calibration."""
+
+NEW = 5
+"""Rows of each family that is new to the model; of the others, one."""
 
 NETWORKS, UNITS = 4, 16
 """The mixer is the mean of so many networks, which are trained on the same pairs from other random weights."""
@@ -58,27 +67,19 @@ class Case(NamedTuple):
 
 
 def validation_rows(number: int) -> dict[str, pd.DataFrame]:
-    """Return rows of VL0, and two each of Rfam's validation families that are in no table of training rows."""
-    import pandas as pd
-
-    known = load_table("bprna")
-    rfam = pd.read_parquet(find_table("rfam14_9_seed"))
-    split = pd.read_csv(find_table("rfam14_9_seed").with_name("family_split.csv")).set_index("family")[
-        "split"
-    ]
-    trained = pd.read_parquet(data_dir() / "ss_more" / "ss_more.parquet", columns=["sequence"])["sequence"]
-    families = rfam[
-        (rfam["family"].map(split) == "validation")
-        & ~rfam["sequence"].isin({*known["sequence"], *trained})
-        & (rfam["frac_canonical"] >= 0.8)
-        & (rfam["dot_bracket"].str.count(r"\(") >= 4)
-        & rfam["sequence"].str.len().between(16, LONGEST)
-    ]
-    families = families.sample(frac=1, random_state=SEED).groupby("family").head(2)
-    vl0 = known[(known["split"] == "VL0") & (known["sequence"].str.len() <= LONGEST)]
+    """Return rows of VL0, of families of Rfam's validation split that are in training rows, and of others."""
+    bprna, rfam = load_table("bprna"), load_table("rfam")
+    vl0 = bprna[bprna["split"] == "VL0"]
+    others = {sequence for table in OTHERS for sequence in load_table(table)["sequence"]}
+    rfam = rfam[~rfam["sequence"].isin(others)]
+    found = {"VL0": vl0.sample(frac=1, random_state=SEED)}
+    rfam = rfam[rfam["split"] == "validation"].sample(frac=1, random_state=SEED)
+    rfam = rfam.sort_values("family", kind="stable")  # halves of the rows are then halves of the families
+    for name, seen, most in (("known families", "yes", 1), ("new families", "no", NEW)):
+        found[name] = rfam[rfam["seen"] == seen].groupby("family").head(most)
     return {
-        "VL0": vl0.sample(min(number, len(vl0)), random_state=SEED),
-        "Rfam families": families.head(number),
+        name: rows[rows["sequence"].str.len().between(16, LONGEST)].head(number)
+        for name, rows in found.items()
     }
 
 
@@ -164,10 +165,34 @@ def tuned_threshold(found: list[Case]) -> float:
     return tune_threshold(scores)[0]
 
 
-def fit(model: Encoder, *, number: int, energy: str = "viennarna") -> tuple[Decoding, pd.DataFrame]:
-    """Return the rules with the highest mean F1 over both validation sets, and the table of all that were tried.
+def greedy_calibration(found: list[Case], threshold: float) -> Calibration:
+    """Return the calibration of the confidence in the paper's greedy decoding."""
+    promised, seen = [], []
+    for case in found:
+        pairs, _ = greedy_pairs(case.model, case.target.sequence, threshold=threshold)
+        made = Structure.from_checked(CleanSequence(case.target.sequence), pairs, "", case.model)
+        promised.append(promised_f1(case.model, pairs))
+        seen.append(structure_scores(case.target, made).f1)
+    return calibrate(np.clip(promised, 0, 1), seen, points=POINTS)
 
-    The model's threshold, for the paper's decoding, is tuned on VL0 on the way.
+
+def halves_of(sets: dict[str, list[Case]]) -> list[dict[str, list[Case]]]:
+    """Return the first and the second half of each set."""
+    return [
+        {name: found[: len(found) // 2] for name, found in sets.items()},
+        {name: found[len(found) // 2 :] for name, found in sets.items()},
+    ]
+
+
+def together(sets: dict[str, list[Case]]) -> list[Case]:
+    """Return the cases of all sets."""
+    return [case for found in sets.values() for case in found]
+
+
+def fit(model: Encoder, *, number: int, energy: str = "viennarna") -> tuple[Decoding, pd.DataFrame]:
+    """Return the rules with the highest mean F1 over the validation sets, and the table of all that were tried.
+
+    The model's threshold and calibration, for the paper's decoding, are set on the way.
 
     What γ and the calibration are chosen by has not been seen by the mixer: each half of the rows is decoded with a
     mixer of the other half. The one that is returned is fitted to all.
@@ -177,17 +202,19 @@ def fit(model: Encoder, *, number: int, energy: str = "viennarna") -> tuple[Deco
     asked = rules_of(model, decoding="mea", energy=energy)
     sets = {name: cases(model, rows, asked, name) for name, rows in validation_rows(number).items()}
     model.threshold = tuned_threshold(sets["VL0"])
-    halves = [mixer_of([case for found in sets.values() for case in found[1 - half :: 2]]) for half in (0, 1)]
+    model.calibration = greedy_calibration(together(sets), model.threshold)
+    halves = halves_of(sets)
+    mixers = [mixer_of(together(half)) for half in reversed(halves)]
     lines = []
 
     def decoded_by(decoding: Decoding, *, alone: bool) -> dict[str, list[tuple[float, float]]]:
         return {
             name: [
                 one
-                for half, mixer in enumerate(halves)
-                for one in folds(found[half::2], decoding.changed(mixer=mixer), alone=alone)
+                for half, mixer in zip(halves, mixers, strict=True)
+                for one in folds(half[name], decoding.changed(mixer=mixer), alone=alone)
             ]
-            for name, found in sets.items()
+            for name in sets
         }
 
     def score(decoding: Decoding, *, alone: bool) -> float:
@@ -208,9 +235,8 @@ def fit(model: Encoder, *, number: int, energy: str = "viennarna") -> tuple[Deco
     for name, is_alone in (("calibration", False), ("calibration_alone", True)):
         pairs = [one for each in decoded_by(alone, alone=is_alone).values() for one in each]
         promised, seen = zip(*pairs, strict=True)
-        points[name] = calibrate(np.clip(promised, 0, 1), seen, points=12)
-    mixer = mixer_of([case for found in sets.values() for case in found])
-    return alone.changed(mixer=mixer, **points), pd.DataFrame(lines)
+        points[name] = calibrate(np.clip(promised, 0, 1), seen, points=POINTS)
+    return alone.changed(mixer=mixer_of(together(sets)), **points), pd.DataFrame(lines)
 
 
 def main() -> None:
@@ -218,7 +244,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("model", help="name or file of a structure model")
     parser.add_argument("output", type=Path, help="file of the model with its rules")
-    parser.add_argument("--rows", type=int, default=600, help="of each validation set (default: 600)")
+    parser.add_argument("--rows", type=int, default=1000, help="of each validation set (default: 1000)")
     options = parser.parse_args()
     model = load(options.model, device="cpu")
     model.info.decoding, table = fit(model, number=options.rows)
