@@ -1,11 +1,11 @@
-"""Copies to a device that do not wait for it."""
+"""Devices: copies that do not wait, and the precision of autocast."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-__all__ = ["to_device"]
+__all__ = ["autocast_dtype", "to_device"]
 
 
 def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
@@ -24,3 +24,17 @@ def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
         return tensor.to(device)
     pinned = tensor if tensor.is_pinned() else tensor.pin_memory()
     return pinned.to(device, non_blocking=True)
+
+
+def autocast_dtype(device_type: str) -> torch.dtype | None:
+    """Return the dtype of the matrix products under autocast; None without it.
+
+    Examples
+    --------
+    >>> with torch.autocast("cpu", torch.bfloat16):
+    ...     autocast_dtype("cpu"), autocast_dtype("meta")
+    (torch.bfloat16, None)
+    """
+    if torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type):
+        return torch.get_autocast_dtype(device_type)
+    return None

@@ -15,7 +15,7 @@ from . import cpu_inference, fused_blocks
 from .attention import PackedBatch, Way, attention_backends
 from .blocks import Block
 from .config import Config
-from .devices import to_device
+from .devices import autocast_dtype, to_device
 from .metadata import ModelInfo
 
 __all__ = ["Encoder", "ModelOutput", "RiNALMo"]
@@ -151,9 +151,8 @@ class Encoder(nn.Module):
 
         Tokens that are still on the CPU are the quicker way to a batch on a GPU: nothing waits for it.
         """
-        device, dtype = self.device, self.dtype
-        if torch.is_autocast_enabled(device.type):
-            dtype = torch.get_autocast_dtype(device.type)
+        device = self.device
+        dtype = autocast_dtype(device.type) or self.dtype
         available = attention_backends(
             device,
             dtype,
