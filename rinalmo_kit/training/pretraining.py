@@ -147,7 +147,7 @@ class PretrainingRun(Run):
     def on_train_batch_end(self, *arguments: Any) -> None:
         super().on_train_batch_end(*arguments)
         if self.uncounted is not None and self.uncounted.device.type == "cuda":
-            if self.position % self.trainer.log_every_n_steps:
+            if self.position % cast(Any, self.trainer).log_every_n_steps:
                 return  # several GPUs: their sum would be waited for
         self.recent.append((time.perf_counter(), self.tokens_seen, self.operations))
         if len(self.recent) > 1:

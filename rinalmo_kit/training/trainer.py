@@ -117,7 +117,7 @@ class Run(lightning.LightningModule):
         """
         self.finite.add(loss, self.position, names)
         self.log("train_loss", loss, prog_bar=True, batch_size=1)
-        self.log_numbers({"lr": cast("LRScheduler", self.lr_schedulers()).get_last_lr()[0]})
+        self.log_numbers({"lr": float(cast("LRScheduler", self.lr_schedulers()).get_last_lr()[0])})
         return loss
 
     def log_numbers(self, numbers: Mapping[str, float]) -> None:

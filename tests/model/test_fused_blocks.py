@@ -269,7 +269,9 @@ def test_without_a_compiler_there_is_one_notice(monkeypatch: pytest.MonkeyPatch,
     model = RiNALMo(config()).eval()
     expected = encode(model)
     model.compiled = True
-    with pytest.warns(UserWarning, match=r"does not work here \(TorchDynamoException: Failed to find C compiler\)"):
+    with pytest.warns(
+        UserWarning, match=r"does not work here \(TorchDynamoException: Failed to find C compiler\)"
+    ):
         assert torch.equal(encode(model), expected)
     monkeypatch.setattr(fused_blocks, "compiler_works", lambda kind: True)
     fused_blocks.compiled_parts.cache_clear()
