@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.metadata
 import json
 import platform
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +19,9 @@ from .datasets.loading import load_structures
 from .inference.embedding import embed
 from .inference.folding import fold_each
 from .model.attention import attention_backends
+from .model.fused_blocks import MULTIPLE, compiler_works
 from .model.pretrained import load
+from .model.rinalmo import Encoder
 
 __all__ = ["CheckReport", "check"]
 
@@ -25,6 +29,9 @@ REFERENCE = Path(__file__).parent / "weights" / "reference.json"
 
 
 TOLERANCE = 1e-3  # of embeddings of order 1, in float32
+
+
+HALF_COSINE = 0.98  # between embeddings in half precision and in float32
 
 
 @dataclass(frozen=True)
@@ -75,10 +82,8 @@ def check() -> CheckReport:
     model = load(STRUCTURE)
     name = torch.cuda.get_device_name() if model.device.type == "cuda" else platform.processor() or "cpu"
     facts["device"] = f"{model.device} ({name}), {torch.get_num_threads()} threads"
-    half = ", ".join(attention_backends(model.device, torch.float16))
-    facts["attention"] = (
-        f"{', '.join(attention_backends(model.device, torch.float32))}; half precision: {half}"
-    )
+    facts["attention"] = attention_facts(model.device)
+    facts["blocks"] = block_facts(model.device)
     reference = json.loads(REFERENCE.read_text())
     known = [("reference", reference["sequence"])]
     ok = True
@@ -92,8 +97,52 @@ def check() -> CheckReport:
         ok &= right
         verdict = "as expected" if right else f"WRONG: expected {reference['dot_bracket']}, found {found}"
         facts[f"reference, {backend}"] = f"{verdict} (embedding differs by {difference:.1e})"
+    if model.device.type == "cuda":
+        name, verdict, right = half_precision(model, reference)
+        facts[name], ok = verdict, ok and right
     facts["result"] = "this set-up computes what it should" if ok else "THIS SET-UP COMPUTES WRONG RESULTS"
     return CheckReport(facts, ok)
+
+
+def attention_facts(device: torch.device) -> str:
+    """Return the attention backends of a device, the one that is taken first, by precision and dropout.
+
+    Examples
+    --------
+    >>> attention_facts(torch.device("cpu"))
+    'loop, padded; half precision: loop, padded; in training with dropout: loop, padded'
+    """
+    cases = {"": (torch.float32, 0.0), "half precision: ": (torch.float16, 0.0)}
+    cases["in training with dropout: "] = (torch.float16, 0.1)
+    return "; ".join(
+        what + ", ".join(attention_backends(device, dtype, dropout=dropout))
+        for what, (dtype, dropout) in cases.items()
+    )
+
+
+def block_facts(device: torch.device) -> str:
+    """Say how the blocks are computed on a device."""
+    if device.type == "cpu":
+        return "buffers that are reused"
+    if device.type != "cuda":
+        return "one operation after the other"
+    works = "torch.compile works" if compiler_works("cuda") else "torch.compile does not work"
+    return f"fused, feed-forward widths padded to a multiple of {MULTIPLE}; {works}"
+
+
+@torch.inference_mode()
+def half_precision(model: Encoder, reference: dict[str, Any]) -> tuple[str, str, bool]:
+    """Embed the reference in half precision on a GPU; return a name, a verdict, and whether it agrees."""
+    dtype = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    half = copy.deepcopy(model).to(dtype)
+    half.attention = attention_backends(model.device, dtype)[0]
+    rows = embed(reference["sequence"], model=half)[0][:: reference["every"]]
+    wanted = np.array(reference["embedding"])
+    cosine = (rows * wanted).sum(1) / np.linalg.norm(rows, axis=1) / np.linalg.norm(wanted, axis=1)
+    right = bool(cosine.min() > HALF_COSINE)
+    verdict = "as expected" if right else "WRONG"
+    name = f"reference, {half.attention}, {str(dtype).removeprefix('torch.')}"
+    return name, f"{verdict} (cosine of embeddings {cosine.min():.4f})", right
 
 
 def write_reference(every: int = 25) -> None:

@@ -401,7 +401,9 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--checkpoint-every", type=COUNT, help="in batches (default: 200, or ten in a shorter run)"
     )
-    command.add_argument("--workers", type=whole(0), default=0, help="processes that load data")
+    command.add_argument(
+        "--workers", type=whole(0), help="processes that load data (up to eight for each GPU)"
+    )
     command.add_argument(
         "--trainer", action="append", default=[], metavar="OPTION=VALUE", help="for Lightning: devices=2"
     )

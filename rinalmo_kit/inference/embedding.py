@@ -125,16 +125,25 @@ def embeddings(
     layer = layer if whitening is None else whitening.layers
 
     def compute(batch: list[int]) -> list[NDArray[np.float32]]:
-        found = []
-        for rows in encode_sequences(model, [texts[i] for i in batch], layer):
-            pooled = finite(_pooled(rows.float(), pool).cpu().numpy().copy(), model)
-            found.append(pooled if whitening is None else whitening.apply(pooled))
-        return found
+        rows = [
+            _pooled(one.float(), pool) for one in encode_sequences(model, [texts[i] for i in batch], layer)
+        ]
+        found = [finite(one.numpy().copy(), model) for one in on_cpu(rows)]
+        return found if whitening is None else [whitening.apply(one) for one in found]
 
     lengths = [len(text) for text in texts]
     yield from run_with_oom_retry(
         batches_by_length(lengths, token_budget(model.config, model.device)), lengths, compute
     )
+
+
+def on_cpu(rows: list[Tensor]) -> list[Tensor]:
+    """Return tensors on the CPU; those of a GPU are copied together, which is waited for once."""
+    if all(one.device.type == "cpu" for one in rows):
+        return rows
+    flat = torch.cat([one.flatten() for one in rows]).cpu()
+    parts = flat.split([one.numel() for one in rows])
+    return [part.view(one.shape) for part, one in zip(parts, rows, strict=True)]
 
 
 def _pooled(rows: Tensor, pool: Pool | None) -> Tensor:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -13,25 +14,45 @@ from torch import Tensor
 from .._utils.extras import usable
 from ..rna.alphabet import PAD
 from . import cpu_training
+from .devices import to_device
 
 __all__ = ["attention_backends"]
+
+Way = Literal["module", "fused", "compiled"]
+"""How the blocks are computed: as modules, by :mod:`rinalmo_kit.model.fused_blocks`, or by those compiled."""
 
 
 @dataclass
 class PackedBatch:
-    """The sequences of a batch one after the other, without padding, in (tokens, …) matrices."""
+    """The sequences of a batch one after the other, without padding, in (tokens, …) matrices.
+
+    What the blocks need of it is made once: after :meth:`to`, no block waits for the device.
+    """
 
     lengths: list[int]
     batch_index: Tensor  # (N,) row of each token in the padded batch
     positions: Tensor  # (N,) its column there
     backend: str
+    way: Way = "module"
 
     @classmethod
-    def of(cls, tokens: Tensor, backend: str) -> PackedBatch:
+    def of(cls, tokens: Tensor, backend: str, way: Way = "module") -> PackedBatch:
         batch_index, positions = (tokens != PAD).nonzero(as_tuple=True)
-        return cls(
-            torch.bincount(batch_index, minlength=len(tokens)).tolist(), batch_index, positions, backend
+        lengths = torch.bincount(batch_index, minlength=len(tokens)).tolist()
+        return cls(lengths, batch_index, positions, backend, way)
+
+    def to(self, device: torch.device) -> PackedBatch:
+        """Return the batch with its tensors on a device; made on the CPU, it is copied there without waiting."""
+        if self.batch_index.device == device:
+            return self
+        moved = replace(
+            self,
+            batch_index=to_device(self.batch_index, device),
+            positions=to_device(self.positions, device),
         )
+        if len(self.positions):
+            moved.width = self.width
+        return moved
 
     @cached_property
     def width(self) -> int:
@@ -39,14 +60,25 @@ class PackedBatch:
         return int(self.positions.max()) + 1
 
     @cached_property
+    def longest(self) -> int:
+        """Tokens of the longest sequence."""
+        return max(self.lengths)
+
+    @cached_property
     def valid(self) -> Tensor:
         """Where the padded batch holds a token: bool (B, width)."""
         return self.pad(torch.ones_like(self.batch_index, dtype=torch.bool), self.width)
 
     @cached_property
+    def sizes(self) -> Tensor:
+        """Tokens of each sequence: int64 (B,)."""
+        return to_device(torch.tensor(self.lengths), self.batch_index.device)
+
+    @cached_property
     def cu_seqlens(self) -> Tensor:
-        """Cumulative sequence lengths from 0, as flash-attn takes them: int32 (B + 1,)."""
-        return F.pad(torch.tensor(self.lengths).cumsum(0), (1, 0)).to(self.batch_index.device, torch.int32)
+        """Cumulative sequence lengths from 0, as kernels for variable lengths take them: int32 (B + 1,)."""
+        ends = F.pad(torch.tensor(self.lengths).cumsum(0), (1, 0)).to(torch.int32)
+        return to_device(ends, self.batch_index.device)
 
     def pad(self, packed: Tensor, width: int) -> Tensor:
         """Return a packed tensor padded with zeros: (N, …) → (B, width, …)."""
@@ -78,12 +110,35 @@ def has_flash_attn() -> bool:
     return usable("flash_attn", needs=("flash_attn_varlen_func",))
 
 
-def attention_backends(device: torch.device | str, dtype: torch.dtype) -> list[str]:
+@cache
+def has_varlen(device: torch.device) -> bool:
+    """Tell whether torch's own kernel for variable lengths runs on a GPU: NVIDIA's, from Ampere on."""
+    if torch.version.hip is not None or not torch.cuda.is_available():
+        return False
+    if torch.cuda.get_device_capability(device) < (8, 0):
+        return False
+    return usable("torch.nn.attention.varlen", needs=("varlen_attn",))
+
+
+def attention_backends(
+    device: torch.device | str, dtype: torch.dtype, *, d_head: int = 64, dropout: float = 0.0
+) -> list[str]:
     """Return the attention backends that can run on a device at a precision, the fastest first.
 
-    ``flash`` is flash-attn's variable-length kernel (CUDA, half precision), ``loop`` is torch's
-    scaled-dot-product attention on one sequence length at a time, without padding, ``padded`` is the same on the
-    padded batch with a key mask. All give the same numbers.
+    ``varlen`` is torch's variable-length kernel, :func:`torch.nn.attention.varlen.varlen_attn` (CUDA, half precision,
+    no dropout), ``flash`` is that of flash-attn, which has dropout, ``loop`` is torch's scaled-dot-product attention
+    on one sequence length at a time, without padding, ``padded`` is the same on the padded batch with a key mask. All
+    give the same numbers.
+
+    Parameters
+    ----------
+    device : torch.device or str
+    dtype : torch.dtype
+        Of queries, keys and values.
+    d_head : int
+        Width of a head; the kernels for variable lengths take multiples of 8 up to 256.
+    dropout : float
+        Rate at which attention weights are dropped in training.
 
     Examples
     --------
@@ -94,8 +149,11 @@ def attention_backends(device: torch.device | str, dtype: torch.dtype) -> list[s
     if device.type == "cpu":
         return ["loop", "padded"]
     half = dtype in (torch.float16, torch.bfloat16)
-    flash = ["flash"] if device.type == "cuda" and half and has_flash_attn() else []
-    return [*flash, "padded", "loop"]
+    if device.type != "cuda" or not half or d_head % 8 or d_head > 256:
+        return ["padded", "loop"]
+    varlen = ["varlen"] if not dropout and has_varlen(device) else []
+    flash = ["flash"] if has_flash_attn() else []
+    return [*varlen, *flash, "padded", "loop"]
 
 
 def attend(
@@ -105,10 +163,12 @@ def attend(
 
     The backend ``loop`` puts the result into `out` where it is given.
     """
+    if packing.backend == "varlen":
+        return varlen_attention(q, k, v, packing)
     if packing.backend == "flash":
         from flash_attn import flash_attn_varlen_func
 
-        cu_seqlens, longest = packing.cu_seqlens, max(packing.lengths)
+        cu_seqlens, longest = packing.cu_seqlens, packing.longest
         return flash_attn_varlen_func(q, k, v, cu_seqlens, cu_seqlens, longest, longest, dropout_p=dropout)
     if packing.backend == "loop" and cpu_training.is_supported(
         q
@@ -136,6 +196,19 @@ def attend(
             out_.copy_(F.scaled_dot_product_attention(q_, k_, v_, dropout_p=dropout))
         start = stop
     return out
+
+
+def varlen_attention(q: Tensor, k: Tensor, v: Tensor, packing: PackedBatch) -> Tensor:
+    """Compute attention by torch's variable-length kernel.
+
+    Nothing but its first seven arguments is passed, which all versions of torch share: their defaults are no causal
+    mask, no window, and scores divided by the root of the head's width.
+    """
+    from torch.nn.attention.varlen import varlen_attn
+
+    q, k, v = (x.contiguous() for x in (q, k, v))
+    cu_seqlens, longest = packing.cu_seqlens, packing.longest
+    return cast(Tensor, varlen_attn(q, k, v, cu_seqlens, cu_seqlens, longest, longest))
 
 
 def attention_weights(q: Tensor, k: Tensor, packing: PackedBatch) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from . import cpu_training
+from . import cpu_training, fused_blocks
 from .attention import PackedBatch, attend, attention_weights, rotate
 from .config import Config
 
@@ -70,6 +70,8 @@ class Block(nn.Module):
         rotations: tuple[Tensor, Tensor],
         maps: list[Tensor] | None = None,
     ) -> Tensor:
+        if packing.way != "module" and maps is None and fused_blocks.is_supported(self):
+            return fused_blocks.run_block(self, x, packing, rotations)
         y = self.attn_layer_norm(x)
         # The residual starts from y, not x: an oversight its authors kept, the released weights need it.
         x = self.add(y, self.mh_attn(y, packing, rotations, maps))

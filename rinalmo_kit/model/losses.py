@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .devices import to_device
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -39,11 +41,11 @@ def structure_loss(
         Divide the sum by the length.
     """
     length = len(logits)
-    i, j = torch.from_numpy(pairs).to(logits.device).unbind(1)
+    i, j = to_device(torch.from_numpy(pairs), logits.device).unbind(1)
     logits = logits.float()
     of_pairs = logits[i, j]
     if values is not None:
-        of_pairs = of_pairs * torch.from_numpy(values).to(logits.device)
+        of_pairs = of_pairs * to_device(torch.from_numpy(values), logits.device)
     total = torch.triu(F.softplus(logits), diagonal=1).sum() - of_pairs.sum()
     return total / (length if by_length else length * (length - 1) / 2)
 
@@ -75,16 +77,16 @@ def padded_structure_loss(
     """
     logits = logits.float()
     device, width = logits.device, logits.shape[1]
-    sizes = torch.tensor(lengths, device=device)
+    sizes = to_device(torch.tensor(lengths), device)
     valid = torch.arange(width, device=device) < sizes[:, None]
     upper = (valid[:, :, None] & valid[:, None]).triu_(1)
     total = (F.softplus(logits) * upper).sum((1, 2))
     of_map = np.repeat(np.arange(len(pairs)), [len(one) for one in pairs])
-    places = torch.from_numpy(np.column_stack((of_map, np.concatenate(pairs)))).to(device)
+    places = to_device(torch.from_numpy(np.column_stack((of_map, np.concatenate(pairs)))), device)
     known = [np.ones(len(one), np.float32) if v is None else v for one, v in zip(pairs, values, strict=True)]
     b, i, j = places.unbind(1)
     of_pairs = logits.flatten().index_select(0, (b * width + i) * width + j)
-    of_pairs = of_pairs * torch.from_numpy(np.concatenate(known)).to(device)
+    of_pairs = of_pairs * to_device(torch.from_numpy(np.concatenate(known)), device)
     total = total - torch.zeros_like(total).index_add_(0, b, of_pairs)
     return total / (sizes if by_length else sizes * (sizes - 1) / 2)
 
@@ -97,6 +99,7 @@ def observed_loss(kind: str, outputs: Tensor, targets: Tensor) -> Tensor:
     >>> observed_loss("mse", torch.tensor([1.0, 5.0]), torch.tensor([3.0, float("nan")]))
     tensor(4.)
     """
-    observed = ~targets.isnan()
-    outputs, targets = outputs[observed], targets[observed]
+    observed = (~targets.isnan()).nonzero(as_tuple=True)  # on the CPU, if the targets are there
+    targets = to_device(targets[observed], outputs.device)
+    outputs = outputs[tuple(to_device(one, outputs.device) for one in observed)]
     return F.mse_loss(outputs, targets) if kind == "mse" else F.huber_loss(outputs, targets)

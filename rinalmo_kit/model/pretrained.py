@@ -164,6 +164,7 @@ def load(
     config: Config | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
+    compiled: bool | None = None,
 ) -> Encoder:
     """Load a model by name or from a file; every parameter must be there, none may be left over.
 
@@ -185,6 +186,9 @@ def load(
         Default: CUDA, else MPS, else CPU.
     dtype : torch.dtype, optional
         Default: float32.
+    compiled : bool, optional
+        Compile the blocks with torch.compile, at their first batch, or never. Default: on CUDA, once the model has
+        computed enough for that to pay (see docs/gpu.md).
 
     Returns
     -------
@@ -226,6 +230,7 @@ def load(
     name = os.fspath(name_or_path)
     known = name in EMBEDDED or name in OFFICIAL
     model.name = name if known else path.name
+    model.compiled = compiled
     model.source = name if known else str(path.resolve()) if base is None else None
     for fact, value in OFFICIAL_METADATA.get(name, {}).items():
         setattr(model, fact, value)

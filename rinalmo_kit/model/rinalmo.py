@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..rna.alphabet import MASK, PAD, VOCABULARY
-from . import cpu_inference
-from .attention import PackedBatch, attention_backends
+from . import cpu_inference, fused_blocks
+from .attention import PackedBatch, Way, attention_backends
 from .blocks import Block
 from .config import Config
+from .devices import autocast_dtype, to_device
 from .metadata import ModelInfo
 
 __all__ = ["Encoder", "ModelOutput", "RiNALMo"]
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MASK_RATE = 0.15 * 0.8  # share of tokens replaced by <mask> in pretraining
+
+
+WORTH_COMPILING = 2e15
+"""Operations of the blocks after which they are compiled on a GPU: half a minute of an H100 without (estimated)."""
 
 
 class ModelOutput(NamedTuple):
@@ -97,6 +102,9 @@ class Encoder(nn.Module):
         ``window`` and ``about``, which are also attributes of the model itself.
     attention : str
         ``"auto"`` or one of :func:`attention_backends`.
+    compiled : bool or None
+        Whether our blocks are compiled (:mod:`rinalmo_kit.model.fused_blocks`); None: on CUDA, once a model has
+        computed as much as makes the seconds of compiling worth while.
     source : str or None
         Name or full path from which :func:`rinalmo_kit.load` gives the same model; None once it was in training mode.
     adapter : Adapter or None
@@ -117,6 +125,7 @@ class Encoder(nn.Module):
         self.head: nn.Module | None = None
         self.info = ModelInfo()
         self.attention = "auto"
+        self.compiled: bool | None = None
         self.name = type(self).__name__
         self.source: str | None = None
         self.adapter: Adapter | None = None
@@ -138,17 +147,31 @@ class Encoder(nn.Module):
         return next(self.parameters()).dtype
 
     def packing(self, tokens: Tensor) -> PackedBatch:
-        """Pack a (B, L) batch of tokens for the chosen attention backend."""
-        dtype = self.dtype
-        if torch.is_autocast_enabled(tokens.device.type):
-            dtype = torch.get_autocast_dtype(tokens.device.type)
-        available = attention_backends(tokens.device, dtype)
+        """Pack a (B, L) batch of tokens for the chosen attention backend, onto the device of the model.
+
+        Tokens that are still on the CPU are the quicker way to a batch on a GPU: nothing waits for it.
+        """
+        device = self.device
+        dtype = autocast_dtype(device.type) or self.dtype
+        available = attention_backends(
+            device,
+            dtype,
+            d_head=self.config.dim // self.config.heads,
+            dropout=getattr(self.config, "attention_dropout", 0.0) if self.training else 0.0,
+        )
         backend = available[0] if self.attention == "auto" else self.attention
         if backend not in available:
+            dropped = " and attention dropout" if backend == "varlen" and self.training else ""
             raise ValueError(
-                f"attention={backend!r} cannot run on {tokens.device} with {dtype}; available: {available}"
+                f"attention={backend!r} cannot run on {device} with {dtype}{dropped}; available: {available}"
             )
-        return PackedBatch.of(tokens, backend)
+        packing = PackedBatch.of(tokens, backend).to(device)
+        packing.way = self.way_of_blocks(packing)
+        return packing
+
+    def way_of_blocks(self, packing: PackedBatch) -> Way:
+        """Return how the blocks are to be computed for a batch."""
+        return "module"
 
     def encode(self, tokens: Tensor, packing: PackedBatch) -> Tensor:
         """Return the representation of every token that is not ``<pad>``, packed: (N, dim)."""
@@ -191,6 +214,24 @@ class RiNALMo(Encoder):
         self.transformer = Transformer(config)
         self.lm_mask_head = MaskedLMHead(config.dim)
         self.gradient_checkpointing = False
+        self.operations = 0.0  # of the blocks so far, on a GPU
+
+    def way_of_blocks(self, packing: PackedBatch) -> Way:
+        """Return how the blocks are to be computed for a batch: on CUDA fused, and compiled where that pays."""
+        gpu, compiled = packing.positions.device.type == "cuda", self.compiled
+        if gpu and compiled is None:
+            d, passes = self.config.dim, 3 if torch.is_grad_enabled() else 1
+            weights = self.config.blocks * d * (4 * d + 3 * self.config.ffn_hidden)
+            self.operations += 2.0 * passes * weights * len(packing.positions)
+            compiled = self.operations > WORTH_COMPILING
+        if compiled and fused_blocks.compiler_works(packing.positions.device.type):
+            return "compiled"
+        return "fused" if gpu else "module"
+
+    def rotations(self, packing: PackedBatch, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Return cosine and sine of a batch's rotary angles, for all blocks."""
+        d_head = self.config.dim // self.config.heads
+        return packing.rotations(d_head, dtype if packing.way == "module" else torch.float32)
 
     def layers(self) -> tuple[nn.Module, list[nn.Module], nn.Module | None]:
         """Return the parts from bottom to top: the embedding, the blocks, the last LayerNorm."""
@@ -209,7 +250,7 @@ class RiNALMo(Encoder):
             Receives the attention weights of each block.
         """
         x = self.embed_tokens(tokens, packing)
-        rotations = packing.rotations(self.config.dim // self.config.heads, x.dtype)
+        rotations = self.rotations(packing, x.dtype)
         x = self._run_blocks(list(self.transformer.blocks), x, packing, rotations, maps)
         return self.transformer.final_layer_norm(x)
 
@@ -231,7 +272,7 @@ class RiNALMo(Encoder):
             Each packed: (N, dim).
         """
         x = self.embed_tokens(tokens, packing)
-        rotations = packing.rotations(self.config.dim // self.config.heads, x.dtype)
+        rotations = self.rotations(packing, x.dtype)
         blocks, found, below = list(self.transformer.blocks), {}, 0
         for number in sorted(set(numbers)):
             x = found[number] = self._run_blocks(blocks[below:number], x, packing, rotations)
@@ -247,7 +288,8 @@ class RiNALMo(Encoder):
         maps: list[Tensor] | None = None,
     ) -> Tensor:
         blocks = cast("list[Block]", modules)
-        if maps is None and packing.backend == "loop" and cpu_inference.is_supported(x, blocks):
+        plain = maps is None and packing.backend == "loop" and packing.way == "module"
+        if plain and cpu_inference.is_supported(x, blocks):
             return cpu_inference.run_blocks(blocks, x, packing, rotations)
         for block in blocks:
             if self.gradient_checkpointing and torch.is_grad_enabled():
@@ -262,10 +304,10 @@ class RiNALMo(Encoder):
         ``<mask>`` rows are zero and the rest is scaled by 0.88 / (1 − share of masks), in training and
         out of it, so that the scale does not depend on how much is masked.
         """
-        ids = tokens[packing.batch_index, packing.positions]
+        ids = to_device(tokens, packing.positions.device)[packing.batch_index, packing.positions]
         masked = ids == MASK
         x = self.embedding(ids).masked_fill(masked[:, None], 0.0)
-        counts = torch.tensor(packing.lengths, device=ids.device)
+        counts = packing.sizes
         masks = torch.zeros_like(counts).index_add_(0, packing.batch_index, masked.to(counts.dtype))
         kept = 1 - masks / counts.clamp(min=1)  # float32 whatever the model's precision
         scale = (1 - MASK_RATE) / kept.masked_fill(kept == 0, 1.0)
@@ -290,7 +332,6 @@ class RiNALMo(Encoder):
             raise ValueError(f"tokens must be (B, L), got shape {tuple(tokens.shape)}")
         if tokens.numel() == 0 or bool((tokens == PAD).all()):
             raise ValueError("tokens hold nothing but <pad>: there is no sequence to encode")
-        tokens = tokens.to(self.device)
         packing, width = self.packing(tokens), tokens.shape[1]
         maps: list[Tensor] | None = [] if attentions else None
         packed = self.encode(tokens, packing, maps=maps)

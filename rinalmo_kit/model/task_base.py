@@ -209,8 +209,8 @@ class Task:
 def to_arrays(outputs: Outputs, dtype: torch.dtype = torch.float32) -> list[NDArray[np.floating]]:
     """Return the outputs of a head for each sequence of a batch as NumPy arrays."""
     if isinstance(outputs, list):
-        return [one.to(dtype).cpu().numpy() for one in outputs]
-    return list(outputs.to(dtype).cpu().numpy())
+        return [one.cpu().to(dtype).numpy() for one in outputs]
+    return list(outputs.cpu().to(dtype).numpy())  # not before: MPS has no float64
 
 
 def objects(values: Iterable[Any]) -> NDArray[np.object_]:

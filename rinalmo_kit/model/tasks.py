@@ -32,6 +32,7 @@ from ..metrics import (
 from ..rna.decoding import greedy_pairs
 from ..rna.folded import FoldedRNA
 from .batched_structure_head import PaddedMaps, padded_maps
+from .devices import to_device
 from .heads import ClassificationHead, NucleotideHead, RibosomeLoadHead, StructureHead
 from .losses import observed_loss, padded_structure_loss, structure_loss
 from .task_base import Outputs, Scorer, Task, objects
@@ -230,7 +231,7 @@ class BinaryTask(ClassificationTask):
 
     def compute_loss(self, kind: str, outputs: Outputs, targets: Sequence[Any]) -> Tensor:
         logits = cast(Tensor, outputs).float().squeeze(1)
-        wanted = torch.tensor(targets, dtype=torch.float32, device=logits.device)
+        wanted = to_device(torch.tensor(targets, dtype=torch.float32), logits.device)
         return F.binary_cross_entropy_with_logits(logits, wanted)
 
     def scorer(self, samples: Mapping[str, NDArray[Any]], labels: Sequence[str] | None = None) -> Scorer:
@@ -258,7 +259,7 @@ class MulticlassTask(ClassificationTask):
 
     def compute_loss(self, kind: str, outputs: Outputs, targets: Sequence[Any]) -> Tensor:
         logits = cast(Tensor, outputs).float()
-        return F.cross_entropy(logits, torch.tensor(targets, device=logits.device))
+        return F.cross_entropy(logits, to_device(torch.tensor(targets), logits.device))
 
     def scorer(self, samples: Mapping[str, NDArray[Any]], labels: Sequence[str] | None = None) -> Scorer:
         both = np.concatenate((samples["target"], samples["prediction"])).astype(str)
@@ -283,7 +284,7 @@ class RegressionTask(Task):
         width = max(model.pad_to or 0, int(lengths.max()))
         padded = torch.stack([F.pad(one, (0, 0, 0, width - len(one))) for one in representations])
         valid = torch.arange(width) < lengths[:, None]
-        return cast(RibosomeLoadHead, model.head)(padded, valid.to(padded.device))
+        return cast(RibosomeLoadHead, model.head)(padded, to_device(valid, padded.device))
 
     def columns(self, model: Encoder, outputs: Sequence[NDArray[np.floating]]) -> dict[str, Any]:
         mean, std = model.scaler or (0.0, 1.0)
@@ -308,7 +309,7 @@ class RegressionTask(Task):
 
     def compute_loss(self, kind: str, outputs: Outputs, targets: Sequence[Any]) -> Tensor:
         found = cast(Tensor, outputs).float()
-        return observed_loss(kind, found, torch.tensor(targets, dtype=torch.float32, device=found.device))
+        return observed_loss(kind, found, torch.tensor(targets, dtype=torch.float32))
 
     def constant(self, targets: Sequence[Any]) -> Any:
         return float(np.mean(targets))

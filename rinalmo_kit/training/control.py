@@ -19,6 +19,9 @@ STOP, PROGRESS = "stop", "progress.json"
 """Files in a run's folder: the first, whatever it holds, ends the run after its step; the second says how far it is."""
 
 
+TOGETHER = 20  # steps after which several GPUs look for the file
+
+
 class Stopped(RuntimeError):
     """A run was stopped by the file :data:`STOP`; started again it resumes."""
 
@@ -51,6 +54,8 @@ class ProgressAndStop(lightning.Callback):
     def on_train_batch_end(self, trainer: lightning.Trainer, run: Any, *_: Any) -> None:
         if time.monotonic() - self.last_write > 1:
             self.write_progress(trainer, run, running=True)
+        if trainer.world_size > 1 and run.device.type == "cuda" and run.position % TOGETHER:
+            return  # all processes look at the same steps: to agree, they wait for the GPUs
         if trainer.strategy.reduce_boolean_decision((self.output / STOP).exists(), all=False):
             trainer.save_checkpoint(self.output / "last.ckpt")
             trainer.strategy.barrier()

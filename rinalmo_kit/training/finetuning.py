@@ -25,6 +25,7 @@ from ..model import checkpoint as model_checkpoint
 from ..model.batched_structure_head import MAP_ENTRIES
 from ..model.checkpoint_files import read_state
 from ..model.config import Config
+from ..model.devices import to_device
 from ..model.rinalmo import Encoder, RiNALMo
 from ..model.task_base import Task
 from ..model.tasks import TASKS, task_of
@@ -132,7 +133,7 @@ class FineTuning(Run):
     def outputs(self, batch: list[Example]) -> list[Tensor] | Tensor:
         rows = [example.representation for example in batch if example.representation is not None]
         if rows:
-            rows = [one.to(self.device) for one in rows]
+            rows = [to_device(one, self.device) for one in rows]
         else:
             rows = encode_sequences(self.model, [CleanSequence(e.sequence) for e in batch])
         together = self.device.type == "cuda" if self.batch_maps is None else self.batch_maps
@@ -174,6 +175,7 @@ def finetune(
     checkpoint_every: int | None = None,
     batch_maps: bool | None = None,
     workers: int = 0,
+    compiled: bool | None = None,
     **trainer_options: Any,
 ) -> Encoder:
     """Fine-tune an encoder by a recipe of the paper, or on data of your own; a stopped run is resumed.
@@ -222,6 +224,9 @@ def finetune(
         GPU, where it is several times as fast. On a CPU it is slower.
     workers : int
         Processes that prepare batches.
+    compiled : bool, optional
+        Compile the encoder's blocks with torch.compile, at the first batch, or never. Default: on CUDA, once the model
+        has computed enough for that to pay (see docs/gpu.md).
     **trainer_options
         Passed to :class:`lightning.Trainer` (``accelerator``, ``devices``, ``precision``, …). With several devices use
         ``strategy="ddp_find_unused_parameters_true"``: frozen blocks have no gradients.
@@ -291,6 +296,7 @@ def finetune(
         kind.check_sequence(example.name, example.sequence)
     torch.manual_seed(seed)
     model = starting_model(recipe.start if model is None else model)
+    model.compiled = model.compiled if compiled is None else compiled
     start = model.name
     facts = {"recipe": dataclasses.asdict(recipe), "fold": fold, "seed": seed, "mode": mode, "start": start}
     rows = [

@@ -207,7 +207,14 @@ def batches_of(
 
     plan = BatchPlan(epoch, epochs=epochs, steps=steps)
     dataset = MaskedDataset(corpus, seed=seed, max_tokens=max_tokens)
-    return DataLoader(dataset, batch_sampler=plan, collate_fn=collate, num_workers=workers)
+    return DataLoader(
+        dataset,
+        batch_sampler=plan,
+        collate_fn=collate,
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        pin_memory=torch.cuda.is_available(),
+    )
 
 
 def plan_of(data: DataLoader) -> BatchPlan:

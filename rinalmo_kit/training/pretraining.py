@@ -27,6 +27,7 @@ from ..model import checkpoint as model_checkpoint
 from ..model import pretrained
 from ..model.blocks import Block
 from ..model.config import Config
+from ..model.devices import to_device
 from ..model.rinalmo import RiNALMo
 from ..model.unwrap import unwrapped
 from ..recipes.recipe import PAPER, Schedule
@@ -35,7 +36,7 @@ from .clock import ENDLESS
 from .costs import training_flops
 from .masking import Batch, batches_of, plan_of
 from .run_options import check_ema, check_trainer_options
-from .trainer import Run, fit
+from .trainer import Run, fit, loading_processes
 
 if TYPE_CHECKING:
     from torch.distributed.fsdp import FullyShardedDataParallel
@@ -70,7 +71,7 @@ class PretrainingRun(Run):
         self.shared = [plan_of(loader) for loader in (data, held_out) if loader is not None]
         self.validated_at = -1
         self.gathered: dict[str, Tensor] | None = None
-        self.tokens_seen = 0
+        self.counted, self.uncounted = 0, cast("Tensor | None", None)  # tokens; the second on the device
         self.recent: deque[tuple[float, float, float]] = deque(maxlen=WINDOW)  # seconds, tokens, operations
         self.operations = 0.0
         self.peak: float | None = None
@@ -94,15 +95,16 @@ class PretrainingRun(Run):
 
     def losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the loss of each chosen token, and the token: (n,) both."""
-        chosen, corrupted = batch.chosen, batch.corrupted.to(self.device)
+        chosen = batch.chosen
         if batch.items[0][2] != self.plan.rank:  # a batch too small for all: this is another process's share
             chosen = torch.zeros_like(chosen)
-        targets = batch.tokens[chosen].to(self.device)
-        packing = self.model.packing(corrupted)
+        # All indices are made from the loader's tensors, on the CPU: nothing waits for a GPU
+        targets = to_device(batch.tokens[chosen], self.device)
+        places = to_device(chosen[batch.corrupted != PAD].nonzero().squeeze(1), self.device)
+        packing = self.model.packing(batch.corrupted)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            packed = self.model.encode(corrupted, packing)
-        wanted = chosen.to(self.device)[packing.batch_index, packing.positions]
-        logits = self.model.lm_mask_head(packed[wanted])
+            packed = self.model.encode(to_device(batch.corrupted, self.device), packing)
+        logits = self.model.lm_mask_head(packed.index_select(0, places))
         return F.cross_entropy(logits.float(), targets, reduction="none"), targets
 
     def over_all(self, numbers: Tensor) -> Tensor:
@@ -114,12 +116,24 @@ class PretrainingRun(Run):
         own = batch.items[0][2] == self.plan.rank
         lengths = (batch.tokens != PAD).sum(1).numpy() * own
         self.operations += training_flops(self.model.config, lengths, frozen=self.frozen)[0]
-        counts = torch.tensor([batch.chosen.sum() * own, lengths.sum()], dtype=torch.float32)
-        total, number, tokens = self.over_all(torch.cat([nll.detach()[None], counts.to(nll)]))
-        self.tokens_seen += int(tokens)
-        number = number.clamp(min=1)
+        counts = [float(batch.chosen.sum()) * own, float(lengths.sum())]
+        if self.plan.world == 1:
+            total, number = nll.detach(), max(1.0, counts[0])
+            self.counted += int(counts[1])
+        else:
+            there = to_device(torch.tensor(counts, dtype=torch.float32), nll.device).to(nll.dtype)
+            total, number, tokens = self.over_all(torch.cat([nll.detach()[None], there]))
+            number = number.clamp(min=1)
+            self.uncounted = tokens.long() if self.uncounted is None else self.uncounted + tokens.long()
         self.log_finite_loss(total / number, lambda: self.names(batch))
         return nll * self.plan.world / number  # DDP takes the mean over processes
+
+    @property
+    def tokens_seen(self) -> int:
+        """Number of tokens that all processes have trained on; waits for the device where there are several."""
+        if self.uncounted is not None:
+            self.counted, self.uncounted = self.counted + int(self.uncounted), None
+        return self.counted
 
     def names(self, batch: Batch) -> list[str]:
         """Names of the sequences of a batch."""
@@ -132,14 +146,17 @@ class PretrainingRun(Run):
 
     def on_train_batch_end(self, *arguments: Any) -> None:
         super().on_train_batch_end(*arguments)
+        if self.uncounted is not None and self.uncounted.device.type == "cuda":
+            if self.position % cast(Any, self.trainer).log_every_n_steps:
+                return  # several GPUs: their sum would be waited for
         self.recent.append((time.perf_counter(), self.tokens_seen, self.operations))
         if len(self.recent) > 1:
             seconds, tokens, operations = (
                 b - a for a, b in zip(self.recent[0], self.recent[-1], strict=True)
             )
-            self.log_dict({"tokens_seen": float(self.tokens_seen), "tokens_per_second": tokens / seconds})
+            self.log_numbers({"tokens_seen": float(self.tokens_seen), "tokens_per_second": tokens / seconds})
             if self.peak:
-                self.log("mfu", operations / seconds / self.peak)
+                self.log_numbers({"mfu": operations / seconds / self.peak})
 
     def validation_step(self, batch: Batch, _: int) -> None:
         losses, targets = self.losses(batch)
@@ -174,6 +191,7 @@ class PretrainingRun(Run):
             super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_train_end(self) -> None:
+        super().on_train_end()
         if isinstance(self.trainer.strategy, FSDPStrategy):  # afterwards, the shards cannot be put together
             self.gathered = self.trainer.strategy.lightning_module_state_dict()
 
@@ -183,7 +201,7 @@ class PretrainingRun(Run):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
-        self.tokens_seen = checkpoint["tokens_seen"]
+        self.counted, self.uncounted = checkpoint["tokens_seen"], None
 
 
 def pretrain(
@@ -203,7 +221,8 @@ def pretrain(
     gradient_checkpointing: bool = False,
     validate_every: int = 1000,
     checkpoint_every: int | None = None,
-    workers: int = 0,
+    workers: int | None = None,
+    compiled: bool | None = None,
     **trainer_options: Any,
 ) -> RiNALMo:
     """Train a model to fill in masked nucleotides; an interrupted run is resumed.
@@ -245,8 +264,11 @@ def pretrain(
         Compute each block again in the backward pass: much less memory (:func:`rinalmo_kit.plan`), a third more time.
     validate_every, checkpoint_every : int, optional
         In batches; checkpoints by default every 200, or ten in a shorter run.
-    workers : int
-        Processes that load data.
+    workers : int, optional
+        Processes that load data; default: none, or up to eight for each GPU.
+    compiled : bool, optional
+        Compile the blocks with torch.compile, at the first batch, or never. Default: on CUDA, once the model has
+        computed enough for that to pay (see docs/gpu.md).
     **trainer_options
         Passed to :class:`lightning.Trainer`: ``accelerator``, ``devices``, ``num_nodes``, ``strategy`` (``"ddp"``, or
         ``"fsdp"`` for models too large for one GPU), ``precision``, ``accumulate_grad_batches``, …
@@ -283,7 +305,9 @@ def pretrain(
     whole_number("validate_every", validate_every)
     tokens_per_batch = whole_number("tokens_per_batch", tokens_per_batch)
     max_tokens = whole_number("max_tokens", max_tokens)
-    seed, workers = whole_number("seed", seed, least=0), whole_number("workers", workers, least=0)
+    seed = whole_number("seed", seed, least=0)
+    workers = loading_processes(workers, trainer_options.get("accelerator", "auto"))
+    whole_number("workers", workers, least=0)
     for name, number in {"lr": lr, "seconds": seconds}.items():
         if number is not None:
             positive_number(name, number)
@@ -319,6 +343,7 @@ def pretrain(
         if (finished := output / "model.safetensors").exists():
             return with_weights(model, finished)
         model.gradient_checkpointing = gradient_checkpointing
+        model.compiled = model.compiled if compiled is None else compiled
         options = {"validate_every": validate_every, "checkpoint_every": checkpoint_every, **trainer_options}
         run, trainer = train(model, corpus, facts, output=output, workers=workers, **options)
         return finish(run, trainer, finished, facts)

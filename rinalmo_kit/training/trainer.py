@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -21,11 +22,12 @@ from .batch_plan import BatchPlan
 from .checkpoints import AtomicCheckpointIO
 from .clock import ENDLESS, Clock
 from .control import ProgressAndStop
+from .finite import FiniteLosses
 from .seeds import torch_seed
 
 with importing("lightning", "training needs Lightning: pip install 'rinalmo-kit[training]'"):
     import lightning
-    from lightning.pytorch.callbacks import ModelCheckpoint
+    from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, TQDMProgressBar
     from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
     from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
@@ -59,6 +61,7 @@ class Run(lightning.LightningModule):
         self.model, self.plan, self.seed = model, plan, seed
         self.position = 0  # batches taken so far
         self.last: Path | None = None  # checkpoint from which the run is resumed
+        self.finite = FiniteLosses()
 
     def groups(self) -> tuple[list[dict[str, Any]], str, Schedule]:
         """Parameter groups with their peak rates, the name of the optimizer, and the schedule."""
@@ -108,14 +111,24 @@ class Run(lightning.LightningModule):
             self.trainer.save_checkpoint(self.last)
 
     def log_finite_loss(self, loss: Tensor, names: Callable[[], Sequence[str]]) -> Tensor:
-        """Log a loss and the learning rate; raise FloatingPointError if it is not finite, with the batch's names."""
-        if not torch.isfinite(loss):
-            raise FloatingPointError(f"loss is {loss.item()} at step {self.position} on {list(names())}")
+        """Log a loss and the learning rate; raise FloatingPointError if it is not finite, with the batch's names.
+
+        On a GPU, where nothing waits for the loss, it is raised some steps later, before a checkpoint is written.
+        """
+        self.finite.add(loss, self.position, names)
         self.log("train_loss", loss, prog_bar=True, batch_size=1)
-        self.log("lr", cast("LRScheduler", self.lr_schedulers()).get_last_lr()[0])
+        self.log_numbers({"lr": float(cast("LRScheduler", self.lr_schedulers()).get_last_lr()[0])})
         return loss
 
+    def log_numbers(self, numbers: Mapping[str, float]) -> None:
+        """Log numbers of the CPU; Lightning would copy them to the GPU, and wait."""
+        self.log_dict({name: torch.tensor(number) for name, number in numbers.items()})
+
+    def on_train_end(self) -> None:
+        self.finite.finish()
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.finite.finish()
         # Lightning saves between training_step and on_train_batch_end
         checkpoint["position"] = self.trainer.global_step * self.trainer.accumulate_grad_batches
         checkpoint["threshold"] = self.model.threshold
@@ -130,8 +143,7 @@ class Run(lightning.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         groups, name, schedule = self.groups()
-        make = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name]
-        optimizer = make(groups)
+        optimizer = make_optimizer(name, groups)
         total = -(-len(self.plan) // self.trainer.accumulate_grad_batches)
 
         def share_of_peak(step: int) -> float:
@@ -139,6 +151,23 @@ class Run(lightning.LightningModule):
 
         factor = torch.optim.lr_scheduler.LambdaLR(optimizer, share_of_peak)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": factor, "interval": "step"}}
+
+
+def make_optimizer(name: str, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    """Make the optimizer of a run; on CUDA one kernel updates many parameters.
+
+    Examples
+    --------
+    >>> make_optimizer("adamw", [{"params": [torch.nn.Parameter(torch.ones(2))], "lr": 0.1}]).defaults["fused"] is None
+    True
+    """
+    make = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name]
+    parameters = [parameter for group in groups for parameter in group["params"]]
+    fused = bool(parameters) and all(parameter.device.type == "cuda" for parameter in parameters)
+    optimizer = make(groups, fused=fused or None)
+    if fused:  # Lightning is to unscale float16 gradients before they are clipped, as for any other optimizer
+        cast(Any, optimizer)._step_supports_amp_scaling = False
+    return optimizer
 
 
 def fit(
@@ -212,6 +241,11 @@ def fit(
         "callbacks": [*averages, *keepers, *callbacks, ProgressAndStop(output)],
         **trainer_options,
     }
+    if gpu(options.get("accelerator", "auto")) and options.get("enable_progress_bar", True):
+        if not any(
+            isinstance(one, ProgressBar) for one in options["callbacks"]
+        ):  # whose numbers the GPU waits for
+            options["callbacks"] = [*options["callbacks"], TQDMProgressBar(refresh_rate=20)]
     with silence_lightning(), warnings.catch_warnings():
         try:
             trainer = lightning.Trainer(**options)
@@ -255,9 +289,30 @@ def silence_lightning() -> Iterator[None]:
         talk.setLevel(level)
 
 
+def gpu(accelerator: object = "auto") -> bool:
+    """Tell whether Lightning trains on CUDA with this accelerator."""
+    return accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+
+
+def loading_processes(workers: int | None, accelerator: object = "auto") -> int:
+    """Return how many processes load data: as many as asked for; by default none, or up to eight for each GPU.
+
+    Examples
+    --------
+    >>> loading_processes(3), loading_processes(None, "cpu")
+    (3, 0)
+    """
+    if workers is not None:
+        return workers
+    if not gpu(accelerator):
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(8, max(1, cores // torch.cuda.device_count() - 1))
+
+
 def default_precision(accelerator: str = "auto") -> str:
     """Return the fastest precision of a device: bf16 on a recent GPU, fp16 on an older one, else float32."""
-    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+    if gpu(accelerator):
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
     return "32-true"
 

@@ -1,6 +1,7 @@
 """Pretraining in processes of its own, for the tests: several together, or killed in the middle.
 
-``python pretraining_run.py FOLDER PROCESSES STRATEGY`` is one run, ``python pretraining_run.py FOLDER killed`` a run
+``python pretraining_run.py FOLDER PROCESSES STRATEGY`` is one run, with compiled blocks if the strategy ends with
+``-compiled``; ``python pretraining_run.py FOLDER killed`` a run
 that is killed in several places and resumed each time.
 """
 
@@ -16,7 +17,7 @@ import torch
 from torch.distributed.fsdp import FullStateDictConfig, FullyShardedDataParallel
 from torch.distributed.fsdp.api import FullOptimStateDictConfig
 
-from rinalmo_kit.model import checkpoint
+from rinalmo_kit.model import checkpoint, fused_blocks
 from rinalmo_kit.model.config import Config
 from rinalmo_kit.training import pretraining, trainer
 
@@ -47,11 +48,21 @@ def together(folder, processes, strategy):
         return step(self, batch, i)
 
     pretraining.PretrainingRun.training_step = noting
+    strategy, _, compiled = strategy.partition("-")
     if strategy == "fsdp":
         strategy = on_cpu()
     model = pretraining.pretrain(
-        repeats(150), output=folder, model=tiny(0.0), devices=processes, strategy=strategy, **SHORT, **QUIET
+        repeats(150),
+        output=folder,
+        model=tiny(0.0),
+        devices=processes,
+        strategy=strategy,
+        compiled=bool(compiled),
+        **SHORT,
+        **QUIET,
     )
+    assert bool(compiled) == bool(fused_blocks.compiled_parts.cache_info().currsize)
+    assert not fused_blocks._failed
     rank = int(os.environ.get("LOCAL_RANK", "0"))
     torch.save({"seen": seen, "state": model.state_dict()}, folder / f"rank{rank}.pt")
 
