@@ -2,9 +2,9 @@
 
 import sys
 
-from . import estimates, many, run
+from . import estimates, half_precision, many, run
 
-PROGRAMS = {"estimates": estimates.main, "many": many.main}
+PROGRAMS = {"estimates": estimates.main, "half": half_precision.main, "many": many.main}
 
 program = PROGRAMS.get("".join(sys.argv[1:2]))
 if program is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
@@ -27,8 +26,6 @@ from ..structure import Structure
 from .batching import (
     batches_by_length,
     encode_sequences,
-    finite,
-    is_memory_error,
     ready_sequence,
     run_with_oom_retry,
     token_budget,
@@ -36,6 +33,7 @@ from .batching import (
     warn_if_unusual,
 )
 from .decoding import Rules, decoded, mixed, reactivities, rules_of
+from .pair_maps import pair_probability_maps
 from .probing import as_reactivity
 
 if TYPE_CHECKING:
@@ -363,7 +361,10 @@ def pair_probabilities(
     text = ready_sequence("sequence", sequence)
     check_memory(model.head, len(text))
     [rows] = encode_sequences(model, [text])
-    return _probabilities_of(model, rows)
+    [(_, found)] = pair_probability_maps(model, {0: rows})
+    if isinstance(found, Exception):
+        raise found
+    return found
 
 
 @torch.inference_mode()
@@ -376,9 +377,10 @@ def structures(
 ) -> Iterator[tuple[int, Structure | ValueError | MemoryError]]:
     """Yield numbers of records and their structures, as they are finished: the one way in which RNAs are folded.
 
-    A batch of similar lengths is encoded at a time, and the head then sees its RNAs one by one, in their order. The
-    options are those of :func:`fold`. In place of a structure comes an error that names the record, if memory does not
-    suffice for it by itself, or that says that the model gives numbers that are not finite.
+    A batch of similar lengths is encoded at a time, and their maps then go through the head, together where that is
+    faster (:mod:`rinalmo_kit.inference.pair_maps`). The options are those of :func:`fold`. In place of a structure
+    comes an error that names the record, if memory does not suffice for it by itself, or that says that the model gives
+    numbers that are not finite.
     """
     lengths = [len(text) for _, text in records]
     rules = rules_of(model, **options)
@@ -393,27 +395,23 @@ def structures(
         if isinstance(encoded, Exception):
             yield batch[0], _too_large(model, records[batch[0]], encoded)
             continue
-        for i, rows in sorted(zip(batch, encoded, strict=True), key=itemgetter(0)):
-            yield i, structure_or_error(model, records[i], rows, rules, evidence[i] if evidence else None)
+        for i, found in pair_probability_maps(model, dict(zip(batch, encoded, strict=True))):
+            yield i, structure_or_error(model, records[i], found, rules, evidence[i] if evidence else None)
 
 
 def structure_or_error(
     model: Encoder,
     record: tuple[str, CleanSequence],
-    rows: Tensor,
+    found: NDArray[np.float32] | Exception,
     rules: Rules,
     reactivity: NDArray[np.float64] | None = None,
 ) -> Structure | ValueError | MemoryError:
-    """Fold one RNA that is encoded: (L + 2, dim)."""
-    try:
-        probabilities = _probabilities_of(model, rows)
-    except (MemoryError, RuntimeError) as error:
-        if not is_memory_error(error):
-            raise
-        return _too_large(model, record, error)
-    except ValueError as error:
-        return error
-    return structure_of(model, record, probabilities, rules, reactivity)
+    """Fold one RNA by its pairing probabilities, (L, L), or return why it has none, with its name."""
+    if isinstance(found, ValueError):
+        return found
+    if isinstance(found, Exception):
+        return _too_large(model, record, found)
+    return structure_of(model, record, found, rules, reactivity)
 
 
 def structure_of(
@@ -436,16 +434,6 @@ def _too_large(model: Encoder, record: tuple[str, CleanSequence], error: Excepti
     named = MemoryError(too_large(*record, model, error=error))
     named.__cause__ = error
     return named
-
-
-def _probabilities_of(model: Encoder, rows: Tensor) -> NDArray[np.float32]:
-    """Return the pairing probabilities of an RNA that is encoded, (L + 2, dim): float32 (L, L)."""
-    if len(rows) == 3:
-        return np.zeros((1, 1), dtype=np.float32)
-    [logits] = TASKS["structure"].apply_head(model, [rows])
-    probabilities = logits.float().sigmoid().triu(1)
-    found = (probabilities + probabilities.T).cpu().numpy().copy()  # equal on both sides to the last bit
-    return finite(found, model)
 
 
 def pair_logits(model: Encoder, sequences: Sequence[CleanSequence]) -> list[Tensor]:

@@ -1,10 +1,13 @@
-"""The structure head on a batch of maps of different lengths, padded to one width.
+"""The structure head on a batch of maps of different lengths, padded to one width, in training and out of it.
 
 One map after the other keeps a GPU waiting for the launch of small kernels. Here the maps of a batch go through the
 head together; instance normalisation takes mean and variance over each map's own entries, in float32, so that the
 logits are those of :meth:`rinalmo_kit.model.heads.StructureHead.forward`. Entries beyond a map are zero in front of
 every convolution, as its own zero padding is. On a CPU, whose cache holds one map, this takes two to three times as
 long as one map after the other.
+
+Without gradients the maps of a model in half precision are in float16 (:func:`.tiled_structure_head.map_dtype`). What
+loses most by rounding stays in float32: the row and column terms, all moments, the last convolution and the logits.
 """
 
 from __future__ import annotations
@@ -17,13 +20,35 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .._utils.hardware import available_memory
 from .convolution import convolve
-from .tiled_structure_head import EPS, exact
+from .tiled_structure_head import EPS, HALF, SHARE, exact, map_dtype
 
-__all__ = ["MAP_ENTRIES", "PaddedMaps", "batches_by_entries", "logits", "padded_maps"]
+__all__ = [
+    "INFERENCE_ENTRIES",
+    "MAP_ENTRIES",
+    "PaddedMaps",
+    "batches_by_entries",
+    "fits",
+    "logits",
+    "padded_maps",
+]
 
 MAP_ENTRIES = 2_000_000
 """Entries of the padded maps that are computed together on a GPU, unless a recipe says otherwise: 5 GB in bfloat16."""
+
+
+INFERENCE_ENTRIES = 4_000_000
+"""The same without gradients, where no map is kept for a backward pass: 2 GB in float16."""
+
+
+LARGEST = 16_000_000  # entries of one map; a longer RNA is computed by strips, which take as little memory as can be
+
+
+SMALL_MAP = 1_000_000  # entries of a map that is tried without looking at the memory
+
+
+MAPS = 4  # that are in memory at a time: residual stream, input and output of a convolution, room to work
 
 
 MOST_PADDING = 2.0  # times the entries of the maps themselves
@@ -89,6 +114,29 @@ def batches_by_entries(
         yield batch
 
 
+def fits(head: Any, representation: Tensor) -> bool:
+    """Tell whether the map of one sequence, (L, dim), is to be computed whole: on a GPU, if memory suffices.
+
+    Examples
+    --------
+    >>> from rinalmo_kit.model.heads import StructureHead
+    >>> fits(StructureHead(24), torch.zeros(30, 24))  # on a CPU strips are faster
+    False
+    """
+    device, entries = representation.device, len(representation) ** 2
+    if device.type == "cpu" or entries > LARGEST:
+        return False
+    if entries <= SMALL_MAP:  # asking for the available memory takes longer than such a map
+        return True
+    return map_bytes(head, representation) <= SHARE * available_memory(device)
+
+
+def map_bytes(head: Any, representation: Tensor) -> float:
+    """Return the bytes that the map of one sequence, (L, dim), takes if it is computed whole."""
+    itemsize = map_dtype(representation, head.linear_in.weight).itemsize
+    return float(MAPS) * head.conv_out.weight.shape[1] * itemsize * len(representation) ** 2
+
+
 def padded_maps(head: Any, representations: Sequence[Tensor], *, entries: int) -> PaddedMaps:
     """Compute the logits of the sequences of a batch, as many together as the budget allows.
 
@@ -134,7 +182,9 @@ def padded(representations: Sequence[Tensor]) -> Tensor:
     return flat.view(len(lengths), width, -1)[:, 1:-1]
 
 
-def logits(head: Any, representation: Tensor, lengths: Tensor) -> Tensor:
+def logits(
+    head: Any, representation: Tensor, lengths: Tensor | None = None, *, dtype: torch.dtype | None = None
+) -> Tensor:
     """Compute the pairing logits of a batch of padded sequences.
 
     Parameters
@@ -142,13 +192,15 @@ def logits(head: Any, representation: Tensor, lengths: Tensor) -> Tensor:
     head : StructureHead
     representation : Tensor
         (B, W, dim), nucleotides only; what stands beyond a sequence's own length is not read.
-    lengths : Tensor
-        int64, (B,), on the same device; from 2 to W.
+    lengths : Tensor, optional
+        int64, (B,), on the same device; from 2 to W. Default: all have W.
+    dtype : torch.dtype, optional
+        Precision of the maps, without gradients. Default: as :func:`.tiled_structure_head.map_dtype` says.
 
     Returns
     -------
     Tensor
-        (B, W, W), symmetric with a zero diagonal, zero beyond each map; float32 under autocast.
+        (B, W, W), symmetric with a zero diagonal, zero beyond each map; float32 under autocast and without gradients.
 
     Examples
     --------
@@ -159,6 +211,12 @@ def logits(head: Any, representation: Tensor, lengths: Tensor) -> Tensor:
     True
     """
     width = representation.shape[1]
+    if not torch.is_grad_enabled():
+        return _infer(
+            head, representation, lengths, dtype or map_dtype(representation, head.linear_in.weight)
+        )
+    if lengths is None:
+        lengths = torch.full(representation.shape[:1], width, device=representation.device)
     valid = torch.arange(width, device=representation.device) < lengths[:, None]
     mask = (valid[:, :, None] & valid[:, None])[..., None]
     rows, columns, offset = row_and_column_terms(head, representation, valid)
@@ -176,6 +234,73 @@ def logits(head: Any, representation: Tensor, lengths: Tensor) -> Tensor:
     found = convolved_constant(offset, head.conv_out, valid) + convolve(x, head.conv_out.weight)[..., 0]
     found = (found * mask[..., 0]).triu(1)
     return found + found.mT
+
+
+def _infer(head: Any, representation: Tensor, lengths: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """Compute :func:`logits` without gradients: maps are changed in place, by as few kernels as can be."""
+    width = representation.shape[1]
+    valid = torch.ones(representation.shape[:2], dtype=torch.bool, device=representation.device)
+    mask = None
+    if lengths is not None:
+        valid = torch.arange(width, device=valid.device) < lengths[:, None]
+        mask = (valid[:, :, None] & valid[:, None])[..., None]
+    entries = valid.sum(1).square()[:, None, None, None]
+    with torch.autocast(representation.device.type, enabled=False):
+        rows, columns, offset = row_and_column_terms(head, representation, valid)
+        x = _outer_sum_as(dtype, rows, columns, mask)
+        for number, convolutions in enumerate(head.resnet.convolutions()):
+            narrow, wide, narrow_out = (convolutions[key].weight for key in ("0", "3", "6"))
+            if number == 0:
+                y = _outer_sum_as(dtype, *normalised_terms(*_narrowed(rows, columns, narrow), valid), mask)
+                y = y.relu_()
+            else:
+                y = _norm_relu(F.linear(x, narrow[:, :, 0, 0].to(dtype)), mask, entries)
+            y = _norm_relu(convolve(y, wide.to(dtype)), mask, entries)
+            y = _norm_relu(F.linear(y, narrow_out[:, :, 0, 0].to(dtype)), mask, entries)
+            x += y
+        del y
+        found = convolved_constant(offset, head.conv_out, valid)
+        found = exact(found).add_(convolve(exact(x), exact(head.conv_out.weight))[..., 0])
+    if mask is not None:
+        found *= mask[..., 0]
+    found = found.triu(1)
+    return found + found.mT
+
+
+def _narrowed(rows: Tensor, columns: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Apply a 1 × 1 convolution to the row and the column terms; the result is float32 for half precision."""
+    rows, columns = (F.linear(exact(part), exact(weight[:, :, 0, 0])) for part in (rows, columns))
+    return rows, columns
+
+
+def _outer_sum_as(dtype: torch.dtype, rows: Tensor, columns: Tensor, mask: Tensor | None) -> Tensor:
+    """Return the outer sums of terms, (B, W, W, C), rounded once; zero beyond each map."""
+    batch, width, channels = rows.shape
+    x = torch.empty(batch, width, width, channels, dtype=dtype, device=rows.device)
+    torch.add(rows[:, :, None], columns[:, None], out=x)
+    return x if mask is None else x.mul_(mask)
+
+
+def _norm_relu(x: Tensor, mask: Tensor | None, entries: Tensor) -> Tensor:
+    """Do what :func:`norm_relu` does, in place; `entries` are the numbers of entries of the maps, (B, 1, 1, 1).
+
+    In half precision the mean is taken out as the result is written, so that an entry is rounded once.
+    """
+    if mask is not None:
+        x.mul_(mask)
+    kind = exact(x[:0]).dtype
+    mean = x.sum((1, 2), keepdim=True, dtype=kind) / entries
+    half = x.dtype in HALF
+    if not half:
+        x.sub_(mean)
+        if mask is not None:
+            x.mul_(mask)
+    square = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True, dtype=kind).square() / entries
+    if not half:
+        return x.mul_((square + EPS).rsqrt()).relu_()
+    scale = ((square - mean.square()).clamp_min(0) + EPS).rsqrt()
+    torch.addcmul(-mean * scale, x, scale, out=x).relu_()
+    return x if mask is None else x.mul_(mask)
 
 
 def row_and_column_terms(head: Any, representation: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -206,11 +331,17 @@ def outer_sum(rows: Tensor, columns: Tensor, mask: Tensor) -> Tensor:
 
 
 def normalised_outer_sum(rows: Tensor, columns: Tensor, valid: Tensor, mask: Tensor) -> Tensor:
-    """Normalise the outer sum over each map and apply ReLU; the statistics follow from those of the two terms."""
+    """Normalise the outer sum over each map and apply ReLU."""
+    a, b = normalised_terms(rows, columns, valid)
+    return F.relu_(outer_sum(a.to(rows.dtype), b.to(rows.dtype), mask))
+
+
+def normalised_terms(rows: Tensor, columns: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """Return terms whose outer sum is normalised over each map; its statistics follow from those of the two terms."""
     a, b = (centred(exact(part), valid) for part in (rows, columns))
     number = valid.sum(1)[:, None, None]
     scale = ((a.square().sum(1, keepdim=True) + b.square().sum(1, keepdim=True)) / number + EPS).rsqrt()
-    return F.relu_(outer_sum((a * scale).to(rows.dtype), (b * scale).to(rows.dtype), mask))
+    return a * scale, b * scale
 
 
 def norm_relu(x: Tensor, mask: Tensor) -> Tensor:

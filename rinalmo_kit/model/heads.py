@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .._utils.hardware import require_memory
-from . import tiled_structure_head
+from . import batched_structure_head, tiled_structure_head
 from .convolution import convolve
 
 __all__ = ["ClassificationHead", "NucleotideHead", "RibosomeLoadHead", "StructureHead"]
@@ -158,6 +158,8 @@ class StructureHead(nn.Module):
         length = len(representation)
         if length < 2:
             raise ValueError("a structure needs at least 2 nucleotides")
+        if not torch.is_grad_enabled() and batched_structure_head.fits(self, representation):
+            return batched_structure_head.logits(self, representation[None])[0]
         rows, columns, offset = self.row_and_column_terms(representation)
         if not torch.is_grad_enabled() and len(self.resnet.blocks) == 2:
             with torch.autocast(rows.device.type, enabled=False):
@@ -188,15 +190,12 @@ class StructureHead(nn.Module):
         The normalised branches do not see a constant, and the last convolution can be given it apart; left in, it may
         be a hundred times the rest, which half precision then rounds away.
         """
-        device = representation.device.type
-        half = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-        with torch.autocast(device, enabled=False):
-            weight = self.linear_in.weight
+        weight = self.linear_in.weight
+        dtype = tiled_structure_head.map_dtype(representation, weight)
+        with torch.autocast(representation.device.type, enabled=False):
             parts = [F.linear(representation.to(weight.dtype), side) for side in weight.chunk(2, dim=1)]
             means = [part.mean(0) for part in parts]
-            rows, columns = (
-                (part - mean).to(half or part.dtype) for part, mean in zip(parts, means, strict=True)
-            )
+            rows, columns = ((part - mean).to(dtype) for part, mean in zip(parts, means, strict=True))
             return rows, columns, means[0] + means[1] + self.linear_in.bias
 
 

@@ -22,6 +22,7 @@ from .adapters import apply_adapter, read_adapter
 from .checkpoint import model_from_state
 from .checkpoint_files import read_state
 from .config import Config
+from .heads import StructureHead
 from .lora import has_lora
 from .rinalmo import Encoder, RiNALMo
 from .unwrap import unwrapped
@@ -185,7 +186,7 @@ def load(
     device : optional
         Default: CUDA, else MPS, else CPU.
     dtype : torch.dtype, optional
-        Default: float32.
+        Default: float32. The weights of a structure head, which are few, stay in float32 in a model in half precision.
     compiled : bool, optional
         Compile the blocks with torch.compile, at their first batch, or never. Default: on CUDA, once the model has
         computed enough for that to pay (see docs/gpu.md).
@@ -238,7 +239,21 @@ def load(
         device = (
             "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         )
-    return model.to(device=device, dtype=dtype or torch.float32).eval()
+    return _placed(model, device, dtype or torch.float32).eval()
+
+
+def _placed(model: Encoder, device: torch.device | str, dtype: torch.dtype) -> Encoder:
+    """Move a model to a device and a precision, but for a structure head's weights, which stay exact.
+
+    They are small, and half precision in the maps alone costs a structure less (docs/gpu.md).
+    """
+    head = model.head
+    if not isinstance(head, StructureHead) or dtype.itemsize != 2:
+        return model.to(device=device, dtype=dtype)
+    model.head = None
+    model.to(device=device, dtype=dtype)
+    model.head = head.to(device=device, dtype=torch.float32)
+    return model
 
 
 def model_file(name_or_path: str | os.PathLike) -> Path:

@@ -19,11 +19,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .._utils.hardware import SMALL, available_memory, require_memory
+from .._utils.hardware import SMALL, available_memory, has_bfloat16_units, require_memory
 
-__all__ = ["check_memory", "convolved_constant", "logits"]
+__all__ = ["check_memory", "convolved_constant", "logits", "map_dtype"]
 
 EPS = 1e-5  # of the normalisation
+
+
+HALF = (torch.float16, torch.bfloat16)
 
 
 PAIRS = {"cpu": 1 << 13}  # of nucleotides in a tile: 2 MB in float32
@@ -38,6 +41,38 @@ SHARE = 0.7  # of the available memory that a map in float32 may take
 def exact(x: Tensor) -> Tensor:
     """Return half precision as float32, anything else as it is."""
     return x if x.dtype == torch.float64 else x.float()
+
+
+def map_dtype(representation: Tensor, weight: Tensor) -> torch.dtype:
+    """Return the precision in which a structure head stores and multiplies its maps.
+
+    Without gradients half precision is float16, also for a model in bfloat16: the maps are normalised, so that they
+    need no wider range, and each rounding is an eighth as large. A CPU without units for bfloat16 computes in float32,
+    which is faster there. In training it is the precision of autocast or of the weights.
+
+    Parameters
+    ----------
+    representation : Tensor
+        What the head reads.
+    weight : Tensor
+        Of the head; it may be more exact than the representation.
+
+    Examples
+    --------
+    >>> map_dtype(torch.zeros(9, 24), torch.zeros(64, 24))
+    torch.float32
+    """
+    device = representation.device.type
+    training = torch.is_grad_enabled()
+    if torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device)
+    else:
+        dtype = weight.dtype if training or representation.dtype not in HALF else representation.dtype
+    if training or dtype not in HALF:
+        return dtype
+    if device == "cpu":
+        return dtype if dtype == torch.bfloat16 and has_bfloat16_units() else torch.float32
+    return torch.float16
 
 
 class Moments:

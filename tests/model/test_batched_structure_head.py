@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 import rinalmo_kit as rk
 from reproduction.thermodynamics import LikelyPairs
+from rinalmo_kit.model import batched_structure_head, tiled_structure_head
 from rinalmo_kit.model.batched_structure_head import (
     PaddedMaps,
     batches_by_entries,
+    fits,
     logits,
     norm_relu,
     padded_maps,
@@ -19,6 +23,7 @@ from rinalmo_kit.model.config import Config
 from rinalmo_kit.model.heads import StructureHead
 from rinalmo_kit.model.rinalmo import RiNALMo
 from rinalmo_kit.model.tasks import TASKS
+from rinalmo_kit.model.tiled_structure_head import map_dtype
 from tests.helpers.examples import letters
 
 MIXED = [23, 2, 17, 40, 3, 23, 5]
@@ -155,3 +160,91 @@ def test_batches_keep_the_budget_and_hold_every_sequence_once():
 def test_one_nucleotide_is_rejected_as_by_the_head():
     with pytest.raises(ValueError, match="at least 2 nucleotides"):
         padded_maps(head_of(), representations([1, 2]), entries=ALL)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("lengths", [MIXED, [30] * 4, [61]], ids=str)
+def test_logits_without_gradients_are_those_of_the_head(lengths, dtype):
+    head, tolerance = head_of(dtype=dtype), 1e-5 if dtype == torch.float32 else 1e-12
+    rows = [one.detach() for one in representations(lengths, dtype=dtype)]
+    found = logits(head, batched_structure_head.padded(rows), torch.tensor(lengths))
+    assert found.dtype == dtype
+    for row, maps, length in zip(rows, found, lengths, strict=True):
+        torch.testing.assert_close(maps[:length, :length], head(row[1:-1]), atol=tolerance, rtol=0)
+        assert torch.equal(maps, maps.T) and not maps[length:].any() and not maps.diagonal().any()
+    if len({*lengths}) == 1:
+        whole = torch.stack([row[1:-1] for row in rows])
+        torch.testing.assert_close(logits(head, whole), found, atol=tolerance, rtol=0)
+
+
+@torch.inference_mode()
+def test_the_precision_of_a_gpu_changes_logits_by_less_than_a_fiftieth():
+    model = rk.load("nano-ss", device="cpu")
+    lengths = [70, 41, 64]
+    rows = [torch.randn(n + 2, 320) for n in lengths]
+    padded = batched_structure_head.padded(rows)
+    exact = logits(model.head, padded, torch.tensor(lengths))
+    found = logits(model.head, padded, torch.tensor(lengths), dtype=torch.float16)
+    assert found.dtype == torch.float32 and torch.equal(found, found.mT) and exact.abs().max() > 5
+    assert 0 < (found - exact).abs().max() < 2e-2
+    assert not found[1, 41:].any() and not found[1, :, 41:].any()
+
+
+def tensor_like(device, dtype, *shape):
+    return SimpleNamespace(device=torch.device(device), dtype=dtype, shape=shape, __len__=lambda: shape[0])
+
+
+@pytest.mark.parametrize("units", [False, True])
+def test_maps_are_in_float16_on_a_gpu_and_in_what_is_fast_on_a_cpu(monkeypatch, units):
+    monkeypatch.setattr(tiled_structure_head, "has_bfloat16_units", lambda: units)
+    single, half, brain = torch.float32, torch.float16, torch.bfloat16
+    on_cpu = {(single, single): single, (half, single): single, (half, half): single, (single, brain): brain}
+    on_cpu |= {(brain, single): brain, (brain, brain): brain} if units else {(brain, brain): single}
+    on_gpu = {(single, single): single, (half, single): half, (brain, single): half, (brain, brain): half}
+    if not units:
+        on_cpu[single, brain] = single
+    with torch.no_grad():
+        for device, wanted in (("cpu", on_cpu), ("cuda", on_gpu)):
+            for (read, weight), dtype in wanted.items():
+                assert map_dtype(tensor_like(device, read), tensor_like(device, weight)) == dtype
+    assert map_dtype(tensor_like("cuda", brain), tensor_like("cuda", single)) == single  # training
+
+
+def test_a_map_is_computed_whole_on_a_gpu_whose_memory_suffices(monkeypatch):
+    head, free = head_of(), [1e12]
+    monkeypatch.setattr(batched_structure_head, "available_memory", lambda _: free[0])
+
+    class Rows(SimpleNamespace):
+        def __len__(self):
+            return self.length
+
+    def whole(length, device="cuda"):
+        with torch.no_grad():
+            return fits(head, Rows(length=length, device=torch.device(device), dtype=torch.float32))
+
+    assert whole(200) and whole(3000) and not whole(200, "cpu") and not whole(5000)
+    free[0] = 4e9
+    assert whole(200) and not whole(3000)
+
+
+def test_the_head_takes_maps_whole_where_they_fit(monkeypatch):
+    head, [row] = head_of(), representations([50])
+    with torch.inference_mode():
+        strips = head(row[1:-1])
+        monkeypatch.setattr(batched_structure_head, "fits", lambda *_: True)
+        monkeypatch.setattr(tiled_structure_head, "logits", None)
+        torch.testing.assert_close(head(row[1:-1]), strips, atol=1e-5, rtol=0)
+
+
+def test_a_structure_head_keeps_its_weights_in_a_model_in_half_precision():
+    exact, half = (rk.load("nano-ss", device="cpu", dtype=dtype) for dtype in (None, torch.bfloat16))
+    assert half.dtype == torch.bfloat16
+    for key, value in exact.head.state_dict().items():
+        assert torch.equal(half.head.state_dict()[key], value)
+    rnas = [s.sequence for s in rk.datasets.load_structures("examples")[:12] if len(s.sequence) < 90]
+    both = either = 0
+    for a, b in zip(*(rk.fold(rnas, model=model, energy=None) for model in (exact, half)), strict=True):
+        one, two = a.probabilities > 0.2, b.probabilities > 0.2
+        both, either = both + (one & two).sum(), either + (one | two).sum()
+    assert either > 200 and both / either > 0.98
