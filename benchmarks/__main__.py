@@ -1,13 +1,12 @@
 """Run the benchmark that the first word names; see README.md."""
 
 import sys
+from importlib import import_module
 
-from . import estimates, half_precision, many, run
+PROGRAMS = {"estimates": "estimates", "gpu": "gpu", "half": "half_precision", "many": "many"}
 
-PROGRAMS = {"estimates": estimates.main, "half": half_precision.main, "many": many.main}
-
-program = PROGRAMS.get("".join(sys.argv[1:2]))
-if program is None:
-    run.main(sys.argv[1:])
+words = sys.argv[1:]
+if words and words[0] in PROGRAMS:  # imported alone: each needs no more than it says
+    import_module(f".{PROGRAMS[words[0]]}", __package__).main(words[1:])
 else:
-    program(sys.argv[2:])
+    import_module(".run", __package__).main(words)

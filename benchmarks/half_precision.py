@@ -31,11 +31,15 @@ LONGEST = 220  # nucleotides
 THRESHOLD = 0.2
 
 
-def sequences(rows: int) -> list[str]:
+def sequences(rows: int, *, examples: bool = False) -> list[str]:
     """Return so many RNAs, evenly over the lengths of TS0, or of the package's examples."""
     try:
-        found = rk.datasets.load_structures("bprna", "TS0")
-    except (FileNotFoundError, OSError, ImportError):
+        found = (
+            rk.datasets.load_structures("examples")
+            if examples
+            else rk.datasets.load_structures("bprna", "TS0")
+        )
+    except (OSError, ImportError):  # no tables here
         found = rk.datasets.load_structures("examples")
     chosen = sorted(
         {s.sequence for s in found if 30 <= len(s.sequence) <= LONGEST}, key=lambda s: (len(s), s)

@@ -5,6 +5,7 @@ from .baselines import BASELINES, installed, kmer_counts, most_pairs, ngram_perp
 from .comparison import average_scores, compare, join_published
 from .embedding_maps import Map, embedding_scores, neighbour_labels, standardised, tsne_map
 from .folding_programs import PROGRAMS, Program, fold_by, on_path, viennarna
+from .gpu_table import gpu_table
 from .interpretation import (
     attention_of_pairs,
     average_product_corrected,
@@ -46,6 +47,7 @@ __all__ = [
     "exact_duplicates",
     "find",
     "fold_by",
+    "gpu_table",
     "installed",
     "join_published",
     "kmer_counts",

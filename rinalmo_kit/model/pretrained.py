@@ -245,7 +245,7 @@ def load(
 def _placed(model: Encoder, device: torch.device | str, dtype: torch.dtype) -> Encoder:
     """Move a model to a device and a precision, but for a structure head's weights, which stay exact.
 
-    They are small, and half precision in the maps alone costs a structure less (docs/gpu.md).
+    They are small, and half precision in the maps alone costs a structure less (docs/gpu_structures.md).
     """
     head = model.head
     if not isinstance(head, StructureHead) or dtype.itemsize != 2:
