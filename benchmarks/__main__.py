@@ -2,9 +2,9 @@
 
 import sys
 
-from . import estimates, many, run
+from . import drawings, estimates, many, run
 
-PROGRAMS = {"estimates": estimates.main, "many": many.main}
+PROGRAMS = {"drawings": drawings.main, "estimates": estimates.main, "many": many.main}
 
 program = PROGRAMS.get("".join(sys.argv[1:2]))
 if program is None:

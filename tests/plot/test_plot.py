@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from rinalmo_kit import plot
-from rinalmo_kit.plot import coordinates, style
+from rinalmo_kit.plot import branches, coordinates, style
 from rinalmo_kit.rna.pairs import pairs_from_dot_bracket
 from rinalmo_kit.structure import Structure
 
@@ -123,8 +123,58 @@ def test_layout_untangles_clashing_stems(monkeypatch: pytest.MonkeyPatch):
         return d[np.triu_indices(len(d), 2)].min()
 
     assert closest() > 0.89
-    monkeypatch.setattr(coordinates, "UNTANGLE_TRIES", 0)
+    monkeypatch.setattr(branches, "_touching", lambda *_: np.zeros((0, 2), dtype=int))
+    coordinates._circles.cache_clear()
     assert closest() < 0.89, "this structure no longer tests anything"
+    coordinates._circles.cache_clear()
+
+
+def random_brackets(length: int, seed: int) -> str:
+    """A nested structure with many junctions, single pairs, and free ends."""
+    rng = np.random.default_rng(seed)
+
+    def part(length: int) -> str:
+        if length < 12:
+            return "." * length
+        if rng.random() < 0.35:
+            cut = int(rng.integers(4, length - 3))
+            return part(cut) + part(length - cut)
+        stem, left, right = int(rng.choice([1, 2, 3, 6])), int(rng.integers(0, 3)), int(rng.integers(0, 6))
+        inner = length - 2 * stem - left - right
+        return (
+            "." * left + "(" * stem + (part(inner) if inner > 3 else "." * inner) + ")" * stem + "." * right
+        )
+
+    return part(length)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_layout_is_without_overlap(seed: int):
+    dot_bracket = random_brackets(60 + 40 * seed, seed)
+    pairs, length = pairs_from_dot_bracket(dot_bracket), len(dot_bracket)
+    z = plot.layout(pairs, length) @ (1, 1j)
+    distance = abs(z[:, None] - z)[np.triu_indices(length, 2)]
+    assert distance.min() > 0.84, "circles lie on each other"
+    lines = [(k, k + 1) for k in range(length - 1)] + [(i, j) for i, j in pairs.tolist() if j - i > 1]
+    a, b = z[np.array(lines).T]
+
+    def side(p: np.ndarray) -> np.ndarray:
+        return np.sign(((b - a).conj()[:, None] * (p - a[:, None])).imag.round(9))
+
+    crossing = np.argwhere(np.triu((side(a) * side(b) < 0) & (side(a) * side(b) < 0).T))
+    assert not [pair for pair in crossing.tolist() if not {*lines[pair[0]]} & {*lines[pair[1]]}]
+    assert abs(np.diff(z)).min() > 1 - 1e-6
+
+
+def test_layout_by_the_puzzler_of_viennarna():
+    RNA = pytest.importorskip("RNA", reason="needs ViennaRNA")
+    before = RNA.cvar.rna_plot_type
+    z = plot.layout(TRNA.pairs, len(TRNA), method="puzzler") @ (1, 1j)
+    assert RNA.cvar.rna_plot_type == before, "a drawing changed a global setting"
+    np.testing.assert_allclose(abs(z[TRNA.pairs[:, 0]] - z[TRNA.pairs[:, 1]]), 1.4, atol=1e-3)
+    assert plot.layout([], 0, method="puzzler").shape == (0, 2)
+    with pytest.raises(ValueError, match='"circles" or "puzzler", not'):
+        plot.layout([], 1, method="turtle")
 
 
 def test_layout_of_long_and_deep_structures_is_finite():
