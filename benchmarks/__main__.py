@@ -3,7 +3,13 @@
 import sys
 from importlib import import_module
 
-PROGRAMS = {"estimates": "estimates", "gpu": "gpu", "half": "half_precision", "many": "many"}
+PROGRAMS = {
+    "drawings": "drawings",
+    "estimates": "estimates",
+    "gpu": "gpu",
+    "half": "half_precision",
+    "many": "many",
+}
 
 words = sys.argv[1:]
 if words and words[0] in PROGRAMS:  # imported alone: each needs no more than it says

@@ -19,6 +19,7 @@ from ._utils.files import atomic_write, user_path
 from ._utils.text_files import check_to_end, open_text, pack
 from .rna.alphabet import CleanSequence
 from .rna.decoding import decode, greedy_pairs
+from .rna.elements import element_table
 from .rna.folded import FoldedRNA
 from .rna.formats import FORMATS, _format, format_structure
 from .rna.pairs import pairs_from_dot_bracket, to_dot_bracket
@@ -26,6 +27,7 @@ from .rna.structure_tables import render_table
 from .rna.structure_text import at, split_name
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
@@ -101,6 +103,23 @@ class Structure(FoldedRNA):
         vars(made).update(sequence=sequence, pairs=pairs, name=name, probabilities=probabilities)
         vars(made).update(confidence=confidence, method=method, energy=energy)
         return made
+
+    @property
+    def elements(self) -> pd.DataFrame:
+        """Stems, hairpins, bulges, interior loops, multiloops and ends, a row each.
+
+        See :func:`rinalmo_kit.rna.elements.element_table`.
+
+        Examples
+        --------
+        >>> s = Structure.from_dot_bracket("GGGAAAACCCU", "(((....))).")
+        >>> s.elements[["element", "kind", "start", "end"]]
+          element     kind  start  end
+        0      s0     stem      1   10
+        1      h0  hairpin      4    7
+        2      t0   3′ end     11   11
+        """
+        return element_table(self.pairs, len(self))
 
     def _repr_html_(self) -> str:
         from .plot.html import structure_html

@@ -6,6 +6,7 @@ from .coordinates import layout
 from .embedding import embedding_map
 from .html import structure_html
 from .interpretation import attention_map, mutation_map, sequence_logo
+from .r2dt import read_r2dt, write_r2dt
 from .scores import confusion, precision_recall, regression, reliability, roc, score_boxes, score_table
 from .secondary_structure import structure, structures
 from .style import paper_style
@@ -22,6 +23,7 @@ __all__ = [
     "perplexity",
     "precision_recall",
     "probability_map",
+    "read_r2dt",
     "regression",
     "reliability",
     "roc",
@@ -33,4 +35,5 @@ __all__ = [
     "structures",
     "training_curves",
     "training_log",
+    "write_r2dt",
 ]

@@ -8,20 +8,27 @@ import io
 import re
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
 
 from ..rna.folded import GUESS, FoldedRNA
 from ..rna.pairs import to_dot_bracket
-from .secondary_structure import _base_colors, _draw, _size, _view
+from .base_pairs import arcs
+from .secondary_structure import ARCS_ABOVE, _base_colors, _draw, _framed, _size, _view
+from .style import WIDTH
 
 __all__ = ["structure_html"]
+
+ON_SCREEN = (
+    4.5  # least points of a unit of the layout with letters, on a screen, which is twice as large as paper
+)
 
 
 def structure_html(s: FoldedRNA) -> str:
     """Return the HTML that a notebook shows for a structure: a drawing (inline SVG), the sequence and the dot-bracket.
 
     Everything that comes from the name is escaped; the drawing holds no scripts, style sheets or links,
-    and its ids are its own. Above 1000 nt it is an outline.
+    and its ids are its own. Above 500 nt it shows arcs.
 
     Examples
     --------
@@ -29,8 +36,9 @@ def structure_html(s: FoldedRNA) -> str:
     >>> "&lt;b&gt;" in structure_html(Structure("GGGAAAACCC", [(0, 9)], name="<b>"))
     True
     """
-    view, heavy = _view(s), len(s) > 1000
-    width, height = _size(view)
+    as_arcs = len(s) > ARCS_ABOVE
+    view = np.zeros(0, dtype=complex) if as_arcs else _view(s)
+    width, height = (WIDTH, 1.7) if as_arcs else _size(_framed(s, view, None))
     written = to_dot_bracket(s.pairs, len(s), drop=True)
     text = f">{s.name}\n{s.sequence}\n{written}"
     if len(written) - written.count(".") < 2 * len(s.pairs):
@@ -39,8 +47,11 @@ def structure_html(s: FoldedRNA) -> str:
     svg = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt, "path.simplify": True}):
         figure = Figure(figsize=(width, height))
-        colors = None if heavy else _base_colors(s, "nucleotide")[0]
-        _draw(figure.add_axes((0, 0, 1, 1)), s, view, colors, letters=False if heavy else None)
+        if as_arcs:
+            arcs(s, ax=figure.add_axes((0.02, 0.12, 0.96, 0.86)), names=False)
+        else:
+            colors = _base_colors(s, "nucleotide")[0]
+            _draw(figure.add_axes((0, 0, 1, 1)), s, view, colors, readable=ON_SCREEN, names=False)
         figure.savefig(svg, format="svg", metadata={"Date": None})
     drawing = svg.getvalue()
     drawing = drawing[drawing.index("<svg") :]

@@ -17,18 +17,20 @@ from .style import (
     DOUBLE,
     INK,
     NUCLEOTIDES,
-    ORANGE,
     PROBABILITIES,
     WIDTH,
     chart_axes,
     new_axes,
     plain,
+    renamed,
     small_bar,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
+
+    from ..rna.folded import FoldedRNA
 
 __all__ = ["attention_map", "mutation_map", "sequence_logo"]
 
@@ -38,9 +40,10 @@ __all__ = ["attention_map", "mutation_map", "sequence_logo"]
 def attention_map(
     weights: ArrayLike,
     *,
-    target: ArrayLike | None = None,
+    reference: FoldedRNA | ArrayLike | None = None,
     sequence: str | None = None,
     ax: Axes | None = None,
+    target: FoldedRNA | ArrayLike | None = None,
 ) -> Axes:
     """Show attention between nucleotides, with known base pairs as circles.
 
@@ -48,10 +51,13 @@ def attention_map(
     ----------
     weights : array_like, shape (L, L)
         From row to column, without ``<cls>`` and ``<eos>``; colours end at the 99.5th percentile.
-    target : Structure or array_like of int, shape (n, 2), optional
+    reference : Structure or array_like of int, shape (n, 2), optional
+        The known pairs.
     sequence : str, optional
         Its letters become the labels of the axes if it is short.
     ax : Axes, optional
+    target : optional
+        Earlier name of `reference`; deprecated.
 
     Raises
     ------
@@ -60,8 +66,9 @@ def attention_map(
 
     Examples
     --------
-    >>> ax = attention_map(np.eye(6), target=[(0, 5)], sequence="GAAAAC")
+    >>> ax = attention_map(np.eye(6), reference=[(0, 5)], sequence="GAAAAC")
     """
+    reference = renamed(reference, target=target)
     matrix = np.asarray(weights, dtype=float)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"weights have shape {matrix.shape}, expected (L, L)")
@@ -72,12 +79,12 @@ def attention_map(
     top = float(np.percentile(matrix, 99.5)) or 1.0
     edges = (0.5, length + 0.5, length + 0.5, 0.5)
     image = ax.imshow(matrix, extent=edges, cmap=PROBABILITIES, vmin=0, vmax=top, interpolation="nearest")
-    if target is not None:
-        pairs = np.asarray(getattr(target, "pairs", target)).reshape(-1, 2) + 1
+    if reference is not None:
+        pairs = np.asarray(getattr(reference, "pairs", reference)).reshape(-1, 2) + 1
         both = np.concatenate([pairs, pairs[:, ::-1]])
         size = float(np.clip((160 / length) ** 2, 3, 30))
         ax.scatter(
-            both[:, 1], both[:, 0], s=size, facecolors="none", edgecolors=ORANGE, lw=0.6, label="_target"
+            both[:, 1], both[:, 0], s=size, facecolors="none", edgecolors=INK, lw=0.6, label="_reference"
         )
     if sequence is not None and length <= 60:
         for axis in (ax.xaxis, ax.yaxis):

@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.collections import EllipseCollection, LineCollection
 from matplotlib.colors import Normalize, is_color_like, to_rgba, to_rgba_array
-from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
-from ..rna.elements import KINDS, loop_elements
+from ..rna.elements import element_kinds
 from ..rna.folded import FoldedRNA
-from ..rna.pairs import CANONICAL
-from .coordinates import in_layout, layout
+from .coordinates import layout as place_nucleotides
+from .keys import ROW, color_bar, color_key, key_rows, pair_key
+from .labels import RADIUS, draw_labels
+from .named import Letter, NamedCircles, prefix
+from .pair_lines import crossing_arcs, crossing_pairs, draw_pairs, points_along
+from .r2dt import unit_steps
 from .style import (
-    BLUE,
     DOUBLE,
     ELEMENTS,
-    GREEN,
     GREY,
     INK,
     NUCLEOTIDES,
-    ORANGE,
     WIDTH,
     ink,
-    legend,
-    named_legend,
     new_axes,
     plain,
+    renamed,
     size_inches,
 )
 
@@ -41,15 +37,23 @@ if TYPE_CHECKING:
 
 __all__ = ["structure", "structures"]
 
-LineStyle = str | tuple[float, tuple[float, ...]]
-"""A line style of Matplotlib: a name, or the offset and the lengths of dashes and gaps."""
+ARCS_ABOVE = 500  # nucleotides; a column of a journal is too narrow for more
 
 
-RADIUS = 0.42  # of a nucleotide's circle
+LARGEST, MARGIN, BOTTOM_MARGIN = 14.0, 15, 22
+"""In points: the most per unit of a layout; the margin around a drawing; the space below it for keys."""
 
 
-LARGEST, MARGIN, BOTTOM_MARGIN, ROW = 14.0, 15, 22, 10
-"""In points: the most per unit of a layout; the margin around a drawing; the space below it; a row of a legend."""
+LETTER, READABLE = (
+    0.72,
+    8.6,
+)  # size of a letter in units of the layout; the least unit in points with letters of 7 pt
+
+
+DRAWN_AS = {
+    "bulge": "internal", "interior loop": "internal", "5′ end": "external", "3′ end": "external",
+}  # fmt: skip
+"""Kind of an element → the kind whose colour it has, if that is another one."""
 
 
 # Structures ---------------------------------------------------------------------------------------------
@@ -61,13 +65,16 @@ def structure(
     ax: Axes | None = None,
     color_by: str | ArrayLike | None = "nucleotide",
     reference: FoldedRNA | None = None,
+    layout: Literal["auto", "circles", "puzzler", "arcs"] | ArrayLike = "auto",
     numbering: int | Literal["auto"] = "auto",
     letters: bool | None = None,
     label_ends: bool = True,
+    key: bool | str | None = None,
 ) -> Axes:
-    """Draw a secondary structure.
+    """Draw a secondary structure; above 500 nt, unless `layout` says otherwise, as arcs over the sequence.
 
-    G-C and A-U pairs are lines, G-U pairs dots, other pairs dashed. Pseudoknotted pairs are arcs on top.
+    G-C and A-U pairs are lines, G-U pairs dots, other pairs dashed. Pseudoknotted pairs are arcs on top. In SVG each
+    nucleotide, pair and label is an object with a name: ``base-1``, ``pair-1-72``, ``number-10``.
 
     Parameters
     ----------
@@ -75,20 +82,26 @@ def structure(
         The structure, L nucleotides.
     ax : Axes, optional
         Where to draw; line widths and letters follow its size at the time of the call.
-    color_by : {"nucleotide", "probability", "element"}, array or None
+    color_by : {"nucleotide", "probability", "elements"}, array or None
         "probability" colours paired bases by the probability of their pair, unpaired ones by one minus that
-        of their most probable pair; it needs ``s.probabilities``. "element" colours stems, hairpins, internal
-        loops with bulges, multiloops and external nucleotides, by forgi (extra ``drawing``). Also: L
+        of their most probable pair; it needs ``s.probabilities``. "elements" colours stems, hairpins, internal
+        loops with bulges, multiloops and external nucleotides, as in ``s.elements``. Also: L
         numbers (NaN: grey), such as reactivities; L colours; one colour. None draws an outline.
     reference : Structure, optional
         Of the same length; pairs are coloured by whether they are in both, only in `s`, only in `reference`.
+    layout : {"auto", "circles", "puzzler", "arcs"} or array_like, shape (L, 2)
+        "circles" and "puzzler" as in :func:`layout`; "arcs" as in :func:`arcs`; coordinates such as
+        :func:`read_r2dt` returns. "auto" is "circles" up to 500 nt and "arcs" above.
     numbering : int or "auto"
         Number every so many nucleotides, from 1; 0 for none. "auto" is 10, and more from 150 nt on. A number
         that finds no free place is left out.
     letters : bool, optional
-        Write the nucleotides; by default up to 150 nt if they are large enough to read.
+        Write the nucleotides; by default up to 150 nt if they are at least 7 points.
     label_ends : bool
         Write 5′ and 3′.
+    key : bool or str, optional
+        Explain the colours; by default all but those of nucleotides that have letters. False for none; a text is the
+        title of a colour bar.
 
     Returns
     -------
@@ -97,25 +110,43 @@ def structure(
     Raises
     ------
     ValueError
-        If the reference, or an array, is not of the structure's length, or probabilities are missing.
-    ImportError
-        For "element" without forgi; says how to install it.
+        If the reference, an array or a layout is not of the structure's length, or probabilities are missing.
 
     Examples
     --------
     >>> from rinalmo_kit import Structure
     >>> s = Structure.from_dot_bracket("GGGAAAACCU", "(((....)))")
-    >>> ax = structure(s, color_by=[0.1, 0.0, 0.2, 0.9, 1.0, 0.8, 0.9, 0.1, 0.2, 0.1])
+    >>> ax = structure(s, color_by=[0.1, 0.0, 0.2, 0.9, 1.0, 0.8, 0.9, 0.1, 0.2, 0.1], key="reactivity")
     """
     if reference is not None:
         _same_length(s, reference)
-    colors, values = _base_colors(s, color_by)
-    view = _view(s)
-    elements = isinstance(color_by, str) and color_by == "element"
-    bottom_margin = BOTTOM_MARGIN if values is not None or reference is not None or elements else 0
-    bottom_margin += ROW if elements and reference is not None else 0
+    color_by = "elements" if isinstance(color_by, str) and color_by == "element" else color_by
+    colors, scale = _base_colors(s, color_by)
+    if isinstance(layout, str) and layout == "auto":
+        layout = "arcs" if len(s) > ARCS_ABOVE else "circles"
+    name = color_by if isinstance(color_by, str) else "value"
+    swatches = _swatches(s, name, colors)
+    if key is False:
+        scale = None
+    bar = key if isinstance(key, str) else name
+    if isinstance(layout, str) and layout == "arcs":
+        return _structure_arcs(
+            s, reference, ax, colors, scale, swatches, name, key=key, bar=bar, label_ends=label_ends
+        )
+    view = _view(s, layout)
+    curves = crossing_arcs(view, crossing_pairs(s, reference))
+    framed = np.concatenate([view, *curves])
+    size = _size(framed, bottom_margin=BOTTOM_MARGIN)
+    shown = _points(ax)[0] if ax is not None else 72 * size[0]
+    unit = min(LARGEST, (shown - 6 - 2 * MARGIN) / (np.ptp(framed.real) + 1))
+    written = _with_letters(len(s), unit) if letters is None else letters
+    if key is False or (name == "nucleotide" and written and not key):
+        swatches = {}
+    pairs_explained = reference is not None and key is not False
+    bottom_margin = BOTTOM_MARGIN if scale is not None or pairs_explained or swatches else 0
+    bottom_margin += ROW * (key_rows(swatches) - (0 if pairs_explained else 1)) if swatches else 0
     if ax is None:
-        ax = new_axes(*_size(view, bottom_margin=bottom_margin))
+        ax = new_axes(*_size(framed, bottom_margin=bottom_margin))
     _draw(
         ax,
         s,
@@ -127,54 +158,103 @@ def structure(
         label_ends=label_ends,
         bottom_margin=bottom_margin,
     )
-    if reference is not None:
-        kinds = {"both": GREEN, "predicted": ORANGE, "reference": BLUE}
-        legend(ax, kinds, dashed="reference", loc="lower left")
-    if elements:
-        _element_legend(ax, colors, raised=reference is not None)
-    if values is not None:
-        _color_bar(ax, values, "probability" if isinstance(color_by, str) else "value")
+    width, height = _points(ax)
+    if pairs_explained:
+        pair_key(ax, loc="lower left")
+    if swatches:
+        color_key(ax, swatches, at=(0, ROW / height if pairs_explained else 0))
+    if scale is not None:
+        color_bar(ax, scale, bar, (1 - 76 / width, 10 / height, 66 / width, 4 / height))
+    return ax
+
+
+def _swatches(s: FoldedRNA, name: str, colors: NDArray | None) -> dict[str, Any]:
+    """Return the colours to explain by name: of the letters, or of the elements that are there."""
+    if name == "nucleotide":
+        there = dict.fromkeys(base for base in "ACGU" if base in s.sequence)
+        return {base: NUCLEOTIDES[base] for base in there}
+    if name != "elements" or colors is None:
+        return {}
+    here = set(map(tuple, colors.tolist()))
+    return {kind: color for kind, color in ELEMENTS.items() if to_rgba(color) in here}
+
+
+def _structure_arcs(
+    s: FoldedRNA,
+    reference: FoldedRNA | None,
+    ax: Axes | None,
+    colors: NDArray | None,
+    scale: mpl.cm.ScalarMappable | None,
+    swatches: Mapping[str, Any],
+    name: str,
+    *,
+    key: bool | str | None,
+    bar: str,
+    label_ends: bool,
+) -> Axes:
+    """Draw the pairs as arcs, and the colours of the nucleotides, if they say more than the sequence, between them."""
+    from .base_pairs import arcs
+
+    ax = arcs(s, reference=reference, ax=ax, key=key is not False)
+    if colors is not None and (name != "nucleotide" or key):
+        limits, half = (ax.get_xlim(), ax.get_ylim()), 2 * np.ptp(ax.get_ylim()) / _points(ax)[1]
+        edges = (0.5, len(s) + 0.5, -half, half)
+        ax.imshow(
+            colors[None], extent=edges, aspect="auto", interpolation="nearest", zorder=3, label="_bases"
+        )
+        ax.set(xlim=limits[0], ylim=limits[1])
+        if swatches and key is not False:
+            color_key(ax, swatches, at=(0, 1.0 if reference is None else 1.08))
+        if scale is not None:
+            color_bar(ax, scale, bar, (0.72, 0.95 if reference is None else 1.18, 0.26, 0.03))
+    if label_ends:
+        style: dict[str, Any] = {"fontsize": 7, "va": "center", "color": ink()}
+        ax.text(1 - 0.012 * len(s), 0, "5′", ha="right", gid=f"{prefix(ax)}end-5", **style)
+        ax.text(len(s) + 0.012 * len(s), 0, "3′", ha="left", gid=f"{prefix(ax)}end-3", **style)
     return ax
 
 
 def structures(
-    target: FoldedRNA,
-    predictions: Mapping[str, FoldedRNA],
+    reference: FoldedRNA | None = None,
+    predictions: Mapping[str, FoldedRNA] | None = None,
     *,
     columns: int = 2,
     color_by: Any = None,
+    target: FoldedRNA | None = None,
     **options: Any,
 ) -> NDArray[Any]:
     """Draw a known structure, and predictions of several methods for the same RNA, alike (paper, Figs. 3a and 3g).
 
-    Pairs of predictions are coloured by whether they are in the target, as with ``reference`` in :func:`structure`;
+    Pairs of predictions are coloured by whether they are in the reference, as with ``reference`` in :func:`structure`;
     above each stands its F1, tolerant to ±1.
 
     Parameters
     ----------
-    target : Structure
+    reference : Structure
     predictions : {name: Structure}
     columns : int
         Panels side by side; a figure of two is one journal column wide, of more two.
     color_by, **options
         As for :func:`structure`: letters, numbering, label_ends; by default outlines without them. Colours of
-        bases are not explained: no colour bar, no legend of elements.
+        bases are not explained: no colour bar, no key of elements.
+    target : optional
+        Earlier name of `reference`; deprecated.
 
     Returns
     -------
     ndarray of Axes
-        The target's, then those of the predictions.
+        The reference's, then those of the predictions.
 
     Raises
     ------
     ValueError
-        If a prediction is not of the target's length, or there is none.
+        If a prediction is not of the reference's length, or there is none.
 
     Examples
     --------
     >>> from rinalmo_kit import Structure
-    >>> target = Structure.from_dot_bracket("GGGAAAACCU", "(((....)))")
-    >>> axes = structures(target, {"one pair less": Structure(target.sequence, target.pairs[:2])})
+    >>> known = Structure.from_dot_bracket("GGGAAAACCU", "(((....)))")
+    >>> axes = structures(known, {"one pair less": Structure(known.sequence, known.pairs[:2])})
     >>> axes[1].get_title()
     'one pair less, F1 0.80'
     """
@@ -182,17 +262,20 @@ def structures(
 
     from ..metrics import structure_scores
 
-    if not predictions:
-        raise ValueError("no predictions to draw")
+    reference = renamed(reference, target=target)
+    if reference is None or not predictions:
+        raise ValueError("no predictions to draw" if reference is not None else "no reference to draw")
     for one in predictions.values():
-        _same_length(one, target)
+        _same_length(one, reference)
     options = {"letters": False, "numbering": 0, "label_ends": False} | options
-    panels = [("target", target)]
+    panels = [("reference", reference)]
     for name, one in predictions.items():
-        panels.append((f"{name}, F1 {structure_scores(target, one).f1:.2f}", one))
+        panels.append((f"{name}, F1 {structure_scores(reference, one).f1:.2f}", one))
     rows, width = -(-len(panels) // columns), WIDTH if columns <= 2 else DOUBLE
     views = [_view(one) for _, one in panels]
-    heights = [min(1.3, (np.ptp(v.imag) + 3) / (np.ptp(v.real) + 3)) * width / columns + 0.25 for v in views]
+    known = [None if one is reference else reference for _, one in panels]
+    framed = [_framed(one, view, other) for (_, one), view, other in zip(panels, views, known, strict=True)]
+    heights = [min(1.3, (np.ptp(v.imag) + 3) / (np.ptp(v.real) + 3)) * width / columns + 0.25 for v in framed]
     tallest = [max(heights[k : k + columns]) for k in range(0, len(views), columns)]
     total = sum(tallest) + 0.25
     figure, axes = plt.subplots(
@@ -201,19 +284,38 @@ def structures(
     space = {"wspace": 0.02, "hspace": 0.25 * rows / total}
     figure.subplots_adjust(left=0, right=1, bottom=0.25 / total, top=1 - 0.2 / total, **space)
     for ax, (title, one), view in zip(axes.flat, panels, views, strict=False):
-        _draw(ax, one, view, _base_colors(one, color_by)[0], None if one is target else target, **options)
+        _draw(
+            ax, one, view, _base_colors(one, color_by)[0], None if one is reference else reference, **options
+        )
         ax.set_title(plain(title, 60), fontsize=7, pad=2, parse_math=False)
     for ax in axes.flat[len(panels) :]:
         ax.set_axis_off()
-    kinds = {"both": GREEN, "predicted": ORANGE, "target": BLUE}
-    legend(figure, kinds, dashed="target", loc="lower center")
+    pair_key(figure, loc="lower center")
     return axes.flat[: len(panels)]
 
 
-def _view(s: FoldedRNA) -> NDArray[np.complexfloating]:
-    """Return the layout as complex numbers, turned so that it is not much taller than wide."""
-    x, y = layout(s.pairs, len(s)).T
-    return y - 1j * x if np.ptp(y) > 1.3 * np.ptp(x) else x + 1j * y
+def _view(s: FoldedRNA, layout: str | ArrayLike = "circles") -> NDArray[np.complexfloating]:
+    """Return the layout as complex numbers; ours turned so that it is not much taller than wide."""
+    if isinstance(layout, str):
+        if layout not in ("circles", "puzzler"):
+            raise ValueError(
+                f'layout is "auto", "circles", "puzzler", "arcs" or an array of coordinates, not {layout!r}'
+            )
+        x, y = place_nucleotides(s.pairs, len(s), method=layout).T  # type: ignore[arg-type]  # checked above
+        return y - 1j * x if np.ptp(y) > 1.3 * np.ptp(x) else x + 1j * y
+    xy = np.asarray(layout, dtype=float)
+    if xy.shape != (len(s), 2) or not np.isfinite(xy).all():
+        raise ValueError(f"layout has shape {xy.shape}, expected ({len(s)}, 2) finite numbers for {s.name!r}")
+    return unit_steps(xy) @ (1, 1j)
+
+
+def _framed(s: FoldedRNA, view: NDArray, reference: FoldedRNA | None) -> NDArray[np.complexfloating]:
+    """Return the points that have to be inside the limits: nucleotides, and arcs of pairs that cross others."""
+    return np.concatenate([view, *crossing_arcs(view, crossing_pairs(s, reference))])
+
+
+def _with_letters(length: int, unit: float, readable: float = READABLE) -> bool:
+    return length <= 150 and unit >= readable
 
 
 def _size(view: NDArray, *, bottom_margin: float = 0) -> tuple[float, float]:
@@ -239,32 +341,57 @@ def _draw(
     letters: bool | None = None,
     label_ends: bool = True,
     bottom_margin: float = 0,
+    readable: float = READABLE,
+    names: bool = True,
 ) -> None:
-    """Draw the structure at the places of `view`, above a bottom margin of so many points."""
-    unit = _set_limits(ax, view, margin=MARGIN if numbering or label_ends else 4, bottom_margin=bottom_margin)
-    letters = len(s) <= 150 and unit >= 4.5 if letters is None else letters
+    """Draw the structure at the places of `view`, above a bottom margin of so many points.
+
+    Letters are written by default where a unit has so many points as `readable`; `names` are those of objects in SVG.
+    """
+    framed = _framed(s, view, reference)
+    unit = _set_limits(
+        ax, framed, margin=MARGIN if numbering or label_ends else 4, bottom_margin=bottom_margin
+    )
+    letters = _with_letters(len(s), unit, readable) if letters is None else letters
     width = float(np.clip(0.13 * unit, 0.3, 1.2))
-    ax.plot(view.real, view.imag, color=GREY, lw=width, solid_joinstyle="round", zorder=1, label="_backbone")
-    obstacles = [view, (view[1:] + view[:-1]) / 2, *_draw_pairs(ax, s, view, reference, unit, width)]
+    style: dict[str, Any] = {"color": GREY, "lw": width, "solid_joinstyle": "round", "zorder": 1}
+    start = prefix(ax)
+    ax.plot(view.real, view.imag, **style, label="_backbone", gid=f"{start}backbone" if names else None)
+    obstacles = [view, points_along(view), *draw_pairs(ax, s, view, reference, unit, width, names=names)]
     if colors is not None or letters:
         faces = np.tile(to_rgba(mpl.rcParams["figure.facecolor"]), (len(s), 1)) if colors is None else colors
-        size = np.full(len(s), 2 * RADIUS)
-        circles = EllipseCollection(size, size, 0, units="xy", offsets=np.c_[view.real, view.imag])
+        written = _letters(ax, s, view, faces, unit, names=names) if letters else []
+        called = [f"{start}base-{k + 1}" for k in range(len(s))] if names else []
+        circles = NamedCircles(view, 2 * RADIUS, called, written)
         circles.set_offset_transform(ax.transData)
         circles.set(facecolor=faces, lw=0.4 * width, edgecolor=ink() if colors is None else "none")
         circles.set(zorder=3, label="_bases")
         ax.add_collection(circles, autolim=False)
-    if letters:
-        style: dict[str, Any] = {
-            "fontsize": 0.62 * unit,
-            "ha": "center",
-            "va": "center_baseline",
-            "zorder": 4,
-        }
-        dark = faces[:, :3] @ (0.3, 0.59, 0.11) < 0.45
-        for place, letter, on_dark in zip(view, s.sequence, dark, strict=True):
-            ax.text(place.real, place.imag, letter, color="white" if on_dark else INK, **style)
-    _draw_labels(ax, view, np.concatenate(obstacles), unit, numbering=numbering, label_ends=label_ends)
+    draw_labels(
+        ax,
+        view,
+        np.concatenate(obstacles),
+        unit,
+        numbering=numbering,
+        label_ends=label_ends,
+        names=names,
+    )
+
+
+def _letters(
+    ax: Axes, s: FoldedRNA, view: NDArray, faces: NDArray, unit: float, *, names: bool
+) -> list[Letter]:
+    """Write the letters, at 7 points at least where a circle holds that."""
+    size = max(LETTER * unit, 7.0 if unit >= READABLE else 0.0)
+    dark = faces[:, :3] @ (0.3, 0.59, 0.11) < 0.45
+    style: dict[str, Any] = {"fontsize": size, "ha": "center", "va": "center_baseline", "zorder": 4}
+    written = []
+    for k, (place, letter, on_dark) in enumerate(zip(view, s.sequence, dark, strict=True)):
+        one = Letter(place.real, place.imag, letter, color="white" if on_dark else INK, **style)
+        one.set_gid(f"{prefix(ax)}letter-{k + 1}" if names else None)
+        ax.add_artist(one)
+        written.append(one)
+    return written
 
 
 def _base_colors(s: FoldedRNA, color_by: Any) -> tuple[NDArray | None, mpl.cm.ScalarMappable | None]:
@@ -273,8 +400,9 @@ def _base_colors(s: FoldedRNA, color_by: Any) -> tuple[NDArray | None, mpl.cm.Sc
         return None, None
     if isinstance(color_by, str) and color_by == "nucleotide":
         return to_rgba_array([NUCLEOTIDES.get(base, "#D0D0D0") for base in s.sequence]), None
-    if isinstance(color_by, str) and color_by == "element":
-        return to_rgba_array([ELEMENTS[KINDS[letter]] for letter in loop_elements(s.dot_bracket)]), None
+    if isinstance(color_by, str) and color_by == "elements":
+        kinds = element_kinds(s.pairs, len(s))
+        return to_rgba_array([ELEMENTS[DRAWN_AS.get(kind, kind)] for kind in kinds]), None
     norm = None
     if isinstance(color_by, str) and color_by == "probability":
         color_by, norm = s.base_confidence, Normalize(0, 1)
@@ -283,7 +411,7 @@ def _base_colors(s: FoldedRNA, color_by: Any) -> tuple[NDArray | None, mpl.cm.Sc
     if isinstance(color_by, str):
         if not is_color_like(color_by):
             raise ValueError(
-                f'color_by is "nucleotide", "probability", "element", a colour or an array, not {color_by!r}'
+                f'color_by is "nucleotide", "probability", "elements", a colour or an array, not {color_by!r}'
             )
         return np.tile(to_rgba(color_by), (len(s), 1)), None
     array = np.asarray(color_by)
@@ -315,151 +443,3 @@ def _set_limits(ax: Axes, view: NDArray, *, margin: float, bottom_margin: float)
     ax.set_aspect("equal")
     ax.axis("off")
     return unit
-
-
-def _draw_pairs(
-    ax: Axes, s: FoldedRNA, view: NDArray, reference: FoldedRNA | None, unit: float, width: float
-) -> list[NDArray]:
-    """Draw pairs and return points on them."""
-    own = set(map(tuple, s.pairs.tolist()))
-    known = own if reference is None else set(map(tuple, reference.pairs.tolist()))
-    straight = set(map(tuple, s.pairs[in_layout(s.pairs, len(s))].tolist()))
-    lines, arcs, dots = [], [], []
-    for i, j in sorted(own | known):
-        color, thick = ink(), width
-        style: LineStyle = "-"
-        if reference is not None:
-            color = (GREEN if (i, j) in known else ORANGE) if (i, j) in own else BLUE
-            style, thick = "-" if (i, j) in own else (0, (2, 1.2)), 1.5 * width
-        elif s.sequence[i] + s.sequence[j] not in CANONICAL:
-            style = (0, (1.5, 1))
-        if (i, j) not in straight:
-            arcs.append((i, j, color if reference is not None else ORANGE, style, width))
-            continue
-        ends = view[[i, j]] + np.array([1, -1]) * (RADIUS * (view[j] - view[i]) / abs(view[j] - view[i]))
-        if reference is None and s.sequence[i] + s.sequence[j] in ("GU", "UG") and unit > 4:
-            dots.append(ends.mean())
-            continue
-        lines.append((ends, color, style, thick))
-    ax.plot(
-        np.real(dots),
-        np.imag(dots),
-        "o",
-        color=ink(),
-        mew=0,
-        ms=0.3 * unit,
-        zorder=2,
-        label="_wobble_pairs",
-    )
-    _add_lines(ax, lines, "_pairs", zorder=2)
-    curves = _pseudoknot_arcs(view, [(i, j) for i, j, *_ in arcs])
-    bent = [(curve, *arc[2:]) for curve, arc in zip(curves, arcs, strict=True)]
-    _add_lines(ax, bent, "_crossing_pairs", zorder=2.5)
-    return [*(line[0] for line in lines), *curves, np.array(dots)]
-
-
-def _add_lines(ax: Axes, lines: list[tuple], label: str, zorder: float) -> None:
-    if lines:
-        points, colors, styles, widths = zip(*lines, strict=True)
-        segments = [np.c_[line.real, line.imag] for line in points]
-        style = {"colors": colors, "linestyles": list(styles), "linewidths": widths}
-        ax.add_collection(LineCollection(segments, zorder=zorder, label=label, **style), autolim=False)
-
-
-def _pseudoknot_arcs(view: NDArray, pairs: list[tuple[int, int]]) -> list[NDArray]:
-    """Return curves between paired nucleotides; all of a stem bend to the side with fewer nucleotides in the way."""
-    t = np.linspace(0, 1, 17)
-    curves: list[NDArray] = []
-    stem: list[tuple[NDArray, NDArray]] = []  # curves to the left and to the right
-    in_the_way = np.zeros(2)
-    for (i, j), following in zip(pairs, [*pairs[1:], None], strict=False):
-        chord = view[j] - view[i]
-        line, bend = view[i] + t * chord, 1.2j * chord * t * (1 - t)
-        stem.append((line + bend, line - bend))
-        in_the_way += [np.sum(np.abs(view[:, None] - curve) < 0.8) for curve in stem[-1]]
-        if following != (i + 1, j - 1):
-            curves += [both[int(in_the_way[1] < in_the_way[0])] for both in stem]
-            stem, in_the_way = [], np.zeros(2)
-    return curves
-
-
-def _draw_labels(
-    ax: Axes, view: NDArray, obstacles: NDArray, unit: float, *, numbering: int | str, label_ends: bool
-) -> None:
-    """Write numbers and ends where nothing else is, each as near to its nucleotide as can be."""
-    length = len(view)
-    if isinstance(numbering, str):
-        numbering = next((step for most, step in ((150, 10), (300, 20), (1000, 50)) if length <= most), 200)
-    ends = [(0, "5′"), (length - 1, "3′")] if label_ends else []
-    numbers = [(k, str(k + 1)) for k in range(numbering - 1, length, numbering)] if numbering else []
-    boxes: list[tuple[complex, complex]] = []
-    leaders = []
-    for k, text in ends + numbers:
-        is_end = text.endswith("′")
-        size = float(np.clip(unit, 6, 8) if is_end else np.clip(0.7 * unit, 4.5, 6.5))
-        half = size / unit * complex(0.55 if is_end else 0.33 * len(text) + 0.1, 0.42)
-        forward = view[min(k + 1, length - 1)] - view[max(k - 1, 0)] if length > 1 else 1.0
-        outside = 1j * forward  # as stems run clockwise
-        direction = outside if not is_end else forward if k and text[0] == "3" else -forward
-        center, tip, free = _place_label(view[k], direction, half, obstacles, boxes, unit)
-        if not (free or is_end):
-            continue
-        boxes.append((center, half))
-        style: dict[str, Any] = {"fontsize": size, "ha": "center", "va": "center", "zorder": 5}
-        ax.text(center.real, center.imag, text, color=ink() if is_end or ink() != INK else "#555555", **style)
-        if not is_end:
-            start = view[k] + RADIUS * (tip - view[k]) / abs(tip - view[k])
-            leaders.append((np.array([start, tip]), GREY, "-", 0.4))
-    _add_lines(ax, leaders, "_leaders", zorder=0.5)
-
-
-def _place_label(
-    anchor: complex, toward: complex, half: complex, obstacles: NDArray, boxes: list, unit: float
-) -> tuple[complex, complex, bool]:
-    """Return the centre of a box of half size `half` near `anchor`, the end of its leader, and whether it is free."""
-    clear = RADIUS + 1 / unit
-    others = obstacles[abs(obstacles - anchor) > 0.3]
-    for distance in (0.8, 1.4, 2.2, 3.2):
-        for degrees in (0, 20, -20, 40, -40, 60, -60, 80, -80, 110, -110):
-            direction = toward / abs(toward) * np.exp(1j * math.radians(degrees))
-            tip = anchor + direction * (clear + distance * max(0.5, 3 / unit))
-            reach = 1 / max(abs(direction.real) / half.real, abs(direction.imag) / half.imag)
-            center = tip + direction * (reach + 0.5 / unit)
-            leader = anchor + (tip - anchor) * np.array([[0.6], [0.8], [1.0]])
-            if (
-                np.all(_outside(obstacles - center, half) > clear)
-                and np.all(abs(others - leader) > 0.45)
-                and all(_outside(other - center, half + size) > 0 for other, size in boxes)
-            ):
-                return center, tip, True
-    return center, tip, False
-
-
-def _outside(point: Any, half: complex) -> Any:
-    """Return the distance of points to a box of half size `half` around 0."""
-    return np.hypot(np.maximum(abs(point.real) - half.real, 0), np.maximum(abs(point.imag) - half.imag, 0))
-
-
-def _element_legend(ax: Axes, colors: NDArray | None, *, raised: bool) -> None:
-    """Explain the colours of the elements that are there, below the drawing or above the legend of a reference."""
-    here = set() if colors is None else set(map(tuple, colors.tolist()))
-    kinds = {kind: color for kind, color in ELEMENTS.items() if to_rgba(color) in here}
-    dots = [Line2D([], [], color=color, marker="o", ls="", ms=4) for color in kinds.values()]
-    above = ROW / _points(ax)[1] if raised else 0.0
-    old = ax.get_legend()
-    style: dict[str, Any] = {"fontsize": 6, "frameon": False, "handletextpad": 0.2, "columnspacing": 1}
-    style |= {"loc": "lower left", "bbox_to_anchor": (0, above), "ncols": len(kinds), "borderaxespad": 0}
-    named_legend(ax, dots, kinds, **style)
-    if old is not None:
-        ax.add_artist(old)
-
-
-def _color_bar(ax: Axes, scale: mpl.cm.ScalarMappable, label: str) -> None:
-    """Draw a small colour bar in the bottom margin of the Axes."""
-    width, height = _points(ax)
-    inset = ax.inset_axes((1 - 76 / width, 10 / height, 66 / width, 4 / height))
-    bar = ax.figure.colorbar(scale, cax=inset, orientation="horizontal")
-    bar.outline.set_visible(False)
-    bar.locator = MaxNLocator(2)
-    bar.ax.tick_params(labelsize=6, length=1.5, width=0.5, pad=1)
-    bar.ax.text(-0.05, 0.5, label, transform=bar.ax.transAxes, fontsize=6, ha="right", va="center")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -22,10 +23,17 @@ __all__ = ["paper_style"]
 WIDTH, DOUBLE = 3.4, 7.1  # inches, one journal column and two
 
 
+BAR = 0.5  # inches, a colour bar with its numbers and its title
+
+
 INK, GREY = "#222222", "#8C8C8C"
 
 
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"  # Okabe and Ito, as the others
+
+
+BOTH, PREDICTED, REFERENCE, KNOT = GREEN, ORANGE, BLUE, "#AA3377"
+"""Pairs of both structures compared, of the predicted one, of the reference alone; pairs that cross others (Tol)."""
 
 
 PALETTE = (
@@ -39,12 +47,14 @@ NUCLEOTIDES = {"A": "#F2C14E", "C": "#8CCBF0", "G": "#7CC8A4", "U": "#E2A6C6"}  
 
 ELEMENTS = {
     "stem": "#7CC8A4",
+    "pseudoknot": "#AA3377",
     "hairpin": "#8CCBF0",
     "internal": "#F2C14E",
     "multiloop": "#E2A6C6",
+    "pseudoknot loop": "#DDBBD6",
     "external": "#D0D0D0",
 }
-"""Kind of a structural element → colour of its nucleotides."""
+"""Kind of a structural element → colour of its nucleotides; bulges and interior loops are internal, ends external."""
 
 
 PROBABILITIES = LinearSegmentedColormap.from_list(  # lightness falls evenly from white
@@ -129,11 +139,25 @@ def legend(ax: Axes | Figure, colors: dict[str, str], *, dashed: str = "", **opt
 
 
 def small_bar(ax: Axes, image: Any, label: str) -> None:
-    """Add a colour bar to the right of square Axes."""
+    """Add a colour bar to the right of square Axes, in the room that they have in the figure."""
+    if ax.figure.get_figure(root=True).get_layout_engine() is None:  # nothing else makes room for it
+        x, y, width, height = ax.get_position().bounds
+        ax.set_position((x, y, max(0.5 * width, width - BAR / size_inches(ax)[0]), height))
     bar = ax.figure.colorbar(image, cax=ax.inset_axes((1.04, 0, 0.045, 1)))
     bar.ax.tick_params(labelsize=7, length=2, width=0.6)
     bar.outline.set_linewidth(0.6)
     bar.set_label(label, fontsize=7)
+
+
+def renamed(new: Any, **old: Any) -> Any:
+    """Return the value of the argument ``reference``, or that of its earlier name with a warning."""
+    ((name, value),) = old.items()
+    if value is None:
+        return new
+    if new is not None:
+        raise TypeError(f"give reference=, not {name}= beside it")
+    warnings.warn(f"{name}= is now reference=", DeprecationWarning, stacklevel=3)
+    return value
 
 
 @contextmanager

@@ -118,8 +118,8 @@ def test_regression_says_how_well_it_fits():
 
 
 def test_attention_has_known_pairs_on_both_sides():
-    ax = plot.attention_map(np.eye(6), target=[(0, 5), (1, 4)], sequence="GGAACC")
-    circles = next(c for c in ax.collections if c.get_label() == "_target")
+    ax = plot.attention_map(np.eye(6), reference=[(0, 5), (1, 4)], sequence="GGAACC")
+    circles = next(c for c in ax.collections if c.get_label() == "_reference")
     assert sorted(map(tuple, circles.get_offsets())) == [(1, 6), (2, 5), (5, 2), (6, 1)]
     assert [t.get_text() for t in ax.get_xticklabels()] == list("GGAACC")
     with pytest.raises(ValueError, match=r"shape \(2, 3\), expected \(L, L\)"):

@@ -22,6 +22,9 @@ from rinalmo_kit import plot
 
 IMAGES = Path(__file__).parent / "images"
 TRNA = rk.datasets.load_structures("examples", family="tRNA")[0]
+KNOT = rk.Structure.from_dot_bracket(
+    "GGCGCAAGCCAAUUCGGAAAUGCGCCAAAGGCAAAA", "((((((..[[[[........))))))...]]]]..."
+)
 OTHER = rk.Structure(TRNA.sequence, TRNA.pairs[3:], "other")
 
 
@@ -45,9 +48,11 @@ def vectors() -> tuple[np.ndarray, np.ndarray]:
 FIGURES: dict[str, Callable[[], Any]] = {
     "structure": lambda: plot.structure(TRNA),
     "structure_reference": lambda: plot.structure(OTHER, color_by=None, reference=TRNA),
+    "structure_elements": lambda: plot.structure(TRNA, color_by="elements"),
+    "pseudoknot": lambda: plot.structure(KNOT),
     "structures": lambda: plot.structures(TRNA, {"other": OTHER})[0],
-    "arcs": lambda: plot.arcs(OTHER, other=TRNA),
-    "probability_map": lambda: plot.probability_map(probabilities(len(TRNA)), target=TRNA),
+    "arcs": lambda: plot.arcs(OTHER, reference=TRNA),
+    "probability_map": lambda: plot.probability_map(probabilities(len(TRNA)), reference=TRNA),
     "score_boxes": lambda: plot.score_boxes(samples(), group="family"),
     "score_table": lambda: plot.score_table(samples().pivot_table("f1", "method", "family")),
     "embedding_map": lambda: plot.embedding_map(*vectors()),

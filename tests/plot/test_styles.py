@@ -80,7 +80,7 @@ DRAWN = {
     "structure, coloured": lambda: plot.structure(RNA),
     "arcs": lambda: plot.arcs(RNA),
     "arcs, long": lambda: plot.arcs(rk.Structure("A" * 400, [(0, 399)])),
-    "probability_map": lambda: plot.probability_map(np.eye(8), target=[(0, 7)]),
+    "probability_map": lambda: plot.probability_map(np.eye(8), reference=[(0, 7)]),
     "regression": lambda: plot.regression([1, 2, 3], [1, 3, 2]),
     "training_curves": lambda: plot.training_curves(
         pd.DataFrame({f"val_{one}": [0.1, 0.2] for one in ("accuracy", "f1", "r2", "spearman")}, index=[1, 2])
