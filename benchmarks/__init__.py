@@ -1,1 +1,1 @@
-"""Benchmarks, run in a checkout by ``python -m benchmarks``; see README.md."""
+"""Benchmarks, run in a checkout by ``python -m benchmarks``; see docs/speed.md."""

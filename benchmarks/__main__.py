@@ -1,4 +1,4 @@
-"""Run the benchmark that the first word names; see README.md."""
+"""Run the benchmark that the first word names; see docs/speed.md."""
 
 import sys
 from importlib import import_module

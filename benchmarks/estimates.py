@@ -1,4 +1,4 @@
-"""Compare estimates with what is measured; see README.md.
+"""Compare estimates with what is measured; see docs/speed.md.
 
     python -m benchmarks estimates
 

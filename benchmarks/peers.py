@@ -1,7 +1,7 @@
 """multimolecule's RiNALMo with our weights, at its best setting.
 
 multimolecule is AGPL-3.0 and not a dependency of this project: install it in a separate environment
-(README.md). Without it these lines are left out of the benchmark, and the run says so.
+(benchmarks/README.md). Without it these lines are left out of the benchmark, and the run says so.
 """
 
 from __future__ import annotations

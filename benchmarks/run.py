@@ -1,4 +1,4 @@
-"""Benchmarks against the official way of computing and against multimolecule; see README.md.
+"""Benchmarks against the official way of computing and against multimolecule; see docs/speed.md.
 
     python -m benchmarks [encode|head|decode|evaluate|start|train|maps|all] [--quick]
 
@@ -168,7 +168,7 @@ def encode(clock: Clock, *, quick: bool, repetitions: int, sizes: list[str]) -> 
             setting = clock.fastest({s: (lambda s=s: peer.encode(part, s)) for s in peers.SETTINGS})
             references[f"multimolecule {peers.version()}, {setting}"] = lambda: peer.encode(tokens, setting)
         else:
-            print("  multimolecule is not installed here: its line is left out (README.md)")
+            print("  multimolecule is not installed here: its line is left out (benchmarks/README.md)")
         expected = embed(sequences[: len(part)], model=model)
         for what, function in [
             ("official", lambda: official.encode(reference, part, 8)),

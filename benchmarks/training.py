@@ -124,7 +124,7 @@ def sides(model: RiNALMo, task: Task, memory: float) -> Iterator[Side]:
         else:
             print(f"  {name}: left out, it needs about {kept / 1e9:.0f} GB")
     if not peers.version():
-        print("  multimolecule is not installed here: its line is left out (README.md)")
+        print("  multimolecule is not installed here: its line is left out (benchmarks/README.md)")
         return
     for attention in ("sdpa", "eager"):
         peer = peers.Peer(model)

@@ -1,7 +1,7 @@
-"""Write the table of structure scores into README and model card.
+"""Write the table of structure scores into README, guide and model card.
 
 ``python -m reproduction.structure_tables`` after new scores were measured: the table that starts with ``| TS0`` and the
-notes below it are written anew, from ``data/measured/scores.csv`` and ``data/published``.
+notes below it are written anew, from ``data/measured/scores.csv`` and ``data/published``. The README has a short one.
 """
 
 from __future__ import annotations
@@ -18,13 +18,29 @@ from rinalmo_kit.evaluation.structure_table import structure_table
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["DOCUMENTS", "main", "markdown", "replaced"]
+__all__ = ["DOCUMENTS", "SHORT", "main", "markdown", "replaced", "short"]
 
 ROOT = Path(__file__).parents[1]
 
-DOCUMENTS = ("README.md", "rinalmo_kit/weights/MODEL_CARD.md")
+DOCUMENTS = ("README.md", "docs/accuracy.md", "rinalmo_kit/weights/MODEL_CARD.md")
+
+SHORT = (
+    "RiNALMo",
+    "RNAformer, 6 cycles",
+    "RNA-FM",
+    "nano-ss",
+    "UFold",
+    "sincFold, stored",
+    "SPOT-RNA",
+    "MXfold2, stored",
+    "linearpartition",
+    "viennarna",
+)
+"""Rows of the short table."""
 
 HEADER = "| TS0 | precision | recall | F1 | strict F1 | parameters | trained on | rows | from |"
+
+SHORT_HEADER = "| TS0 | F1 | strict F1 | parameters | rows | from |"
 
 NOTES = "Notes: "
 
@@ -52,13 +68,43 @@ def markdown(table: pd.DataFrame) -> list[str]:
             notes.append(row["note"])
             source += f" [{len(notes)}]"
         scores = [_number(row[key]) for key in ("precision", "recall", "f1", "f1_strict")]
-        size = row["parameters_M"]
-        rows = "" if is_missing(row["rows"]) else str(row["rows"])
-        cells = [str(name), *scores, f"{float(f'{size:.3g}'):g} M" if size == size else "", row["trained_on"]]
-        lines.append(f"| {' | '.join([*cells, rows, source])} |")
+        cells = [
+            str(name),
+            *scores,
+            _size(row["parameters_M"]),
+            row["trained_on"],
+            _rows(row["rows"]),
+            source,
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
     if notes:
         lines += ["", NOTES + " ".join(f"[{n}] {note}." for n, note in enumerate(notes, start=1))]
     return lines
+
+
+def short(table: pd.DataFrame) -> list[str]:
+    """Return the lines of a short table in Markdown, without notes: the rows that :data:`SHORT` names, the best first.
+
+    Examples
+    --------
+    >>> for line in short(structure_table())[2:5:2]:
+    ...     print(line)
+    | RiNALMo | 0.75 | – | 651 M | 1305 | second-hand |
+    | RNA-FM | 0.68 | – | 100 M | 1305 | second-hand |
+    """
+    lines = [SHORT_HEADER, "|" + "---|" * SHORT_HEADER[1:].count("|")]
+    for name, row in table.loc[[name for name in table.index if name in SHORT]].iterrows():
+        cells = [str(name), _number(row["f1"]), _number(row["f1_strict"]), _size(row["parameters_M"])]
+        lines.append(f"| {' | '.join([*cells, _rows(row['rows']), row['kind']])} |")
+    return lines
+
+
+def _size(millions: float) -> str:
+    return f"{float(f'{millions:.3g}'):g} M" if millions == millions else ""
+
+
+def _rows(number: object) -> str:
+    return "" if is_missing(number) else str(number)
 
 
 def _number(value: float) -> str:
@@ -91,9 +137,10 @@ def replaced(text: str, lines: Sequence[str]) -> str:
 def main() -> None:
     """Run ``python -m reproduction.structure_tables``."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("documents", nargs="*", default=DOCUMENTS, help="default: README and model card")
-    lines = markdown(structure_table())
+    parser.add_argument("documents", nargs="*", default=DOCUMENTS, help="default: README, guide, model card")
+    table = structure_table()
     for path in (ROOT / name for name in parser.parse_args().documents):
+        lines = short(table) if path.name == "README.md" else markdown(table)
         text = replaced(path.read_text(encoding="utf-8"), lines)
         with atomic_write(path) as temporary:
             temporary.write_text(text, encoding="utf-8")

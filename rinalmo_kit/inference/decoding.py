@@ -103,7 +103,7 @@ def _told_missing(program: str, why: str) -> None:
     """Say once that an energy model is missing, and what that costs."""
     warnings.warn(
         f"{why}. Folds are the model's alone: nearly as good for RNAs of known families, worse for those of new ones "
-        '(README, "How well does the embedded model fold?"); energy=None says that this is wanted',
+        '(README, "How good are the folds?"); energy=None says that this is wanted',
         stacklevel=2,
     )
 

@@ -1,4 +1,4 @@
-"""Numbers in README and model card are those of data/measured, which the evaluation and benchmarks wrote."""
+"""Numbers in README, guides and model card are those of data/measured, which the evaluation and benchmarks wrote."""
 
 import csv
 import re
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reproduction.structure_tables import markdown
+from reproduction.structure_tables import markdown, short
 from rinalmo_kit.evaluation import structure_table
 from rinalmo_kit.model.pretrained import EMBEDDED
 
@@ -31,7 +31,7 @@ def table(document, heading):
     return found
 
 
-@pytest.mark.parametrize("document", ["README.md", "rinalmo_kit/weights/MODEL_CARD.md"])
+@pytest.mark.parametrize("document", ["docs/accuracy.md", "rinalmo_kit/weights/MODEL_CARD.md"])
 def test_scores_are_the_measured_and_published_ones(document):
     """The whole table: precision, recall and F1, ±1 and strict, and where each row is from, with the notes below it."""
     text = (ROOT / document).read_text(encoding="utf-8")
@@ -41,6 +41,32 @@ def test_scores_are_the_measured_and_published_ones(document):
     assert {"most-pairs", "RiNALMo", "UFold", "RNA-FM", "sincFold, stored", "BPfold, six models"} <= set(
         shown
     )
+
+
+def test_scores_of_the_readme_are_some_of_them():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = short(structure_table())
+    assert "\n".join(lines) in text, "run python -m reproduction.structure_tables"
+    shown = {line.split(" | ")[0].strip("| ") for line in lines[2:]}
+    assert {"nano-ss", "viennarna", "linearpartition", "RiNALMo", "UFold", "sincFold, stored"} <= shown
+
+
+def test_scores_in_sentences_are_the_measured_ones():
+    """F1 of `nano-ss` beside ViennaRNA's, in the paragraph that says why one should believe a fold."""
+    pairs = {}
+    for recipe, group in [("ss-bprna", "all"), ("ss-newfam", "all"), ("ss-pseudobase", "all")]:
+        found = measured(recipe, group, "f1")
+        pairs[recipe] = f"{found['nano-ss']} and {found['viennarna']}"
+    new, mean = (measured("ss-rfam-new", group, "f1") for group in ("all", "family mean"))
+    guide = " ".join((ROOT / "docs/accuracy.md").read_text(encoding="utf-8").split())
+    assert f"TS0 {pairs['ss-bprna']}" in guide
+    assert f"(NF-15) {pairs['ss-newfam']}" in guide
+    assert f"(PseudoBase++) {pairs['ss-pseudobase']}" in guide
+    rows, means = (f"{one['nano-ss']} and {one['viennarna']}" for one in (new, mean))
+    assert f"({rows} over rows, {means} as the mean of families)" in guide
+    ours, theirs = pairs["ss-bprna"].split(" and ")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"an F1 of {ours} where ViennaRNA has {theirs}" in readme
 
 
 def measured(recipe, group, metric):
@@ -90,10 +116,10 @@ def test_scores_without_a_family_are_the_measured_ones():
 
 def test_perplexities_and_embeddings_are_the_measured_ones():
     card = (ROOT / "rinalmo_kit/weights/MODEL_CARD.md").read_text(encoding="utf-8")
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    guide = (ROOT / "docs/accuracy.md").read_text(encoding="utf-8")
     for row in rows(ROOT / "data/measured/perplexity.csv"):
         if row["model"] in ("nano", "unigram"):
-            assert f"{float(row['perplexity']):.2f}" in card and f"{float(row['perplexity']):.2f}" in readme
+            assert f"{float(row['perplexity']):.2f}" in card and f"{float(row['perplexity']):.2f}" in guide
     shown = table("rinalmo_kit/weights/MODEL_CARD.md", "vectors")
     for row in rows(ROOT / "data/measured/embeddings.csv"):
         numbers = [f"{float(row[key]):.2f}" for key in ("knn_accuracy", "probe_accuracy")]
@@ -115,7 +141,7 @@ def test_speed_ratios_are_the_measured_ones():
     measured = rows(ROOT / "data/measured/benchmarks.csv")
     values = [float(row["ratio"]) for row in measured]
     ratios = {f"{value:.{0 if value >= 100 else 1 if value >= 2 else 2}f}" for value in values}
-    shown = table("README.md", "benchmark")
+    shown = table("docs/speed.md", "benchmark")
     assert shown
     for name, cells in shown.items():
         assert re.fullmatch(r"([\d.]+)×", cells[-1]) and cells[-1][:-1] in ratios, (name, cells)

@@ -115,7 +115,8 @@ def test_python_versions_agree():
 
 
 def test_extras_named_in_messages_exist():
-    files = [*(ROOT / "rinalmo_kit").rglob("*.py"), ROOT / "README.md", *(ROOT / "notebooks").glob("*.ipynb")]
+    files = [*(ROOT / "rinalmo_kit").rglob("*.py"), *(ROOT / "docs").glob("*.md"), ROOT / "README.md"]
+    files += (ROOT / "notebooks").glob("*.ipynb")
     for file in files:
         for extras in re.findall(r"rinalmo-kit\[([\w,-]+)\]", file.read_text()):
             assert set(extras.split(",")) <= set(EXTRAS), f"{file.name}: rinalmo-kit[{extras}]"
