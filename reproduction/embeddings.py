@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -66,7 +66,7 @@ def vectors_of(models: Mapping[str, Encoder], texts: list[str]) -> Iterable[tupl
     yield "5-mers", counts[:, ends[3] :]
     for name, model in models.items():
         for pool in ("cls", "mean", "std"):
-            found = embed(texts, model=model, pool=pool)
+            found = cast("NDArray[np.float32]", embed(texts, model=model, pool=pool))
             yield f"{name}, {pool}", found
             if (whitening := model.info.whitening) is not None and whitening.pool == pool:
                 yield f"{name}, {pool}, whitened", whitening.apply(found)

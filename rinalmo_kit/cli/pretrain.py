@@ -56,7 +56,7 @@ def _pretrain(options: argparse.Namespace) -> int:
         gradient_checkpointing=options.checkpointing,
         validate_every=options.validate_every,
         checkpoint_every=options.checkpoint_every,
-        workers=options.workers,
+        workers="auto" if options.workers is None else options.workers,
         **_trainer_options(options, pretrain),
     )
     print(user_path(options.output) / "model.safetensors")

@@ -9,7 +9,7 @@ import zlib
 from collections import deque
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import torch
@@ -221,7 +221,7 @@ def pretrain(
     gradient_checkpointing: bool = False,
     validate_every: int = 1000,
     checkpoint_every: int | None = None,
-    workers: int | None = None,
+    workers: int | Literal["auto"] = "auto",
     compiled: bool | None = None,
     **trainer_options: Any,
 ) -> RiNALMo:
@@ -264,8 +264,8 @@ def pretrain(
         Compute each block again in the backward pass: much less memory (:func:`rinalmo_kit.plan`), a third more time.
     validate_every, checkpoint_every : int, optional
         In batches; checkpoints by default every 200, or ten in a shorter run.
-    workers : int, optional
-        Processes that load data; default: none, or up to eight for each GPU.
+    workers : int or "auto"
+        Processes that load data; ``"auto"``: none, or up to eight for each GPU.
     compiled : bool, optional
         Compile the blocks with torch.compile, at the first batch, or never. Default: on CUDA, once the model has
         computed enough for that to pay (see docs/gpu.md).

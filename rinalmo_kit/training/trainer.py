@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -294,15 +294,15 @@ def gpu(accelerator: object = "auto") -> bool:
     return accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
 
 
-def loading_processes(workers: int | None, accelerator: object = "auto") -> int:
-    """Return how many processes load data: as many as asked for; by default none, or up to eight for each GPU.
+def loading_processes(workers: int | Literal["auto"], accelerator: object = "auto") -> int:
+    """Return how many processes load data: as many as asked for, or none, and up to eight for each GPU.
 
     Examples
     --------
-    >>> loading_processes(3), loading_processes(None, "cpu")
+    >>> loading_processes(3), loading_processes("auto", "cpu")
     (3, 0)
     """
-    if workers is not None:
+    if workers != "auto":
         return workers
     if not gpu(accelerator):
         return 0

@@ -112,9 +112,9 @@ def test_processes_that_load(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(trainer.os, "sched_getaffinity", lambda pid: set(range(12)), raising=False)
-    assert trainer.loading_processes(None) == 5 and trainer.loading_processes(0) == 0
+    assert trainer.loading_processes("auto") == 5 and trainer.loading_processes(0) == 0
     monkeypatch.setattr(trainer.os, "sched_getaffinity", lambda pid: set(range(64)), raising=False)
-    assert trainer.loading_processes(None, "gpu") == 8 and trainer.loading_processes(None, "cpu") == 0
+    assert trainer.loading_processes("auto", "gpu") == 8 and trainer.loading_processes("auto", "cpu") == 0
 
 
 @needs_cuda
