@@ -17,6 +17,7 @@ from safetensors import safe_open
 from .._utils.defaults import MODELS, STRUCTURE
 from .._utils.files import user_path
 from .._utils.hardware import available_memory, cpu_flops, peak_flops
+from ..model.batched_structure_head import INFERENCE_ENTRIES, MAPS
 from ..model.config import Config
 from ..model.flops import CHANNELS, encoder_flops, head_flops, parameters
 from ..model.pretrained import EMBEDDED, OFFICIAL, WEIGHTS, ready_model
@@ -234,6 +235,12 @@ def estimate(
             notes.append(
                 "the structure head's map is kept in float16: the memory does not suffice for float32"
             )
+    if (
+        task == "fold"
+        and chosen.type != "cpu"
+        and fixed + (together := _together(nucleotides, dtype)) <= available
+    ):
+        head = max(head, together)
     if fixed + head > available:
         notes.append(_advice(task, pool, results=results > (fixed + head) / 2))
     encoder, pairs = encoder_flops(config, tokens), head_flops(nucleotides) if task == "fold" else 0.0
@@ -297,6 +304,12 @@ def _head_bytes(length: int, itemsize: int) -> float:
     """Return the bytes of the structure head: its map, four matrices (logits, probabilities), strips of the map."""
     image = float(itemsize) * CHANNELS * length**2
     return image + 4 * 4 * length**2 + min(10 * MB, image)
+
+
+def _together(nucleotides: NDArray[np.int64], dtype: torch.dtype) -> float:
+    """Return the bytes of the maps that a GPU computes together."""
+    entries = min(float(INFERENCE_ENTRIES), float((nucleotides.astype(float) ** 2).sum()))
+    return MAPS * CHANNELS * dtype.itemsize * entries
 
 
 def _seconds(operations: float, calls: int, device: torch.device, dtype: torch.dtype) -> tuple[float, float]:

@@ -76,20 +76,22 @@ def map_dtype(representation: Tensor, weight: Tensor) -> torch.dtype:
 
 
 class Moments:
-    """Mean and variance of each channel over all tiles, merged as by Chan, Golub & LeVeque (1983) in float64."""
+    """Mean and variance of each channel over all tiles, merged as by Chan, Golub & LeVeque (1983).
+
+    The sums are in float64, but for Apple's GPUs, which have none.
+    """
 
     def __init__(self) -> None:
         self.count = 0
-        self.mean = self.square = torch.zeros((), dtype=torch.float64)
+        self.mean = self.square = torch.zeros(())
 
     def add(self, x: Tensor, spare: Tensor) -> None:
         """Include the rows of x, (n, C); `spare` has its shape and is overwritten."""
         x, count = exact(x), len(x)
-        ones = x.new_ones(1, count)
-        mean = (ones @ x).double()[
-            0
-        ] / count  # sums by matrix products: torch's reductions of columns are slow
-        square = (ones @ torch.mul(x, x, out=spare if spare.dtype == x.dtype else None)).double()[0]
+        kind = x.dtype if x.device.type == "mps" else torch.float64
+        ones = x.new_ones(1, count)  # sums by matrix products: torch's reductions of columns are slow
+        mean = (ones @ x).to(kind)[0] / count
+        square = (ones @ torch.mul(x, x, out=spare if spare.dtype == x.dtype else None)).to(kind)[0]
         square = (square - count * mean**2).clamp_min_(0)
         total = self.count + count
         step = mean - self.mean

@@ -19,6 +19,7 @@ from rinalmo_kit.inference.batching import encode_sequences, token_budget
 from rinalmo_kit.inference.estimate import MB
 from rinalmo_kit.inference.estimate import estimate as estimate_job
 from rinalmo_kit.model import cpu_training
+from rinalmo_kit.model import batched_structure_head
 from rinalmo_kit.model.config import Config
 from rinalmo_kit.model.flops import encoder_flops, head_flops
 from rinalmo_kit.model.heads import StructureHead
@@ -229,3 +230,10 @@ def test_command_line(tmp_path, capsys):
     assert main(["estimate", str(path), "-m", "giga-ss-bprna", "--task", "fold", "--device", "cpu"]) == 0
     out = capsys.readouterr().out
     assert "fold with giga-ss-bprna on cpu" in out and "1,202 tokens" in out and "above the trained" in out
+
+
+def test_maps_that_a_gpu_computes_together_count(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    few, many = (estimate_job([100] * n, model="nano-ss", device="cuda") for n in (1, 1000))
+    assert many.head == 4 * 64 * 4 * batched_structure_head.INFERENCE_ENTRIES > 100 * few.head
+    assert estimate_job([100] * 1000, model="nano-ss", device="cpu").head < many.head / 100
