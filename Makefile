@@ -7,6 +7,7 @@ NOTEBOOK ?= notebooks/00_quickstart.ipynb
 PORT ?= 8888
 ARGS ?=
 LAB_ARGS ?=
+NOTEBOOKS ?= cache
 
 .PHONY: help lab test coverage lint docs clean
 .DEFAULT_GOAL := help
@@ -44,8 +45,9 @@ lint: $(VENV)/.installed-dev ## check style, direction of imports, and types
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/python -m mypy
 
-docs: $(VENV)/.installed-$(EXTRAS) ## run all notebooks and write them as HTML pages to build/docs
-	@.ci/docs build/docs
+docs: $(VENV)/.installed-$(EXTRAS),docs ## build the documentation in build/docs (NOTEBOOKS=off to run no notebook)
+	@NOTEBOOKS=$(NOTEBOOKS) $(VENV)/bin/python -m sphinx -q -W --keep-going -c docs -d build/doctrees . build/docs
+	@echo "build/docs/index.html"
 
 clean: ## remove caches and built files; .venv and runs stay
 	rm -rf build dist .pytest_cache .ruff_cache .hypothesis

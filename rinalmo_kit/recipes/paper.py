@@ -198,3 +198,4 @@ RECIPES_OF_PAPER: dict[str, Recipe] = {
         *(_utr(kind, cell) for kind in ("te", "el") for cell in ("Muscle", "PC3", "HEK")),
     ]
 }
+"""Every recipe of the paper by its name."""

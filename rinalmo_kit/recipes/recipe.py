@@ -325,3 +325,4 @@ class Pretraining:
 
 
 PAPER = Pretraining()
+"""The paper's pretraining."""

@@ -18,6 +18,7 @@ CleanSequence = NewType("CleanSequence", str)
 """A sequence that :func:`clean` returned: upper case, U for T, every letter in the vocabulary."""
 
 VOCABULARY = ("<cls>", "<pad>", "<eos>", "<unk>", "<mask>", *"ACGTIRYKMSWBDHVN-")
+"""Symbols of the model; the place of one is its token id (spec §1.2)."""
 
 
 CLS, PAD, EOS, UNK, MASK = range(5)

@@ -19,3 +19,7 @@ def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_LAZY[name], __package__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

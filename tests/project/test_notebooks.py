@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from docs.colab import REPOSITORY, badge, with_colab
 from tests.helpers.lab import ROOT, environment, workplace
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -37,6 +42,27 @@ def test_opens_with_text_and_runs_in_any_python3(path: Path):
     notebook = nbformat.read(path, as_version=4)
     assert notebook.cells[0].cell_type == "markdown" and notebook.cells[0].source.startswith("# ")
     assert notebook.metadata.kernelspec.name == "python3"
+
+
+@every_notebook
+def test_opens_in_colab(path: Path):
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    assert notebook == with_colab(notebook, path.name), "run python -m docs.colab"
+    assert badge(path.name) in "".join(notebook["cells"][0]["source"])
+
+
+def test_first_cell_installs_in_colab_alone(monkeypatch: pytest.MonkeyPatch):
+    cell = nbformat.read(NOTEBOOKS[0], as_version=4).cells[1].source
+    ran, folders = [], []
+    monkeypatch.setattr(subprocess, "run", lambda command, *, check: ran.append([*map(str, command)]))
+    monkeypatch.setattr(os, "chdir", lambda folder: folders.append(str(folder)))
+    monkeypatch.delitem(sys.modules, "google.colab", raising=False)
+    exec(cell, {})
+    assert not ran and not folders
+    monkeypatch.setitem(sys.modules, "google.colab", ModuleType("google.colab"))
+    exec(cell, {})
+    assert [command[:2] for command in ran] == [["git", "clone"], [sys.executable, "-m"]]
+    assert REPOSITORY in ran[0] and ran[1][-1] == f"{folders[0]}[all]" == f"{ran[0][-1]}[all]"
 
 
 def run(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:

@@ -199,8 +199,7 @@ def build_corpus_from_table(
 
     Parameters
     ----------
-    table : DataFrame, path to .parquet, .csv or .tsv, or another form of
-    :func:`rinalmo_kit.datasets.user_tables.as_table`
+    table : DataFrame, path, or what else :func:`rinalmo_kit.datasets.user_tables.as_table` takes
         Columns ``id``, ``sequence``, and optionally ``family`` (a row without one is its own cluster) and
         ``split``. It is held in memory.
     output : path

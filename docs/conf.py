@@ -1,0 +1,61 @@
+"""Settings of the documentation site: ``make docs`` builds it with Sphinx. Its sources are the files of the checkout.
+
+``NOTEBOOKS=cache`` (the default) runs notebooks that changed since they ran last, ``gallery`` only the gallery, which
+is drawn from the plotting functions, and ``off`` none: pages then show code without outputs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])  # for the kernels
+
+import rinalmo_kit  # noqa: E402
+
+project = author = "rinalmo_kit"
+version = release = rinalmo_kit.__version__
+language = "en"
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+
+# The checkout is the source folder, so that links between files mean the same on the site and beside it.
+root_doc = "docs/index"
+include_patterns = [
+    "docs/*.md",
+    "docs/api/*.md",
+    "notebooks/*.ipynb",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "benchmarks/README.md",
+    "data/README.md",
+    "rinalmo_kit/weights/MODEL_CARD.md",
+]
+exclude_patterns = [".*", "build", "dist", "runs", "tests", "**/.ipynb_checkpoints", "**/__pycache__"]
+suppress_warnings = ["ref.python"]  # names that several classes have
+
+NOTEBOOKS = os.environ.get("NOTEBOOKS", "cache")
+nb_execution_mode = "off" if NOTEBOOKS == "off" else "cache"
+nb_execution_excludepatterns = ["notebooks/[!1]*", "notebooks/1[!3]*"] if NOTEBOOKS == "gallery" else []
+nb_execution_timeout = 3600
+nb_execution_raise_on_error = True
+nb_execution_cache_path = str(ROOT / "build" / "notebooks")
+nb_ipywidgets_js = {}  # widgets do not live without a kernel: their pictures are HTML
+nb_mime_priority_overrides = [("html", "text/html", 0)]
+
+myst_heading_anchors = 3
+myst_enable_extensions = ["attrs_inline"]
+
+autodoc_member_order = "groupwise"
+autodoc_typehints = "signature"
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+napoleon_use_ivar = True
+
+html_theme = "furo"
+html_title = f"rinalmo_kit {release}"
+html_extra_path = ["site"]
+html_copy_source = False
+html_theme_options = {"sidebar_hide_name": False}
