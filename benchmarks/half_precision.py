@@ -61,7 +61,8 @@ def probabilities(
         if maps is None:
             logits = head(rows[1:-1])
         else:
-            logits = batched_structure_head.logits(head, rows[None, 1:-1], dtype=maps)[0]
+            length = torch.tensor([len(rna)], device=rows.device)
+            logits = batched_structure_head.logits(head, rows[None, 1:-1], length, dtype=maps)[0]
         found.append(logits.float().sigmoid().cpu().numpy())
     return found
 

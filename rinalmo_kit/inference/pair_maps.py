@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..model.batched_structure_head import INFERENCE_ENTRIES, batches_by_entries
+from ..model.batched_structure_head import INFERENCE_ENTRIES, PaddedMaps, batches_by_entries
 from ..model.rinalmo import Encoder
 from ..model.tasks import TASKS
 from .batching import finite, run_with_oom_retry

@@ -114,27 +114,22 @@ def batches_by_entries(
         yield batch
 
 
-def fits(head: Any, representation: Tensor) -> bool:
-    """Tell whether the map of one sequence, (L, dim), is to be computed whole: on a GPU, if memory suffices.
+def fits(rows: Tensor) -> bool:
+    """Tell whether the map of one sequence is to be computed whole: on a GPU, if memory suffices.
+
+    `rows` are its row terms, (L, 64), in the precision of the map.
 
     Examples
     --------
-    >>> from rinalmo_kit.model.heads import StructureHead
-    >>> fits(StructureHead(24), torch.zeros(30, 24))  # on a CPU strips are faster
+    >>> fits(torch.zeros(30, 64))  # on a CPU strips are faster
     False
     """
-    device, entries = representation.device, len(representation) ** 2
-    if device.type == "cpu" or entries > LARGEST:
+    length, channels = rows.shape
+    if rows.device.type == "cpu" or length**2 > LARGEST:
         return False
-    if entries <= SMALL_MAP:  # asking for the available memory takes longer than such a map
+    if length**2 <= SMALL_MAP:  # asking for the available memory takes longer than such a map
         return True
-    return map_bytes(head, representation) <= SHARE * available_memory(device)
-
-
-def map_bytes(head: Any, representation: Tensor) -> float:
-    """Return the bytes that the map of one sequence, (L, dim), takes if it is computed whole."""
-    itemsize = map_dtype(representation, head.linear_in.weight).itemsize
-    return float(MAPS) * head.conv_out.weight.shape[1] * itemsize * len(representation) ** 2
+    return float(MAPS) * channels * rows.dtype.itemsize * length**2 <= SHARE * available_memory(rows.device)
 
 
 def padded_maps(head: Any, representations: Sequence[Tensor], *, entries: int) -> PaddedMaps:
@@ -182,9 +177,7 @@ def padded(representations: Sequence[Tensor]) -> Tensor:
     return flat.view(len(lengths), width, -1)[:, 1:-1]
 
 
-def logits(
-    head: Any, representation: Tensor, lengths: Tensor | None = None, *, dtype: torch.dtype | None = None
-) -> Tensor:
+def logits(head: Any, representation: Tensor, lengths: Tensor, *, dtype: torch.dtype | None = None) -> Tensor:
     """Compute the pairing logits of a batch of padded sequences.
 
     Parameters
@@ -192,8 +185,8 @@ def logits(
     head : StructureHead
     representation : Tensor
         (B, W, dim), nucleotides only; what stands beyond a sequence's own length is not read.
-    lengths : Tensor, optional
-        int64, (B,), on the same device; from 2 to W. Default: all have W.
+    lengths : Tensor
+        int64, (B,), on the same device; from 2 to W.
     dtype : torch.dtype, optional
         Precision of the maps, without gradients. Default: as :func:`.tiled_structure_head.map_dtype` says.
 
@@ -210,15 +203,12 @@ def logits(
     >>> torch.allclose(found[1, :12, :12], head(x[1, :12]), atol=1e-5)
     True
     """
-    width = representation.shape[1]
-    if not torch.is_grad_enabled():
-        return _infer(
-            head, representation, lengths, dtype or map_dtype(representation, head.linear_in.weight)
-        )
-    if lengths is None:
-        lengths = torch.full(representation.shape[:1], width, device=representation.device)
-    valid = torch.arange(width, device=representation.device) < lengths[:, None]
+    valid = torch.arange(representation.shape[1], device=representation.device) < lengths[:, None]
     mask = (valid[:, :, None] & valid[:, None])[..., None]
+    if not torch.is_grad_enabled():
+        dtype = dtype or map_dtype(representation, head.linear_in.weight)
+        with torch.autocast(representation.device.type, enabled=False):
+            return _infer(head, representation, valid, mask, dtype)
     rows, columns, offset = row_and_column_terms(head, representation, valid)
     x = outer_sum(rows, columns, mask)
     for number, convolutions in enumerate(head.resnet.convolutions()):
@@ -236,34 +226,26 @@ def logits(
     return found + found.mT
 
 
-def _infer(head: Any, representation: Tensor, lengths: Tensor | None, dtype: torch.dtype) -> Tensor:
+def _infer(head: Any, representation: Tensor, valid: Tensor, mask: Tensor, dtype: torch.dtype) -> Tensor:
     """Compute :func:`logits` without gradients: maps are changed in place, by as few kernels as can be."""
-    width = representation.shape[1]
-    valid = torch.ones(representation.shape[:2], dtype=torch.bool, device=representation.device)
-    mask = None
-    if lengths is not None:
-        valid = torch.arange(width, device=valid.device) < lengths[:, None]
-        mask = (valid[:, :, None] & valid[:, None])[..., None]
     entries = valid.sum(1).square()[:, None, None, None]
-    with torch.autocast(representation.device.type, enabled=False):
-        rows, columns, offset = row_and_column_terms(head, representation, valid)
-        x = _outer_sum_as(dtype, rows, columns, mask)
-        for number, convolutions in enumerate(head.resnet.convolutions()):
-            narrow, wide, narrow_out = (convolutions[key].weight for key in ("0", "3", "6"))
-            if number == 0:
-                y = _outer_sum_as(dtype, *normalised_terms(*_narrowed(rows, columns, narrow), valid), mask)
-                y = y.relu_()
-            else:
-                y = _norm_relu(F.linear(x, narrow[:, :, 0, 0].to(dtype)), mask, entries)
-            y = _norm_relu(convolve(y, wide.to(dtype)), mask, entries)
-            y = _norm_relu(F.linear(y, narrow_out[:, :, 0, 0].to(dtype)), mask, entries)
-            x += y
-        del y
-        found = convolved_constant(offset, head.conv_out, valid)
-        found = exact(found).add_(convolve(exact(x), exact(head.conv_out.weight))[..., 0])
-    if mask is not None:
-        found *= mask[..., 0]
-    found = found.triu(1)
+    rows, columns, offset = row_and_column_terms(head, representation, valid)
+    x = _outer_sum_as(dtype, rows, columns, mask)
+    for number, convolutions in enumerate(head.resnet.convolutions()):
+        narrow, wide, narrow_out = (convolutions[key].weight for key in ("0", "3", "6"))
+        if number == 0:
+            y = _outer_sum_as(
+                dtype, *normalised_terms(*_narrowed(rows, columns, narrow), valid), mask
+            ).relu_()
+        else:
+            y = _norm_relu(F.linear(x, narrow[:, :, 0, 0].to(dtype)), mask, entries)
+        y = _norm_relu(convolve(y, wide.to(dtype)), mask, entries)
+        y = _norm_relu(F.linear(y, narrow_out[:, :, 0, 0].to(dtype)), mask, entries)
+        x += y
+    del y
+    found = exact(convolved_constant(offset, head.conv_out, valid))
+    found += convolve(exact(x), exact(head.conv_out.weight))[..., 0]
+    found = found.mul_(mask[..., 0]).triu(1)
     return found + found.mT
 
 
@@ -273,34 +255,30 @@ def _narrowed(rows: Tensor, columns: Tensor, weight: Tensor) -> tuple[Tensor, Te
     return rows, columns
 
 
-def _outer_sum_as(dtype: torch.dtype, rows: Tensor, columns: Tensor, mask: Tensor | None) -> Tensor:
+def _outer_sum_as(dtype: torch.dtype, rows: Tensor, columns: Tensor, mask: Tensor) -> Tensor:
     """Return the outer sums of terms, (B, W, W, C), rounded once; zero beyond each map."""
     batch, width, channels = rows.shape
     x = torch.empty(batch, width, width, channels, dtype=dtype, device=rows.device)
     torch.add(rows[:, :, None], columns[:, None], out=x)
-    return x if mask is None else x.mul_(mask)
+    return x.mul_(mask)
 
 
-def _norm_relu(x: Tensor, mask: Tensor | None, entries: Tensor) -> Tensor:
+def _norm_relu(x: Tensor, mask: Tensor, entries: Tensor) -> Tensor:
     """Do what :func:`norm_relu` does, in place; `entries` are the numbers of entries of the maps, (B, 1, 1, 1).
 
     In half precision the mean is taken out as the result is written, so that an entry is rounded once.
     """
-    if mask is not None:
-        x.mul_(mask)
+    x.mul_(mask)
     kind = exact(x[:0]).dtype
     mean = x.sum((1, 2), keepdim=True, dtype=kind) / entries
     half = x.dtype in HALF
     if not half:
-        x.sub_(mean)
-        if mask is not None:
-            x.mul_(mask)
+        x.sub_(mean).mul_(mask)
     square = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True, dtype=kind).square() / entries
     if not half:
         return x.mul_((square + EPS).rsqrt()).relu_()
     scale = ((square - mean.square()).clamp_min(0) + EPS).rsqrt()
-    torch.addcmul(-mean * scale, x, scale, out=x).relu_()
-    return x if mask is None else x.mul_(mask)
+    return torch.addcmul(-mean * scale, x, scale, out=x).relu_().mul_(mask)
 
 
 def row_and_column_terms(head: Any, representation: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import cast
 
 import torch
@@ -158,18 +159,27 @@ class StructureHead(nn.Module):
         length = len(representation)
         if length < 2:
             raise ValueError("a structure needs at least 2 nucleotides")
-        if not torch.is_grad_enabled() and batched_structure_head.fits(self, representation):
-            return batched_structure_head.logits(self, representation[None])[0]
         rows, columns, offset = self.row_and_column_terms(representation)
-        if not torch.is_grad_enabled() and len(self.resnet.blocks) == 2:
-            with torch.autocast(rows.device.type, enabled=False):
-                return tiled_structure_head.logits(self, rows, columns, offset)
-        needed = 3.0 * rows.numel() * length * rows.element_size()  # so many maps at least
-        require_memory(needed, rows.device, f"the maps of {length} nucleotides")
-        # The map is kept channels-last, one row a pair, (L², 64): a 1 × 1 convolution is a matrix product.
+        if torch.is_grad_enabled():
+            needed = 3.0 * rows.numel() * length * rows.element_size()  # so many maps at least
+            require_memory(needed, rows.device, f"the maps of {length} nucleotides")
+            return self._on_whole_maps(rows, columns, offset)
+        with torch.autocast(rows.device.type, enabled=False):
+            strips = len(self.resnet.blocks) == 2 and not batched_structure_head.fits(rows)
+            compute = partial(tiled_structure_head.logits, self) if strips else self._on_whole_maps
+            return compute(rows, columns, offset)
+
+    def _on_whole_maps(self, rows: Tensor, columns: Tensor, offset: Tensor) -> Tensor:
+        """Compute the logits on whole maps, in the precision of the terms; without gradients the last step in float32.
+
+        A map is kept channels-last, one row a pair, (L², 64): a 1 × 1 convolution is a matrix product.
+        """
+        length, dtype = len(rows), rows.dtype
         x = (rows[:, None] + columns[None]).flatten(0, 1)
         for number, convolutions in enumerate(self.resnet.convolutions()):
-            narrow, wide, narrow_out = (cast(Tensor, convolutions[key].weight) for key in ("0", "3", "6"))
+            narrow, wide, narrow_out = (
+                cast(Tensor, convolutions[key].weight).to(dtype) for key in ("0", "3", "6")
+            )
             if number == 0:
                 y = _normalised_outer_sum(*(F.linear(part, narrow[:, :, 0, 0]) for part in (rows, columns)))
             else:
@@ -181,7 +191,9 @@ class StructureHead(nn.Module):
             y = _norm_relu(y)
             x = x + y
         logits = tiled_structure_head.convolved_constant(offset, self.conv_out, length)
-        logits = logits.add_(_convolve(x, self.conv_out.weight).view(length, length)).triu(1)
+        if not torch.is_grad_enabled():
+            x, logits = tiled_structure_head.exact(x), tiled_structure_head.exact(logits)
+        logits = logits.add_(_convolve(x, self.conv_out.weight.to(x.dtype)).view(length, length)).triu(1)
         return logits + logits.T
 
     def row_and_column_terms(self, representation: Tensor) -> tuple[Tensor, Tensor, Tensor]:

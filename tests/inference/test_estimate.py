@@ -18,8 +18,7 @@ from rinalmo_kit.inference import estimate
 from rinalmo_kit.inference.batching import encode_sequences, token_budget
 from rinalmo_kit.inference.estimate import MB
 from rinalmo_kit.inference.estimate import estimate as estimate_job
-from rinalmo_kit.model import cpu_training
-from rinalmo_kit.model import batched_structure_head
+from rinalmo_kit.model import batched_structure_head, cpu_training
 from rinalmo_kit.model.config import Config
 from rinalmo_kit.model.flops import encoder_flops, head_flops
 from rinalmo_kit.model.heads import StructureHead
