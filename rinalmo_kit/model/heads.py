@@ -161,8 +161,6 @@ class StructureHead(nn.Module):
             raise ValueError("a structure needs at least 2 nucleotides")
         rows, columns, offset = self.row_and_column_terms(representation)
         if torch.is_grad_enabled():
-            needed = 3.0 * rows.numel() * length * rows.element_size()  # so many maps at least
-            require_memory(needed, rows.device, f"the maps of {length} nucleotides")
             return self._on_whole_maps(rows, columns, offset)
         with torch.autocast(rows.device.type, enabled=False):
             strips = len(self.resnet.blocks) == 2 and not batched_structure_head.fits(rows)
@@ -175,6 +173,8 @@ class StructureHead(nn.Module):
         A map is kept channels-last, one row a pair, (L², 64): a 1 × 1 convolution is a matrix product.
         """
         length, dtype = len(rows), rows.dtype
+        needed = 3.0 * rows.numel() * length * rows.element_size()  # so many maps at least
+        require_memory(needed, rows.device, f"the maps of {length} nucleotides")
         x = (rows[:, None] + columns[None]).flatten(0, 1)
         for number, convolutions in enumerate(self.resnet.convolutions()):
             narrow, wide, narrow_out = (
