@@ -176,6 +176,7 @@ def finetune(
     batch_maps: bool | None = None,
     workers: int = 0,
     compiled: bool | None = None,
+    progress: bool | None = None,
     **trainer_options: Any,
 ) -> Encoder:
     """Fine-tune an encoder by a recipe of the paper, or on data of your own; a stopped run is resumed.
@@ -227,6 +228,9 @@ def finetune(
     compiled : bool, optional
         Compile the encoder's blocks with torch.compile, at the first batch, or never. Default: on CUDA, once the model
         has computed enough for that to pay (see docs/gpu.md).
+    progress : bool, optional
+        Show one progress bar with the loss and the validation scores, or none; neither shows Lightning's table of
+        layers. Default: Lightning's own bar and table.
     **trainer_options
         Passed to :class:`lightning.Trainer` (``accelerator``, ``devices``, ``precision``, …). With several devices use
         ``strategy="ddp_find_unused_parameters_true"``: frozen blocks have no gradients.
@@ -255,7 +259,7 @@ def finetune(
     >>> table = pd.DataFrame({"sequence": ["ACGUACGU", "GGGGCCCC", "ACGAACGA", "GGGGGCCC"], "label": list("abab"),
     ...                       "split": ["train", "train", "validation", "validation"]})
     >>> table = pd.concat([table, table[:2].assign(split="test")])
-    >>> options = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False, "logger": False}
+    >>> options = {"accelerator": "cpu", "progress": False, "logger": False}
     >>> model = finetune(table, task="classification", model=Config(32, 1, heads=2), output=tempfile.mkdtemp(),
     ...                  changes={"epochs": 1}, **options)
     >>> model.labels
@@ -309,7 +313,7 @@ def finetune(
         if (finished := output / "model.safetensors").exists():
             return finished_model(finished)
         options = {"output": output, "seed": seed, "mode": mode, **every, **trainer_options}
-        options |= {"batch_maps": batch_maps, "workers": workers}
+        options |= {"batch_maps": batch_maps, "workers": workers, "progress": progress}
         first = train(model, recipe, splits, unlabelled, **options)
         if given:  # which rows these are, nobody has said
             recipe = dataclasses.replace(recipe, dataset="own data")

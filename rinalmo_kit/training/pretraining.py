@@ -223,6 +223,7 @@ def pretrain(
     checkpoint_every: int | None = None,
     workers: int | Literal["auto"] = "auto",
     compiled: bool | None = None,
+    progress: bool | None = None,
     **trainer_options: Any,
 ) -> RiNALMo:
     """Train a model to fill in masked nucleotides; an interrupted run is resumed.
@@ -269,6 +270,9 @@ def pretrain(
     compiled : bool, optional
         Compile the blocks with torch.compile, at the first batch, or never. Default: on CUDA, once the model has
         computed enough for that to pay (see docs/gpu.md).
+    progress : bool, optional
+        Show one progress bar with the loss and the validation scores, or none; neither shows Lightning's table of
+        layers. Default: Lightning's own bar and table.
     **trainer_options
         Passed to :class:`lightning.Trainer`: ``accelerator``, ``devices``, ``num_nodes``, ``strategy`` (``"ddp"``, or
         ``"fsdp"`` for models too large for one GPU), ``precision``, ``accumulate_grad_batches``, …
@@ -344,7 +348,8 @@ def pretrain(
             return with_weights(model, finished)
         model.gradient_checkpointing = gradient_checkpointing
         model.compiled = model.compiled if compiled is None else compiled
-        options = {"validate_every": validate_every, "checkpoint_every": checkpoint_every, **trainer_options}
+        every = {"validate_every": validate_every, "checkpoint_every": checkpoint_every}
+        options = {**every, "progress": progress, **trainer_options}
         run, trainer = train(model, corpus, facts, output=output, workers=workers, **options)
         return finish(run, trainer, finished, facts)
 

@@ -24,6 +24,7 @@ from .clock import ENDLESS, Clock
 from .control import ProgressAndStop
 from .finite import FiniteLosses
 from .seeds import torch_seed
+from .step_bar import StepBar
 
 with importing("lightning", "training needs Lightning: pip install 'rinalmo-kit[training]'"):
     import lightning
@@ -182,6 +183,7 @@ def fit(
     clip: float | None = None,
     ema: float | None = None,
     callbacks: Sequence[Any] = (),
+    progress: bool | None = None,
     **trainer_options: Any,
 ) -> lightning.Trainer:
     """Train with Lightning; an interrupted run is resumed from ``output/last.ckpt``.
@@ -203,6 +205,9 @@ def fit(
         Decay of a moving average of the weights, which is validated and what the run ends with.
     callbacks : sequence
         More callbacks for Lightning.
+    progress : bool, optional
+        Show one progress bar with the loss and the validation scores, or none; neither shows Lightning's table of
+        layers. Default: Lightning's own bar and table.
     **trainer_options
         Passed to :class:`lightning.Trainer`: ``accelerator``, ``devices``, ``strategy``, ``precision``, …
 
@@ -239,8 +244,11 @@ def fit(
         "logger": loggers(output),
         "plugins": [AtomicCheckpointIO()],
         "callbacks": [*averages, *keepers, *callbacks, ProgressAndStop(output)],
+        **({} if progress is None else {"enable_progress_bar": False, "enable_model_summary": False}),
         **trainer_options,
     }
+    if progress:
+        options["callbacks"].append(StepBar())
     if gpu(options.get("accelerator", "auto")) and options.get("enable_progress_bar", True):
         if not any(
             isinstance(one, ProgressBar) for one in options["callbacks"]

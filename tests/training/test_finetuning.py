@@ -529,3 +529,22 @@ def test_embedded_models_recipe_runs_on_real_rows(data, tmp_path):
     model = finetune(recipe, output=tmp_path, limit=40, **QUIET)
     assert model.config == Config.pico() and model.threshold is not None
     assert recipe.schedule == Schedule(warmup_steps=200, decay="cosine", floor=0.01)
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_progress_is_one_bar_without_messages_of_lightning(progress, tmp_path, capfd):
+    quiet = {"accelerator": "cpu", "logger": False}
+    finetune(
+        classes(8, seed=0),
+        task="classification",
+        model=tiny(),
+        output=tmp_path,
+        changes={"epochs": 2},
+        progress=progress,
+        **quiet,
+    )
+    out, told = capfd.readouterr()
+    assert not out
+    if progress:
+        assert "2/2" in told and "loss=" in told and "accuracy=" in told
+    assert bool(told) is progress
