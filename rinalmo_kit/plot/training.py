@@ -20,6 +20,9 @@ __all__ = ["perplexity", "training_curves"]
 # Training -----------------------------------------------------------------------------------------------
 
 
+SYMBOLS = {"accuracy": "accuracy", "f1": "F1", "r2": "R²", "spearman": "Spearman"}
+
+
 def training_curves(log: str | os.PathLike | pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw how a run went: perplexity beside that of the letters' frequencies; else scores, or the training loss.
 
@@ -51,7 +54,8 @@ def training_curves(log: str | os.PathLike | pd.DataFrame, *, ax: Axes | None = 
         shown = {"val_perplexity": "model", "val_perplexity_unigram": "letter frequencies alone"}
         label = "validation perplexity"
     elif scores:
-        shown, label = {f"val_{name}": name for name in scores}, "validation score"
+        shown = {f"val_{name}": SYMBOLS[name] for name in scores}
+        label = f"validation {SYMBOLS[scores[0]]}" if len(scores) == 1 else "validation score"
     else:
         shown, label = {"train_loss": "training loss"}, "training loss"
     if missing := [name for name in shown if name not in table]:

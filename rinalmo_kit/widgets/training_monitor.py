@@ -183,6 +183,10 @@ class TrainingMonitor(LiveWidget):
 
     def static_mimebundle(self) -> dict[str, str]:
         """Return the numbers so far."""
+        if self.state == "waiting":
+            return {
+                "text/plain": f"TrainingMonitor of {self.title!r}: shows the curves of the run, in Jupyter"
+            }
         last = ", ".join(f"{c['name']} {c['values'][-1]:.4g}" for c in self.curves if c["values"])
         text = f"TrainingMonitor of {self.title!r}: {self.state}, step {self.step} of {self.steps}. {last}"
         return {"text/plain": text}

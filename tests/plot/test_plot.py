@@ -477,7 +477,7 @@ def test_training_curves():
     assert texts(ax) == [] and len(ax.get_legend().get_texts()) == 2
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("step", "validation perplexity")
     scores = plot.training_curves(pd.DataFrame({"val_accuracy": [0.2, 0.8], "train_loss": [2, 1]}))
-    assert scores.lines[0].get_ydata().tolist() == [0.2, 0.8] and scores.get_ylabel() == "validation score"
+    assert scores.lines[0].get_ydata().tolist() == [0.2, 0.8] and scores.get_ylabel() == "validation accuracy"
     loss = plot.training_curves(table[["train_loss"]], ax=ax.figure.add_subplot())
     assert loss.get_ylabel() == "training loss" and loss.get_legend() is None
     with pytest.raises(ValueError, match="has no column train_loss; it has lr"):
