@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._utils.extras import importing
 from ._utils.files import atomic_write, user_path
 from ._utils.text_files import check_to_end, open_text, pack
 from .rna.alphabet import CleanSequence
@@ -28,6 +29,7 @@ from .rna.structure_text import at, split_name
 
 if TYPE_CHECKING:
     import pandas as pd
+    from forgi.graph.bulge_graph import BulgeGraph
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
@@ -120,6 +122,21 @@ class Structure(FoldedRNA):
         2      t0   3′ end     11   11
         """
         return element_table(self.pairs, len(self))
+
+    def to_forgi(self) -> BulgeGraph:
+        """Return the structure as forgi's graph of stems and loops, for what forgi can do and we do not.
+
+        Examples
+        --------
+        >>> s = Structure.from_dot_bracket("GGGAAAACCCU", "(((....))).")
+        >>> s.to_forgi().to_element_string()  # doctest: +SKIP
+        'ssshhhhssst'
+        """
+        absent = "to_forgi needs forgi: pip install 'rinalmo-kit[drawing]'"
+        with importing("forgi.graph.bulge_graph", absent):
+            from forgi.graph.bulge_graph import BulgeGraph
+
+        return BulgeGraph.from_dotbracket(self.dot_bracket, seq=self.sequence)
 
     def _repr_html_(self) -> str:
         from .plot.html import structure_html

@@ -123,6 +123,7 @@ def test_extras_named_in_messages_exist():
 
 
 MODULE_OF = {
+    "ipython": "IPython",
     "scikit-learn": "sklearn",
     "viennarna": "RNA",
     "flash-attn": "flash_attn",

@@ -89,7 +89,8 @@ def test_the_whole_path_runs_in_small(data, tmp_path, capsys):
     model = rk.load(tmp_path / "weights" / "pico-ss.safetensors")
     assert model.calibration and 0 < model.threshold < 1
     assert {path.name for path in (tmp_path / "measured").iterdir()} == {
-        "scaling_study.csv", "pretraining.csv", "ablation.csv", "scores.csv", "confidence.csv", "embeddings.csv",
+        "scaling_study.csv", "pretraining.csv", "ablation.csv", "scores.csv", "confidence.csv", "calibration.csv",
+        "embeddings.csv",
     }  # fmt: skip
     (tmp_path / "weights" / "pico-ss.safetensors").unlink()
     assert (

@@ -1,5 +1,6 @@
 import contextlib
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -53,11 +54,19 @@ def test_elements_are_those_of_forgi():
     for brackets in known:
         theirs = graph.from_dotbracket(brackets)
         assert "".join(loop_elements(brackets)) == theirs.to_element_string()
+        same = rk.Structure.from_dot_bracket("A" * len(brackets), brackets).to_forgi()
+        assert same.defines == theirs.defines and same.seq == "A" * len(brackets)
         ours = find_elements(pairs_from_dot_bracket(brackets), len(brackets))
         for letter in "shi":
             mine = {tuple(np.ravel(one.strands)) for one in ours if one.name[0] == letter}
             defines = {tuple(where) for name, where in theirs.defines.items() if name[0] == letter and where}
             assert mine == defines
+
+
+def test_without_forgi_the_graph_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "forgi.graph.bulge_graph", None)
+    with pytest.raises(ImportError, match=r"pip install 'rinalmo-kit\[drawing\]'"):
+        rk.Structure.from_dot_bracket("GGGAAAACCC", "(((....)))").to_forgi()
 
 
 def test_table_of_elements():
