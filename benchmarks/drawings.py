@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import inspect
 import statistics
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rinalmo_kit import plot
+from rinalmo_kit._utils.files import atomic_write
 from rinalmo_kit._utils.provenance import provenance
 from rinalmo_kit.datasets import load_table
 from rinalmo_kit.plot.coordinates import in_layout
@@ -116,8 +116,6 @@ def measure(place: Place, rnas: list[tuple[str, NDArray[np.int64], int]]) -> lis
 
 def layouts(label: str) -> dict[str, Place]:
     """Return the layouts to measure by name: this version's own and, where ViennaRNA is installed, its puzzler."""
-    if "method" not in inspect.signature(plot.layout).parameters:
-        return {label: plot.layout}
     named: dict[str, Place] = {label: lambda pairs, length: plot.layout(pairs, length, method="circles")}
     try:
         import RNA  # noqa: F401
@@ -155,7 +153,7 @@ def write(rows: list[dict[str, Any]], path: Path) -> None:
                 row for row in csv.DictReader(stream) if row["layout"] not in {one["layout"] for one in rows}
             ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as stream:
+    with atomic_write(path) as part, part.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows([*kept, *rows])

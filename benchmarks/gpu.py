@@ -28,6 +28,7 @@ from typing import Any
 
 import torch
 
+from rinalmo_kit._utils.files import atomic_write
 from rinalmo_kit._utils.hardware import peak_flops
 from rinalmo_kit._utils.provenance import provenance
 
@@ -233,14 +234,12 @@ class Bench:
                 others = [row for row in csv.DictReader(stream) if row.get("card") != self.facts["card"]]
         rows = others + [self.written(row) for row in self.rows]
         self.output.parent.mkdir(parents=True, exist_ok=True)
-        part = self.output.with_name(self.output.name + ".part")
-        with part.open("w", newline="") as stream:
+        with atomic_write(self.output) as part, part.open("w", newline="") as stream:
             writer = csv.DictWriter(
                 stream, list(rows[-1]), restval="", extrasaction="ignore", lineterminator="\n"
             )
             writer.writeheader()
             writer.writerows(rows)
-        part.replace(self.output)
 
     def written(self, row: Row) -> dict[str, str]:
         """Return a row as it stands in the file."""

@@ -93,7 +93,7 @@ def parity(bench: Bench) -> None:
                 ways = {
                     backend: {"attention": backend} for backend in attention_backends(bench.device, dtype)
                 }
-                if hasattr(RiNALMo, "way_of_blocks") and size == "tiny" and not bench.smoke:
+                if size == "tiny" and not bench.smoke:
                     ways |= {"compiled": {"compiled": True}, "not compiled": {"compiled": False}}
                 for way, choices in ways.items():
 

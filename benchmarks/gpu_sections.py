@@ -69,7 +69,7 @@ def half_of(bench: Bench) -> torch.autocast:
 def encoder_ways(size: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the ways to run an encoder that can be chosen: what the library takes by itself, and fixed choices."""
     yield OURS, {}
-    if hasattr(RiNALMo, "way_of_blocks") and size in COMPILED:
+    if size in COMPILED:
         yield "compiled", {"compiled": True}
         yield "not compiled", {"compiled": False}
     yield "padded attention", {"attention": "padded"}
@@ -173,7 +173,7 @@ def pretrain(bench: Bench) -> None:
         ways: dict[str, dict[str, Any]] = {OURS: {}, "no dropout in attention": {"attention_dropout": 0.0}}
         ways["no dropout"] = {"attention_dropout": 0.0, "residual_dropout": 0.0}
         ways["no dropout in attention, padded"] = {"attention_dropout": 0.0, "attention": "padded"}
-        if hasattr(RiNALMo, "way_of_blocks") and size in COMPILED:
+        if size in COMPILED:
             ways["no dropout in attention, compiled"] = {"attention_dropout": 0.0, "compiled": True}
         for way, changes in ways.items():
 

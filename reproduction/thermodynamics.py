@@ -6,7 +6,6 @@ network learns from it on unlabelled RNAs holds for unseen ones too; see ``embed
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from rinalmo_kit._utils.files import atomic_write
+from rinalmo_kit._utils.hardware import available_threads
 from rinalmo_kit._utils.progress import progress_bar
 from rinalmo_kit.inference.energies import viennarna_module
 from rinalmo_kit.recipes.splits import Example
@@ -94,7 +94,7 @@ def write_likely_pairs(
     """Write a Parquet table of (name, sequence) records with their likely pairs; by default on all cores."""
     import pandas as pd
 
-    processes = processes or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else processes
+    processes = processes or available_threads()
     rows = []
     with ProcessPoolExecutor(processes) as pool, progress_bar(len(records), "pairs", shown=progress) as bar:
         found = pool.map(likely_pairs, (sequence for _, sequence in records), chunksize=64)

@@ -11,7 +11,15 @@ from typing import NamedTuple
 
 import torch
 
-__all__ = ["GPUS", "available_memory", "cpu_flops", "has_bfloat16_units", "peak_flops", "require_memory"]
+__all__ = [
+    "GPUS",
+    "available_memory",
+    "available_threads",
+    "cpu_flops",
+    "has_bfloat16_units",
+    "peak_flops",
+    "require_memory",
+]
 
 SMALL = 64 * 2**20  # bytes; what is free is not known more exactly
 
@@ -24,6 +32,11 @@ VERSION_1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_f
 
 
 VERSION_2 = ("memory.max", "memory.current", "inactive_file", "active_file")
+
+
+def available_threads() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def available_memory(device: torch.device | str = "cpu", *, root: Path = Path("/")) -> float:

@@ -18,8 +18,6 @@ from .batching import finite, run_with_oom_retry
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..model.batched_structure_head import PaddedMaps
-
 __all__ = ["map_batches", "pair_probability_maps"]
 
 SHORT = 48
@@ -93,7 +91,7 @@ def _probabilities(model: Encoder, rows: list[Tensor]) -> list[NDArray[np.float3
     if len(rows) == 1:
         return [_from_logits(task.apply_head(model, rows)[0])]
     entries = len(rows) * max(len(one) for one in rows) ** 2  # all of them, which were chosen to fit
-    maps = cast("PaddedMaps", task.apply_head_padded(model, rows, entries=entries))
+    maps = cast(PaddedMaps, task.apply_head_padded(model, rows, entries=entries))
     whole = [_from_logits(group.logits) for group in maps.groups]
     found = [
         (row, one[:length, :length].copy())

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from .._utils.hardware import available_memory
 from .convolution import convolve
+from .devices import autocast_dtype
 from .tiled_structure_head import EPS, HALF, SHARE, exact, map_dtype
 
 __all__ = [
@@ -287,7 +288,7 @@ def row_and_column_terms(head: Any, representation: Tensor, valid: Tensor) -> tu
     See :meth:`rinalmo_kit.model.heads.StructureHead.row_and_column_terms`.
     """
     device = representation.device.type
-    half = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    half = autocast_dtype(device)
     with torch.autocast(device, enabled=False):
         weight = head.linear_in.weight
         x = representation.to(weight.dtype).masked_fill(~valid[..., None], 0.0)

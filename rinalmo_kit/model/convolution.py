@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .devices import autocast_dtype
+
 __all__ = ["convolve"]
 
 
@@ -31,8 +33,7 @@ def convolve(maps: Tensor, weight: Tensor) -> Tensor:
     """
     x = maps.permute(0, 3, 1, 2)
     apply = _CPUConvolution.apply if x.device.type == "cpu" and torch.is_grad_enabled() else _convolution
-    if torch.is_autocast_enabled(x.device.type):  # what a Function saves is not cast by autocast
-        half = torch.get_autocast_dtype(x.device.type)
+    if (half := autocast_dtype(x.device.type)) is not None:  # what a Function saves is not cast by autocast
         x, weight = x.to(half), weight.to(half)
     return apply(x, weight).permute(0, 2, 3, 1)
 

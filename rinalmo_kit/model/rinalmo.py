@@ -16,6 +16,7 @@ from .attention import PackedBatch, Way, attention_backends
 from .blocks import Block
 from .config import Config
 from .devices import autocast_dtype, to_device
+from .flops import forward_flops
 from .metadata import ModelInfo
 
 __all__ = ["Encoder", "ModelOutput", "RiNALMo"]
@@ -220,9 +221,8 @@ class RiNALMo(Encoder):
         """Return how the blocks are to be computed for a batch: on CUDA fused, and compiled where that pays."""
         gpu, compiled = packing.positions.device.type == "cuda", self.compiled
         if gpu and compiled is None:
-            d, passes = self.config.dim, 3 if torch.is_grad_enabled() else 1
-            weights = self.config.blocks * d * (4 * d + 3 * self.config.ffn_hidden)
-            self.operations += 2.0 * passes * weights * len(packing.positions)
+            passes = 3 if torch.is_grad_enabled() else 1
+            self.operations += passes * forward_flops(self.config, packing.lengths)[0]
             compiled = self.operations > WORTH_COMPILING
         if compiled and fused_blocks.compiler_works(packing.positions.device.type):
             return "compiled"

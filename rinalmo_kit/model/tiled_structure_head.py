@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .._utils.hardware import SMALL, available_memory, has_bfloat16_units, require_memory
+from .devices import autocast_dtype
 
 __all__ = ["check_memory", "convolved_constant", "logits", "map_dtype"]
 
@@ -64,9 +65,8 @@ def map_dtype(representation: Tensor, weight: Tensor) -> torch.dtype:
     """
     device = representation.device.type
     training = torch.is_grad_enabled()
-    if torch.is_autocast_enabled(device):
-        dtype = torch.get_autocast_dtype(device)
-    else:
+    dtype = autocast_dtype(device)
+    if dtype is None:
         dtype = weight.dtype if training or representation.dtype not in HALF else representation.dtype
     if training or dtype not in HALF:
         return dtype

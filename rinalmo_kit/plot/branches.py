@@ -16,25 +16,17 @@ from .loops import PAIR, Loop, arc, default_space, place_tails, ring
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-TURNS, GROWTHS = (
-    16,
-    24,
-)  # shapes of a loop to try: with its branches turned, and with more room where they touch
+# Shapes of a loop to try: with its branches turned, and with more room where they touch
+TURNS, GROWTHS = 16, 24
 ROOMS = (0.3, 0.45, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2, 3.0, 4.0, 5.5, 8.0, 12.0)
-LIFTS = (
-    0.0,
-    1.0,
-    2.0,
-)  # of a loop above its closing pair, where circles on both sides of the pair would touch
+# Of a loop above its closing pair, where circles on both sides of the pair would touch
+LIFTS = (0.0, 1.0, 2.0)
 DEEPEST = 100  # how deep loops that are placed anew are nested
 CLEAR, CLEAR_LINE = 0.8901, 0.7  # distance of nucleotides to nucleotides, and of anything to a line
-BESIDE = np.array(
-    [-PAIR / 2 - 0.87 - 0.5j, PAIR / 2 + 0.87 - 0.5j]
-)  # where neighbours of a single pair are about
-OWN, BELOW = (
-    -1,
-    -2,
-)  # groups of points beside the numbers of branches: the loop itself, what is below its stem
+# Where neighbours of a single pair are about
+BESIDE = np.array([-PAIR / 2 - 0.87 - 0.5j, PAIR / 2 + 0.87 - 0.5j])
+# Groups of points beside the numbers of branches: the loop itself, what is below its stem
+OWN, BELOW = -1, -2
 
 
 class Branch(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from .._utils.extras import importing, usable
+from .._utils.hardware import available_threads
 from ..model.rinalmo import Encoder
 from ..recipes.recipe import Schedule
 from .batch_plan import BatchPlan
@@ -249,11 +249,9 @@ def fit(
     }
     if progress:
         options["callbacks"].append(StepBar())
-    if gpu(options.get("accelerator", "auto")) and options.get("enable_progress_bar", True):
-        if not any(
-            isinstance(one, ProgressBar) for one in options["callbacks"]
-        ):  # whose numbers the GPU waits for
-            options["callbacks"] = [*options["callbacks"], TQDMProgressBar(refresh_rate=20)]
+    barred = any(isinstance(one, ProgressBar) for one in options["callbacks"])
+    if not barred and gpu(options.get("accelerator", "auto")) and options.get("enable_progress_bar", True):
+        options["callbacks"].append(TQDMProgressBar(refresh_rate=20))  # the GPU waits for its numbers
     with silence_lightning(), warnings.catch_warnings():
         try:
             trainer = lightning.Trainer(**options)
@@ -314,8 +312,7 @@ def loading_processes(workers: int | Literal["auto"], accelerator: object = "aut
         return workers
     if not gpu(accelerator):
         return 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(8, max(1, cores // torch.cuda.device_count() - 1))
+    return min(8, max(1, available_threads() // torch.cuda.device_count() - 1))
 
 
 def default_precision(accelerator: str = "auto") -> str:

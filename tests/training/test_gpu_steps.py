@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 
@@ -111,9 +113,9 @@ def test_encoding_asks_no_device_for_a_value() -> None:
 def test_processes_that_load(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(trainer.os, "sched_getaffinity", lambda pid: set(range(12)), raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(12)), raising=False)
     assert trainer.loading_processes("auto") == 5 and trainer.loading_processes(0) == 0
-    monkeypatch.setattr(trainer.os, "sched_getaffinity", lambda pid: set(range(64)), raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)), raising=False)
     assert trainer.loading_processes("auto", "gpu") == 8 and trainer.loading_processes("auto", "cpu") == 0
 
 

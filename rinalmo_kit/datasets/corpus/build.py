@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..._utils.files import output_lock, remove_left_over, user_path
+from ..._utils.hardware import available_threads
 from ..._utils.numbers_given import whole_number
 from ..._utils.provenance import provenance
 from ..._utils.run_folders import check_folder, differences, read_facts, write_facts
@@ -324,11 +325,6 @@ def check_options(
         number = isinstance(value, Real) and not isinstance(value, bool)
         if value is not None and not (number and 0 <= value <= 1):
             raise ValueError(f"{name}={value}: expected a fraction from 0 to 1")
-
-
-def available_threads() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def digest(source: Path | bytes) -> str:
