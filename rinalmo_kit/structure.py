@@ -6,6 +6,8 @@ from 1, as biologists do. The formats of files are in :mod:`rinalmo_kit.rna.form
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import warnings
 from collections.abc import Iterable
@@ -133,8 +135,8 @@ class Structure(FoldedRNA):
         'ssshhhhssst'
         """
         absent = "to_forgi needs forgi: pip install 'rinalmo-kit[drawing]'"
-        with importing("forgi.graph.bulge_graph", absent):
-            from forgi.graph.bulge_graph import BulgeGraph
+        with importing("forgi.graph.bulge_graph", absent), contextlib.redirect_stderr(io.StringIO()):
+            from forgi.graph.bulge_graph import BulgeGraph  # NumPy prints that its extension is old
 
         return BulgeGraph.from_dotbracket(self.dot_bracket, seq=self.sequence)
 

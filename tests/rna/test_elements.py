@@ -1,5 +1,6 @@
 import contextlib
 import io
+import subprocess
 import sys
 
 import numpy as np
@@ -61,6 +62,14 @@ def test_elements_are_those_of_forgi():
             mine = {tuple(np.ravel(one.strands)) for one in ours if one.name[0] == letter}
             defines = {tuple(where) for name, where in theirs.defines.items() if name[0] == letter and where}
             assert mine == defines
+
+
+def test_the_first_import_of_forgi_prints_nothing():
+    pytest.importorskip("forgi", reason="needs forgi: pip install 'rinalmo-kit[drawing]'", exc_type=Exception)
+    code = "import rinalmo_kit as rk; s = rk.Structure.from_dot_bracket('GGGAAAACCC', '(((....)))')"
+    code += "; print(s.to_forgi().to_element_string())"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "ssshhhhsss\n" and run.stderr == ""
 
 
 def test_without_forgi_the_graph_says_what_to_install(monkeypatch):
