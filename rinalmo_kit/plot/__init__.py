@@ -2,12 +2,13 @@
 
 from .._utils.run_log import training_log
 from .base_pairs import arcs, probability_map
+from .classification import confusion, precision_recall, roc
 from .coordinates import layout
 from .embedding import embedding_map
 from .html import structure_html
 from .interpretation import attention_map, mutation_map, sequence_logo
 from .r2dt import read_r2dt, write_r2dt
-from .scores import confusion, precision_recall, regression, reliability, roc, score_boxes, score_table
+from .scores import regression, reliability, score_boxes, score_densities, score_table
 from .secondary_structure import structure, structures
 from .style import paper_style
 from .training import perplexity, training_curves
@@ -28,6 +29,7 @@ __all__ = [
     "reliability",
     "roc",
     "score_boxes",
+    "score_densities",
     "score_table",
     "sequence_logo",
     "structure",

@@ -1,45 +1,35 @@
-"""Charts of scores: boxes, tables, confusion, ROC, precision and recall, regression, reliability."""
+"""Charts of scores: boxes, densities, tables, regression, reliability."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.colors import to_rgb
-from matplotlib.patches import Patch
 
-from .._utils.extras import importing
 from ..metrics import regression_scores
 from .style import (
     DOUBLE,
     GREY,
-    INK,
     PALETTE,
-    PROBABILITIES,
     WIDTH,
     chart_axes,
     ink,
+    legend,
     named_legend,
     new_axes,
     palette,
     plain,
     size_inches,
-    small_bar,
 )
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
-__all__ = ["confusion", "precision_recall", "regression", "reliability", "roc", "score_boxes", "score_table"]
-
-SCIKIT = "curves of rates need scikit-learn: pip install scikit-learn"
-
-
-# Scores -------------------------------------------------------------------------------------------------
+__all__ = ["regression", "reliability", "score_boxes", "score_densities", "score_table"]
 
 
 def score_boxes(
@@ -76,74 +66,101 @@ def score_boxes(
     >>> rows = pd.DataFrame({"method": ["a", "a", "b", "b"], "f1": [0.5, 0.7, 0.2, 0.4]})
     >>> ax = score_boxes(rows)
     """
-    wanted = [value, by, *([group] if group else [])]
-    if missing := [name for name in wanted if name not in samples]:
-        raise ValueError(f"no column {missing[0]!r}; there are {', '.join(map(str, samples.columns))}")
+    _require(samples, value, by, *([group] if group else []))
+    import seaborn as sns
+
     methods = list(dict.fromkeys(samples[by]))
-    groups = list(dict.fromkeys(samples[group])) if group else [None]
-    wide = len(groups) * len(methods) > 14
+    groups = list(dict.fromkeys(samples[group])) if group else []
+    wide = max(1, len(groups)) * len(methods) > 14
     ax = chart_axes(ax, DOUBLE if wide else WIDTH, 0.7 * WIDTH)
-    width = 0.8 / len(methods) if group else 0.6
-    boxes: list[Any] = []
-    for m, method in enumerate(methods):
-        color = palette()[m % len(PALETTE)]
-        parts, places = [], []
-        for g, name in enumerate(groups):
-            rows = samples[samples[by] == method]
-            rows = rows if group is None else rows[rows[group] == name]
-            values = rows[value].dropna().to_numpy(dtype=float)
-            if len(values):
-                parts.append(values)
-                places.append(g + (m - (len(methods) - 1) / 2) * width if group else m)
-        line = {"color": color, "lw": 0.7}
-        drawn = ax.boxplot(
-            parts,
-            positions=places,
-            widths=0.82 * width,
-            manage_ticks=False,
-            patch_artist=True,
-            showmeans=True,
-            boxprops={"facecolor": (*to_rgb(color), 0.25), "edgecolor": color, "lw": 0.7},
-            medianprops={"color": color, "lw": 1.3},
-            whiskerprops=line,
-            capprops=line,
-            meanprops={
-                "marker": "o",
-                "ms": 2.5,
-                "mfc": mpl.rcParams["axes.facecolor"],
-                "mec": color,
-                "mew": 0.7,
-            },
-            flierprops={"marker": ".", "ms": 1.5, "mfc": color, "mec": "none", "alpha": 0.5},
-        )
-        boxes += drawn["boxes"][:1] or [Patch(color=color)]
-    if group is None:
-        ax.set_xticks(range(len(methods)), [plain(m) for m in methods], parse_math=False)
-    else:
+    places = groups or methods
+    dot = {"marker": "o", "markersize": 2.5, "markerfacecolor": mpl.rcParams["axes.facecolor"]}
+    sns.boxplot(
+        x=samples[group or by].map(places.index),
+        y=samples[value],
+        order=range(len(places)),
+        hue=samples[by].map(methods.index),
+        hue_order=range(len(methods)),
+        palette=[*_colors(methods).values()],
+        fill=False,
+        width=0.8 if group else 0.6,
+        gap=0.18 if group else 0,
+        linewidth=0.8,
+        medianprops={"linewidth": 1.5},
+        showmeans=True,
+        meanprops=dot | {"markeredgecolor": ink(), "markeredgewidth": 0.7},
+        flierprops={"marker": ".", "markersize": 1.5},
+        legend=False,
+        ax=ax,
+    )
+    names = [plain(name) for name in places]
+    if group:
         sizes = samples[samples[by] == methods[0]].groupby(group)[value].count()
-        names = [f"{plain(name)}\n({sizes.get(name, 0)})" for name in groups]
-        ax.set_xticks(range(len(groups)), names, parse_math=False)
+        names = [f"{name}\n({sizes.get(place, 0)})" for name, place in zip(names, groups, strict=True)]
         for edge in range(1, len(groups)):
             ax.axvline(edge - 0.5, color=GREY, lw=0.3)
-        named_legend(
-            ax,
-            boxes,
-            methods,
-            loc="lower left",
-            bbox_to_anchor=(0, 1.02),
-            ncols=min(len(methods), 6 if wide else 3),
-            fontsize=7,
-            frameon=False,
-            handlelength=1,
-            columnspacing=1,
-            borderaxespad=0,
-        )
+        place: Any = {"loc": "lower left", "bbox_to_anchor": (0, 1.02)}
+        legend(ax, _colors(methods), ncols=min(len(methods), 6 if wide else 3), **place)
+    ax.set_xticks(range(len(places)), names, parse_math=False)
     _rotate_crowded_labels(ax)
-    label = plain(value).replace("f1", "F1").replace("inf", "INF")
-    ax.set_ylabel(label, fontsize=8, parse_math=False)
-    low = float(samples[value].min())
-    ax.set(ylim=(min(-0.02, 1.1 * low), 1.02), xlim=(-0.6, (len(groups) if group else len(methods)) - 0.4))
+    ax.set_xlabel("")
+    ax.set_ylabel(_score_label(value), fontsize=8, parse_math=False)
+    ax.set(ylim=(min(-0.02, 1.1 * float(samples[value].min())), 1.02), xlim=(-0.6, len(places) - 0.4))
     return ax
+
+
+def score_densities(
+    samples: pd.DataFrame, *, value: str = "f1", by: str = "method", ax: Axes | None = None
+) -> Axes:
+    """Draw how the scores of single sequences are distributed, a density for each method.
+
+    Shows what boxes hide: whether a method fails on some sequences or is a little worse on all.
+
+    Parameters
+    ----------
+    samples : DataFrame
+        As for :func:`score_boxes`.
+    value, by : str
+        Columns of the score and of the method.
+    ax : Axes, optional
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> rows = pd.DataFrame({"method": ["a", "a", "b", "b"], "f1": [0.5, 0.7, 0.2, 0.4]})
+    >>> ax = score_densities(rows)
+    """
+    import seaborn as sns
+
+    _require(samples, value, by)
+    methods = list(dict.fromkeys(samples[by]))
+    colors = _colors(methods)
+    ax = chart_axes(ax, WIDTH, 0.6 * WIDTH)
+    which = samples[by].map(methods.index).to_numpy()
+    style: dict[str, Any] = {"palette": [*colors.values()], "lw": 1.2, "legend": False}
+    sns.kdeplot(x=samples[value].to_numpy(), hue=which, cut=0, common_norm=False, ax=ax, **style)
+    legend(ax, colors, loc="lower left", bbox_to_anchor=(0, 1.02))
+    ax.set_xlabel(_score_label(value), fontsize=8, parse_math=False)
+    ax.set_ylabel("density", fontsize=8)
+    return ax
+
+
+def _require(samples: pd.DataFrame, *columns: str) -> None:
+    if missing := [name for name in columns if name not in samples]:
+        raise ValueError(f"no column {missing[0]!r}; there are {', '.join(map(str, samples.columns))}")
+
+
+def _colors(methods: Iterable[str]) -> dict[str, str]:
+    return {name: palette()[m % len(PALETTE)] for m, name in enumerate(methods)}
+
+
+def _score_label(value: str) -> str:
+    return plain(value).replace("f1", "F1").replace("inf", "INF")
 
 
 def _rotate_crowded_labels(ax: Axes) -> None:
@@ -213,136 +230,6 @@ def score_table(
             ax.text(x, row + 1.5, text, ha=ha, weight=weight, **style)
     for row, text in enumerate(names):
         ax.text(0.0, row + 1.5, text, ha="left", **style)
-    return ax
-
-
-def confusion(
-    targets: ArrayLike, predictions: ArrayLike, *, labels: Sequence[str] | None = None, ax: Axes | None = None
-) -> Axes:
-    """Show which class is taken for which: shares of each true class, a row each.
-
-    Parameters
-    ----------
-    targets, predictions : array_like of str, shape (n,)
-    labels : sequence of str, optional
-        Order of the classes; default: sorted.
-    ax : Axes, optional
-
-    Raises
-    ------
-    ValueError
-        If the lengths differ, or a class is not among the labels.
-
-    Examples
-    --------
-    >>> ax = confusion(["tRNA", "5S", "5S"], ["tRNA", "5S", "tRNA"])
-    """
-    targets, predictions = np.asarray(targets).astype(str), np.asarray(predictions).astype(str)
-    if targets.shape != predictions.shape:
-        raise ValueError(f"{len(targets)} targets, {len(predictions)} predictions")
-    found = sorted({*targets, *predictions})
-    names = found if labels is None else [str(label) for label in labels]
-    if left := set(found) - set(names):
-        raise ValueError(f"not among the labels: {', '.join(sorted(left)[:5])}")
-    number = {name: k for k, name in enumerate(names)}
-    counts = np.zeros((len(names), len(names)))
-    np.add.at(counts, ([number[t] for t in targets], [number[p] for p in predictions]), 1)
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    few = len(names) <= 14
-    ax = new_axes(WIDTH if few else DOUBLE, 0.9 * WIDTH if few else DOUBLE) if ax is None else ax
-    image = ax.imshow(shares, cmap=PROBABILITIES, vmin=0, vmax=1, interpolation="nearest")
-    size = 7 if few else max(2.5, 300 / len(names) * 0.9)
-    shown = [plain(name, 32) for name in names]
-    ax.set_xticks(range(len(names)), shown, rotation=90, fontsize=size, parse_math=False)
-    ax.set_yticks(range(len(names)), shown, fontsize=size, parse_math=False)
-    ax.tick_params(length=0)
-    ax.spines[:].set_linewidth(0.6)
-    if few:
-        for row, column in np.argwhere(shares >= 0.005):
-            share = shares[row, column]
-            color, size = "white" if share > 0.5 else INK, min(6.5, 40 / len(names) + 2)
-            ax.text(column, row, f"{share:.2f}", color=color, fontsize=size, ha="center", va="center")
-    ax.set_xlabel("predicted", fontsize=8)
-    ax.set_ylabel("true", fontsize=8)
-    small_bar(ax, image, "share of the true class")
-    return ax
-
-
-def roc(targets: ArrayLike, scores: Mapping[str, ArrayLike] | ArrayLike, *, ax: Axes | None = None) -> Axes:
-    """Draw receiver operating characteristics; the area under each is in the legend.
-
-    Parameters
-    ----------
-    targets : array_like of bool, shape (n,)
-    scores : array_like of float, shape (n,), or {name: array_like}
-        Higher means more likely true.
-    ax : Axes, optional
-
-    Raises
-    ------
-    ValueError
-        If only one class is there, or lengths differ.
-
-    Examples
-    --------
-    >>> ax = roc([True, False, True], {"model": [0.9, 0.2, 0.6]})
-    """
-    with importing("sklearn", SCIKIT):
-        from sklearn.metrics import roc_auc_score, roc_curve
-
-    curves = {
-        f"{name} ({roc_auc_score(truth, s):.3f})".strip(): roc_curve(truth, s)[:2]
-        for name, truth, s in _scored(targets, scores)
-    }
-    ax = _rate_axes(ax, curves, "false positive rate", "true positive rate", "lower right")
-    ax.plot([0, 1], [0, 1], color=GREY, ls="--", lw=0.8, zorder=0)
-    return ax
-
-
-def precision_recall(
-    targets: ArrayLike, scores: Mapping[str, ArrayLike] | ArrayLike, *, ax: Axes | None = None
-) -> Axes:
-    """Draw precision against recall; the average precision of each is in the legend.
-
-    Parameters and errors are those of :func:`roc`.
-
-    Examples
-    --------
-    >>> ax = precision_recall([True, False, True], [0.9, 0.2, 0.6])
-    """
-    with importing("sklearn", SCIKIT):
-        from sklearn.metrics import average_precision_score, precision_recall_curve
-
-    curves = {}
-    for name, truth, s in _scored(targets, scores):
-        precision, recall, _ = precision_recall_curve(truth, s)
-        curves[f"{name} ({average_precision_score(truth, s):.3f})".strip()] = recall, precision
-    ax = _rate_axes(ax, curves, "recall", "precision", "lower left")
-    ax.axhline(np.mean(np.asarray(targets, dtype=bool)), color=GREY, ls="--", lw=0.8, zorder=0)
-    return ax
-
-
-def _scored(targets: ArrayLike, scores: Any) -> list[tuple[str, NDArray, NDArray]]:
-    truth = np.asarray(targets, dtype=bool)
-    found = scores if isinstance(scores, Mapping) else {"": scores}
-    if truth.all() or not truth.any():
-        raise ValueError("targets: both true and false ones are needed")
-    rows = [(str(name), truth, np.asarray(s, dtype=float)) for name, s in found.items()]
-    for name, _, s in rows:
-        if s.shape != truth.shape:
-            raise ValueError(f"{name or 'scores'}: {len(s)} scores for {len(truth)} targets")
-    return rows
-
-
-def _rate_axes(ax: Axes | None, curves: dict[str, tuple], x: str, y: str, loc: str) -> Axes:
-    ax = chart_axes(ax, 0.75 * WIDTH, 0.75 * WIDTH)
-    lines = [
-        ax.plot(*ends, lw=1.2, color=palette()[k % len(PALETTE)])[0] for k, ends in enumerate(curves.values())
-    ]
-    ax.set(xlim=(0, 1.005), ylim=(0, 1.005), aspect="equal")
-    ax.set_xlabel(x, fontsize=8)
-    ax.set_ylabel(y, fontsize=8)
-    named_legend(ax, lines, curves, loc=loc, fontsize=7, frameon=False, handlelength=1.2)
     return ax
 
 

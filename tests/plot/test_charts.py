@@ -55,6 +55,18 @@ def test_boxes_by_family_say_how_many_there_are():
     assert plot.score_boxes(scores(9), group="family").figure.get_figwidth() > 7
 
 
+def test_densities_are_of_each_method_and_as_wide_as_its_scores():
+    rows = scores()
+    ax = plot.score_densities(rows)
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["ours", "theirs"]
+    ends = {to_hex(line.get_color()): line.get_xdata()[[0, -1]] for line in ax.lines}
+    colors = [to_hex(line.get_color()) for line in ax.get_legend().get_lines()]
+    for color, (_, values) in zip(colors, rows.groupby("method")["f1"], strict=True):
+        assert np.allclose(ends[color], (values.min(), values.max()))
+    with pytest.raises(ValueError, match="no column 'inf'; there are method, f1, family"):
+        plot.score_densities(rows, value="inf")
+
+
 def test_boxes_need_their_columns():
     with pytest.raises(ValueError, match="no column 'inf'; there are method, f1, family"):
         plot.score_boxes(scores(), value="inf")

@@ -37,6 +37,9 @@ NAMED = {
     "score_boxes, grouped": lambda a, b: plot.score_boxes(
         pd.DataFrame({"method": [a, b, a, b], "f1": [0.1, 0.2, 0.3, 0.4], "g": [a, a, b, b]}), group="g"
     ),
+    "score_densities": lambda a, b: plot.score_densities(
+        pd.DataFrame({"method": [a, b, a, b], "f1": [0.1, 0.2, 0.3, 0.4]})
+    ),
     "score_table": lambda a, b: plot.score_table(pd.DataFrame({a: [0.1, 0.2], b: [a, b]}, index=[a, b])),
     "roc": lambda a, b: plot.roc([True, False], {a: [0.9, 0.1], b: [0.2, 0.4]}),
     "precision_recall": lambda a, b: plot.precision_recall([True, False], {a: [0.9, 0.1], b: [0.2, 0.4]}),
