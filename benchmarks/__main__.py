@@ -4,6 +4,7 @@ import sys
 from importlib import import_module
 
 PROGRAMS = {
+    "busy": "busy",
     "drawings": "drawings",
     "estimates": "estimates",
     "gpu": "gpu",

@@ -5,6 +5,9 @@
 'GGGGAAAACCCC'
 """
 
+from ._utils import openmp as _openmp  # noqa: F401  (before torch)
+
+# isort: split
 import importlib
 import warnings
 from typing import Any
