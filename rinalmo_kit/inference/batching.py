@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from ..model.rinalmo import Encoder
 from ..model.tasks import task_of
 from ..model.tokenizer import token_ids
 from ..rna.alphabet import CleanSequence, clean
+from .threads import computed_ahead
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,7 +63,10 @@ def warn_if_unusual(name: str, sequence: str, *, gaps: bool = False) -> None:
 
 
 def run_with_oom_retry(
-    batches: Iterable[list[int]], lengths: list[int], compute: Callable[[list[int]], Any]
+    batches: Iterable[list[int]],
+    lengths: list[int],
+    compute: Callable[[list[int]], Any],
+    device: torch.device | None = None,
 ) -> Iterator[tuple[list[int], Any]]:
     """Compute batch after batch; retry in halves what memory does not suffice for.
 
@@ -73,6 +78,9 @@ def run_with_oom_retry(
         Of the sequences.
     compute : callable
         From the indices of a batch to its results.
+    device : torch.device, optional
+        Where it computes. With it, several batches of a CPU may be computed at a time, by a thread each
+        (:mod:`rinalmo_kit.inference.threads`).
 
     Yields
     ------
@@ -91,7 +99,8 @@ def run_with_oom_retry(
     [[0, 1], [2, 3], [4]]
     """
     limit = float("inf")
-    for whole in batches:
+    longest = partial(_longest, lengths)
+    for whole, first_try in computed_ahead(compute, batches, longest, device):
         waiting = [whole]
         while waiting:
             batch = waiting.pop()
@@ -99,7 +108,7 @@ def run_with_oom_retry(
             fits = tokens <= limit or len(batch) == 1
             if fits:
                 try:
-                    results = compute(batch)
+                    results = first_try() if batch is whole else compute(batch)
                 except (MemoryError, RuntimeError) as error:
                     if not is_memory_error(error):
                         raise
@@ -113,6 +122,10 @@ def run_with_oom_retry(
                     torch.cuda.empty_cache()
             half = len(batch) // 2
             waiting += [batch[half:], batch[:half]]
+
+
+def _longest(lengths: Sequence[int], batch: Sequence[int]) -> int:
+    return max(lengths[i] for i in batch)
 
 
 def finite(found: NDArray[np.float32], model: Encoder) -> NDArray[np.float32]:

@@ -133,7 +133,7 @@ def embeddings(
 
     lengths = [len(text) for text in texts]
     yield from run_with_oom_retry(
-        batches_by_length(lengths, token_budget(model.config, model.device)), lengths, compute
+        batches_by_length(lengths, token_budget(model.config, model.device)), lengths, compute, model.device
     )
 
 

@@ -75,7 +75,9 @@ def pair_probability_maps(
     def compute(batch: list[int]) -> list[NDArray[np.float32]]:
         return _probabilities(model, [encoded[numbers[i]] for i in batch])
 
-    for batch, found in run_with_oom_retry(map_batches(lengths, model.device), lengths, compute):
+    for batch, found in run_with_oom_retry(
+        map_batches(lengths, model.device), lengths, compute, model.device
+    ):
         if isinstance(found, Exception):
             yield numbers[batch[0]], found
             continue

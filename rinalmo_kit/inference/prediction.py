@@ -132,7 +132,7 @@ def predictions(
         return [finite(one, model) for one in found]
 
     lengths = [len(text) for text in texts]
-    yield from run_with_oom_retry(batches_for(model, lengths), lengths, compute)
+    yield from run_with_oom_retry(batches_for(model, lengths), lengths, compute, model.device)
 
 
 def crop_to_center(sequence: str, window: int | None) -> str:
