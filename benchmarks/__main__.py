@@ -7,6 +7,7 @@ PROGRAMS = {
     "busy": "busy",
     "drawings": "drawings",
     "estimates": "estimates",
+    "folding": "folding",
     "gpu": "gpu",
     "half": "half_precision",
     "many": "many",
