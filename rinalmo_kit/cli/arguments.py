@@ -334,6 +334,20 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--samples", type=place, help="write the scores of each sequence to this CSV")
     command.set_defaults(run="evaluate")
 
+    command = commands.add_parser("score", help="score structures of any program against known ones, by name")
+    for side in ("predicted", "reference"):
+        command.add_argument(
+            f"--{side}",
+            type=place,
+            required=True,
+            metavar="FILE",
+            help="file of structures in any format that is read, or a folder of them",
+        )
+    command.add_argument("--canonical-only", action="store_true", help="leave out all but A-U, G-C and G-U")
+    command.add_argument("-o", "--output", type=place, help="add the scores to this CSV")
+    command.add_argument("--samples", type=place, help="write the scores of each structure to this CSV")
+    command.set_defaults(run="score")
+
     command = commands.add_parser("corpus", help="make a pretraining corpus")
     actions = command.add_subparsers(dest="action", required=True)
     command = actions.add_parser(

@@ -15,7 +15,7 @@ from .infer import _check, _embed, _estimate, _fold, _models, _predict
 from .pretrain import _corpus_build, _plan, _pretrain
 from .screen import screen
 from .studio import _studio
-from .train import _evaluate, _finetune, _recipes
+from .train import _evaluate, _finetune, _recipes, _score
 
 __all__ = ["main"]
 
@@ -78,6 +78,7 @@ COMMANDS = {
     "recipes": _recipes,
     "finetune": _finetune,
     "evaluate": _evaluate,
+    "score": _score,
     "corpus build": _corpus_build,
     "data list": _data_list,
     "data get": _data_get,
