@@ -119,7 +119,7 @@ def _fold(options: argparse.Namespace) -> int:
         doubtful = 0
         writer = Folder(output, [options.input]) if output.folder else Writer(output, structures)
         with writer, source.bar() as bar:
-            for found in fold_or_explain(source, model=model, **rules):
+            for found in fold_or_explain(iter(source), model=model, **rules):
                 if isinstance(found, Exception):
                     source.skip(found)
                 else:

@@ -21,6 +21,7 @@ from ..model.pretrained import ready_model
 from ..model.rinalmo import Encoder, RiNALMo
 from ..model.tokenizer import tokenize
 from ..rna.alphabet import MASK
+from ..rna.sequences import Sequences, read_one
 from ..structure import Structure
 
 if TYPE_CHECKING:
@@ -33,13 +34,13 @@ LETTERS = "ACGU"
 
 @torch.inference_mode()
 def masked_probabilities(
-    sequence: str, *, model: Encoder | str | os.PathLike = LANGUAGE_MODEL
+    sequence: Sequences, *, model: Encoder | str | os.PathLike = LANGUAGE_MODEL
 ) -> NDArray[np.float32]:
     """Mask each nucleotide in turn and return what the language model expects in its place.
 
     Parameters
     ----------
-    sequence : str
+    sequence : str, or one record as for :func:`rinalmo_kit.fold`
         L nucleotides.
     model : RiNALMo, name or path
         With a language-model head.
@@ -59,7 +60,7 @@ def masked_probabilities(
     >>> masked_probabilities("GGGAAACCC").shape
     (9, 4)
     """
-    text, model = ready_sequence("sequence", sequence), ready_model(model)
+    text, model = ready_sequence(*read_one(sequence)), ready_model(model)
     if not isinstance(model, RiNALMo):
         raise ValueError(f"{model.name} has no language-model head; use a RiNALMo, such as 'nano' or 'giga'")
     tokens = tokenize([text])
@@ -78,12 +79,12 @@ def masked_probabilities(
     return torch.cat(found).numpy()
 
 
-def mutation_effects(sequence: str, score: Callable[[list[str]], ArrayLike]) -> NDArray[np.float64]:
+def mutation_effects(sequence: Sequences, score: Callable[[list[str]], ArrayLike]) -> NDArray[np.float64]:
     """Score every single substitution of a sequence against the sequence itself.
 
     Parameters
     ----------
-    sequence : str
+    sequence : str, or one record as for :func:`rinalmo_kit.fold`
         L letters of A, C, G, U (or T).
     score : callable
         Takes a list of sequences and returns a number for each, such as
@@ -104,7 +105,7 @@ def mutation_effects(sequence: str, score: Callable[[list[str]], ArrayLike]) -> 
     >>> mutation_effects("GA", lambda sequences: [s.count("G") for s in sequences]).tolist()
     [[-1.0, -1.0, 0.0, -1.0], [0.0, 0.0, 1.0, 0.0]]
     """
-    text = sequence.upper().replace("T", "U")
+    text = read_one(sequence)[1].upper().replace("T", "U")
     if bad := [k for k, letter in enumerate(text) if letter not in LETTERS]:
         raise ValueError(f"position {bad[0] + 1} is {text[bad[0]]!r}: only A, C, G and U are mutated")
     changed = [(k, n) for k, letter in enumerate(text) for n in range(4) if LETTERS[n] != letter]

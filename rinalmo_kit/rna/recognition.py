@@ -8,7 +8,7 @@ from collections.abc import Callable
 from itertools import islice, pairwise
 
 from .._utils.text_files import open_text
-from .sequences import other_format
+from .fasta import other_format
 
 __all__ = ["looks_like"]
 

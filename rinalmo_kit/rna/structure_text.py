@@ -11,9 +11,9 @@ from pathlib import Path
 
 from .._utils.text_files import TextFileError, bad_byte, decoration, open_text, without_packing
 from .alphabet import clean
+from .fasta import other_format
 from .folded import FoldedRNA
 from .pairs import CLOSING, OPENING, UNPAIRED
-from .sequences import other_format
 
 __all__ = ["parse_brackets", "parse_st", "render_dbn", "render_st"]
 
