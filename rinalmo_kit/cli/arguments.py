@@ -7,7 +7,7 @@ import ast
 import math
 from collections.abc import Callable
 
-from .._utils.defaults import ENCODER, FAMILIES, STRUCTURE
+from .._utils.defaults import ENCODER, FAMILIES, LANGUAGE_MODEL, STRUCTURE
 from ..model.tasks import user_tasks
 from ..rna.formats import NAMES
 
@@ -252,6 +252,30 @@ def parser() -> argparse.ArgumentParser:
     _add_job_options(command)
     command.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
     command.set_defaults(run="predict")
+
+    command = commands.add_parser("variants", help="FASTA and variants in, table of their effects out")
+    command.add_argument("input", type=place, help="FASTA file (packed or not), or - for standard input")
+    command.add_argument(
+        "variants",
+        type=place,
+        nargs="?",
+        help="table (.csv, .tsv, .vcf): POS, REF, ALT and, of several records, CHROM; or variant (G12A) and name "
+        "(default: all single substitutions)",
+    )
+    command.add_argument(
+        "--fill",
+        choices=["mask", "wt", "mut"],
+        default="mask",
+        help="what the model sees at the positions: masks, the wild type, or the mutant (default: mask)",
+    )
+    command.add_argument(
+        "-m", "--model", default=LANGUAGE_MODEL, help=f"name or checkpoint file (default: {LANGUAGE_MODEL})"
+    )
+    command.add_argument(
+        "-o", "--output", type=place, help="file (.csv, .tsv, .parquet; packed); default: standard output"
+    )
+    command.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+    command.set_defaults(run="variants")
 
     command = commands.add_parser("models", help="list all models with size, task, licence and scores")
     command.set_defaults(run="models")

@@ -16,6 +16,7 @@ from .pretrain import _corpus_build, _plan, _pretrain
 from .screen import screen
 from .studio import _studio
 from .train import _evaluate, _finetune, _recipes, _score
+from .variants import _variants
 
 __all__ = ["main"]
 
@@ -72,6 +73,7 @@ COMMANDS = {
     "embed": _embed,
     "check": _check,
     "predict": _predict,
+    "variants": _variants,
     "models": _models,
     "reproduce": _reproduce,
     "studio": _studio,

@@ -25,6 +25,7 @@ from .leakage import (
 from .predictors import Baseline, FoldingFunction, ModelPredictor
 from .scoring import Evaluation, evaluate
 from .structure_table import structure_table
+from .variants import variant_scores
 
 __all__ = [
     "BASELINES",
@@ -64,6 +65,7 @@ __all__ = [
     "trained_on",
     "trivial",
     "tsne_map",
+    "variant_scores",
     "viennarna",
     "warn",
     "warn_if_trained_on",
