@@ -205,9 +205,9 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument(
         "--pool",
-        choices=["mean", "cls", "std", "none"],
+        choices=["mean", "cls", "std", "max", "none"],
         default="mean",
-        help="mean or std over nucleotides, <cls>, or none: a row for each nucleotide (default: mean)",
+        help="mean, std or max over nucleotides, <cls>, or none: a row for each nucleotide (default: mean)",
     )
     command.add_argument(
         "--layer",
@@ -217,9 +217,25 @@ def parser() -> argparse.ArgumentParser:
         "(default: after the last LayerNorm)",
     )
     command.add_argument(
+        "--combine",
+        choices=["mean", "concat"],
+        default="mean",
+        help="of several blocks: mean, or side by side",
+    )
+    command.add_argument(
         "--whiten",
         action="store_true",
         help="apply the whitening that is stored with the model, for its --pool",
+    )
+    command.add_argument("--dtype", choices=["float32", "float16"], default="float32", help="of the numbers")
+    command.add_argument(
+        "--window",
+        type=whole(2),
+        metavar="NT",
+        help="encode longer sequences in overlapping windows of this length and average (default: whole)",
+    )
+    command.add_argument(
+        "--overlap", type=whole(0), metavar="NT", help="of windows, at least (default: a quarter)"
     )
     _add_job_options(command)
     command.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
@@ -468,7 +484,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--task", choices=["embed", "fold", "predict"], help="default: what the model's head is for"
     )
-    command.add_argument("--pool", choices=["cls", "mean", "std"], help="of embed: one row a sequence")
+    command.add_argument("--pool", choices=["cls", "mean", "std", "max"], help="of embed: one row a sequence")
     command.add_argument("--device", help="default: the best there is")
     command.set_defaults(run="estimate")
     return everything

@@ -58,7 +58,8 @@ def _check_no_job(options: argparse.Namespace) -> None:
 
 def _embed(options: argparse.Namespace) -> int:
     pool = None if options.pool == "none" else options.pool
-    return _job(options, pool=pool, layer=options.layer, whiten=options.whiten)
+    names = ("layer", "combine", "whiten", "dtype", "window", "overlap")
+    return _job(options, pool=pool, **{name: getattr(options, name) for name in names})
 
 
 def _check(_: argparse.Namespace) -> int:

@@ -52,7 +52,7 @@ OPTIONS = {
 WORDS = {
     "-f": "dbn ct bpseq json parquet csv tsv st xyz".split(),
     "-m": "nano nano-ss pico-ncrna-0 pico-mrl nothing ./absent.pt".split(),
-    "--pool": "mean cls none max".split(),
+    "--pool": "mean cls none max median".split(),
     "--task": "embed fold predict structure classification regression x".split(),
     "--target": "label dot_bracket absent".split(),
     "--device": "cpu cuda x cpu:9".split(),
