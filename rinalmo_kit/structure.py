@@ -171,8 +171,8 @@ def read_structures(path: str | os.PathLike) -> list[Structure]:
     * ``.bpseq``: ``i base partner`` a nucleotide, 0 or −1 for no partner.
     * ``.csv .tsv .parquet``: columns ``sequence``, ``dot_bracket`` and ``name`` or ``id``.
     * ``.json .jsonl``: an object a structure, with ``sequence``, ``dot_bracket`` or ``pairs``, and ``name``.
-    * ``.sto .stk .stockholm``: each sequence of an alignment, without its gaps, with the pairs of ``SS_cons`` that
-      it can form (:mod:`rinalmo_kit.rna.stockholm`); read alone.
+    * ``.sto .stk .stockholm .seed``: each sequence of an alignment, without its gaps, with the pairs of ``SS_cons``
+      that it can form (:mod:`rinalmo_kit.rna.stockholm`); read only.
 
     Lines that start with ``#`` or ``;`` are comments. Text may be packed (gzip, bzip2, xz or zstd, whatever
     the file is called), have line ends of any system, a byte-order mark, blank lines, lower case and T.

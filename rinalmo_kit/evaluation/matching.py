@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -175,8 +176,8 @@ def _word(name: str) -> str:
 
 def _unique(words: dict[str, str]) -> dict[str, str]:
     """Return names by their words, of which none is shared."""
-    values = list(words.values())
-    return {word: name for name, word in words.items() if word and values.count(word) == 1}
+    counts = Counter(words.values())
+    return {word: name for name, word in words.items() if word and counts[word] == 1}
 
 
 def _difference(found: str, known: str) -> str:

@@ -83,7 +83,7 @@ Text formats are also read and written with a further ending of :data:`~.text_fi
 
 
 READ_ONLY: dict[str, Format] = dict.fromkeys(
-    (".sto", ".stk", ".stockholm"), Format("stockholm", parse_stockholm, None)
+    (".sto", ".stk", ".stockholm", ".seed"), Format("stockholm", parse_stockholm, None)
 )
 """Ending → format that is read and not written."""
 

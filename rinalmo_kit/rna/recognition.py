@@ -45,7 +45,7 @@ _WORD = r"[A-Za-z]\s+"
 KINDS: tuple[tuple[str, tuple[str, ...], Callable[[list[str]], bool]], ...] = (
     (
         "a Stockholm alignment: name it .sto",
-        (".sto", ".stk", ".stockholm"),
+        (".sto", ".stk", ".stockholm", ".seed"),
         lambda t: _starts(t, "# STOCKHOLM"),
     ),
     ("RNAML, which is not read: convert it to CT", (), lambda t: any("<rnaml" in line for line in t)),

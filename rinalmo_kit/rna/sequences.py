@@ -309,10 +309,10 @@ def _is_text(one: Any) -> bool:
 
 def _record(one: Any, default: str) -> tuple[str, str]:
     """Convert one entry of a collection into its name and sequence."""
-    if hasattr(one, "as_py"):  # a scalar of pyarrow
-        one = one.as_py()
     if isinstance(one, str):
         return default, one
+    if hasattr(one, "as_py"):  # a scalar of pyarrow
+        return _named(None, one.as_py(), default)
     if _is_row(one):
         return _named(one.get("name", one.get("id")), one["sequence"], default)
     if _is_text(one):

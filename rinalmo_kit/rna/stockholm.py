@@ -33,7 +33,8 @@ def parse_stockholm(path: Path) -> Iterator[FoldedRNA]:
 
     Columns in which a sequence has a gap are removed from it. A pair of the consensus that has a gap on one side or
     both does not exist in that sequence; one warning a file says how many there are with a gap on one side alone.
-    Without ``SS_cons``, sequences that have a structure of their own (``#=GR name SS``) are read with that.
+    Without ``SS_cons``, sequences that have a structure of their own (``#=GR name SS``) are read with that. Further
+    structures, such as ``SS_cons_1`` of R-scape, are left out.
 
     Raises
     ------
@@ -86,6 +87,7 @@ def _projected(alignment: _Alignment) -> Iterator[tuple[str, FoldedRNA, int]]:
             f"line {alignment.line}: this is a Stockholm file without SS_cons: its sequences have no structure "
             "(esl-reformat fasta FILE makes FASTA of it, which fold reads)"
         )
+    known: dict[str, list[list[int]]] = {}
     for name, blocks in alignment.rows.items():
         row, consensus = "".join(blocks), "".join(alignment.consensus or alignment.own.get(name, []))
         if not consensus:
@@ -97,7 +99,9 @@ def _projected(alignment: _Alignment) -> Iterator[tuple[str, FoldedRNA, int]]:
             if not kept:
                 raise ValueError("its row holds gaps alone")
             place = {column: position for position, column in enumerate(kept)}
-            pairs = pairs_from_dot_bracket(consensus, name="SS_cons").tolist()
+            if consensus not in known:
+                known[consensus] = pairs_from_dot_bracket(consensus, name="SS_cons").tolist()
+            pairs = known[consensus]
             whole = [(place[i], place[j]) for i, j in pairs if i in place and j in place]
             either = sum(i in place or j in place for i, j in pairs)
             yield name, FoldedRNA("".join(row[k] for k in kept), whole, name), either - len(whole)
