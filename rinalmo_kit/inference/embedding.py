@@ -199,11 +199,12 @@ def embeddings(
     windows = as_windows(window, overlap)
 
     def encoded(pieces: list[CleanSequence]) -> list[Tensor]:
-        rows = encode_sequences(model, pieces, layer, side_by_side=combine == "concat")
-        return [one.float() for one in rows]
+        return encode_sequences(model, pieces, layer, side_by_side=combine == "concat")
 
     def finished(rows: list[Tensor]) -> list[NDArray[np.floating]]:
-        found = [finite(one.numpy().copy(), model) for one in on_cpu([_pooled(one, pool) for one in rows])]
+        found = [
+            finite(one.numpy().copy(), model) for one in on_cpu([_pooled(one.float(), pool) for one in rows])
+        ]
         found = found if whitening is None else [whitening.apply(one) for one in found]
         return [as_half(one, np.dtype(dtype), model) for one in found]
 
@@ -233,7 +234,9 @@ def _of_windows(
     rows: list[Tensor] = [torch.empty(0)] * len(spans)
 
     def compute(batch: list[int]) -> list[Tensor]:
-        return on_cpu(encoded([CleanSequence(text[slice(*spans[i])]) for i in batch]))
+        return [
+            one.float() for one in on_cpu(encoded([CleanSequence(text[slice(*spans[i])]) for i in batch]))
+        ]
 
     for batch, found in run_with_oom_retry(batches_by_length(lengths, budget), lengths, compute):
         if isinstance(found, Exception):

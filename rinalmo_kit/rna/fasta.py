@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, cast
@@ -129,6 +130,8 @@ def _fasta(lines: Iterable[str], where: str) -> Iterator[tuple[str, str]]:
         elif name is None:
             if what := other_format(line):
                 raise ValueError(f"{where} is {what}")
+            if "sequence" in re.split("[,;\t]", line.lower()):
+                raise ValueError(f"{where} is a table: pass it as a DataFrame, such as pandas.read_csv(path)")
             raise ValueError(
                 f"{where}, line {number}: expected a FASTA header ('>name'), found {line[:40]!r}"
             )

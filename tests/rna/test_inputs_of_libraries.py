@@ -306,3 +306,16 @@ def test_tables_with_answers_of_other_libraries() -> None:
         as_table(pd.Series([A]))
     structures = DataFrame({"sequence": [A], "dot_bracket": ["((((....))))"]})
     assert rk.evaluate("trivial", structures, draws=0)["f1"] == 1
+
+
+@pytest.mark.parametrize("header", ["id,sequence,label", "name\tSequence", "sequence;id"])
+def test_the_path_of_a_table_is_named(tmp_path: Path, header: str) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text(f"{header}\n1,{A},0\n")
+    for read in (read_sequences, lambda path: list(stream_sequences(path))):
+        with pytest.raises(
+            ValueError, match=r"x\.csv is a table: pass it as a DataFrame, such as pandas\.read_csv"
+        ):
+            read(path)
+    structure = rk.Structure("GAAAC", [(0, 4)], "sequence")
+    assert rk.read_structures(structure.write(tmp_path / "x.ct")) == [structure]
