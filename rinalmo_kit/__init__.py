@@ -31,6 +31,7 @@ __all__ = [
     "embed",
     "evaluate",
     "evaluation",
+    "explain",
     "finetune",
     "fold",
     "load",
@@ -63,7 +64,6 @@ _MOVED = {  # names that left the front: "module:name", or the modules that a na
     "confidence": ".inference.confidence",
     "corpus": ".datasets.corpus.build .datasets.corpus.store",
     "estimate": ".inference.estimate:estimate",
-    "explain": ".evaluation.interpretation",
     "formats": ".rna.formats .structure",
     "hub": ".model.checkpoint .model.pretrained",
     "jobs": ".inference.bulk .inference.job_input .inference.shards",
@@ -82,6 +82,8 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(module, __name__), attribute)
     if name in ["cli", "evaluation", "inference", "model", "plot", "recipes", "training", "widgets"]:
         return importlib.import_module(f".{name}", __name__)
+    if name == "explain":
+        return importlib.import_module(".evaluation.interpretation", __name__)
     if name not in _MOVED:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from ._utils.moved import Namespace

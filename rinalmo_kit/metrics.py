@@ -19,6 +19,7 @@ __all__ = [
     "StructureScores",
     "binary_scores",
     "bootstrap_intervals",
+    "matthews_correlation",
     "mean_scores",
     "multiclass_scores",
     "regression_scores",
@@ -105,6 +106,45 @@ def structure_scores(
     recall = float((_near(target, predicted, shift) < len(predicted)).sum() / max(len(target), 1))
     f1, inf = _from_rates(precision, recall)
     return StructureScores(precision, recall, float(f1), float(inf))
+
+
+def matthews_correlation(
+    target: FoldedRNA | ArrayLike,
+    predicted: FoldedRNA | ArrayLike,
+    *,
+    length: int | None = None,
+    shift: int = 1,
+) -> float:
+    """Compute Matthews' correlation coefficient of predicted base pairs over all pairs of positions.
+
+    (TP·TN − FP·FN) / √((TP+FP)(TP+FN)(TN+FP)(TN+FN)) (Matthews 1975), of L(L − 1)/2 possible pairs. TP and FP are
+    the predicted pairs that are right and wrong, FN the target pairs that are not found, as in
+    :func:`structure_scores`. For long RNAs it comes close to INF (Gorodkin et al. 2001). 0 where it is undefined.
+
+    Parameters
+    ----------
+    target, predicted : Structure or array_like, shape (n, 2)
+    length : int, optional
+        L; of a Structure it is known.
+    shift : int
+        0 for strict.
+
+    Examples
+    --------
+    >>> matthews_correlation([(0, 20), (1, 19)], [(0, 20), (3, 17)], length=30, shift=0)
+    0.4976905311778291
+    """
+    if length is None:
+        if not isinstance(target, FoldedRNA):
+            raise ValueError("length: expected the number of nucleotides beside an array of pairs")
+        length = len(target)
+    target, predicted = _pairs(target), _pairs(predicted)
+    right = int((_near(predicted, target, shift) < len(target)).sum())
+    missed = len(target) - int((_near(target, predicted, shift) < len(predicted)).sum())
+    wrong = len(predicted) - right
+    absent = length * (length - 1) // 2 - right - wrong - missed
+    product = (right + wrong) * (right + missed) * (absent + wrong) * (absent + missed)
+    return (right * absent - wrong * missed) / product**0.5 if product > 0 else 0.0
 
 
 def mean_scores(

@@ -24,8 +24,10 @@ from .rna.alphabet import CleanSequence
 from .rna.decoding import decode, greedy_pairs
 from .rna.elements import element_table
 from .rna.folded import FoldedRNA
-from .rna.formats import FORMATS, _format, format_structure
+from .rna.formats import FORMATS, READ_ONLY, _format, format_structure
 from .rna.pairs import pairs_from_dot_bracket, to_dot_bracket
+from .rna.probability_files import read_probabilities
+from .rna.recognition import looks_like
 from .rna.structure_tables import render_table
 from .rna.structure_text import at, split_name
 
@@ -40,6 +42,7 @@ __all__ = [
     "decode",
     "greedy_pairs",
     "pairs_from_dot_bracket",
+    "read_probabilities",
     "read_structures",
     "to_dot_bracket",
     "write_structures",
@@ -161,12 +164,15 @@ def read_structures(path: str | os.PathLike) -> list[Structure]:
 
     * ``.dbn .db .dot .fa .fasta .fna``: records of ``>name`` or ``#Name: name`` (may be absent), a
       sequence line and one or more dot-bracket lines of any bracket levels, each of which is a structure
-      with the record's name. RNAfold's energy is left out, as are its lines about the ensemble (``-p``).
+      with the record's name. Energies are left out, as are lines about the ensemble (``RNAfold -p``) and what
+      LinearPartition, CONTRAfold and EternaFold print beside the structures.
     * ``.st`` (bpRNA): the same; the annotation after it is ignored.
     * ``.ct``: ``length name``, then ``i base i-1 i+1 partner i`` a nucleotide; any number of structures.
     * ``.bpseq``: ``i base partner`` a nucleotide, 0 or −1 for no partner.
     * ``.csv .tsv .parquet``: columns ``sequence``, ``dot_bracket`` and ``name`` or ``id``.
     * ``.json .jsonl``: an object a structure, with ``sequence``, ``dot_bracket`` or ``pairs``, and ``name``.
+    * ``.sto .stk .stockholm .seed``: each sequence of an alignment, without its gaps, with the pairs of ``SS_cons``
+      that it can form (:mod:`rinalmo_kit.rna.stockholm`); read only.
 
     Lines that start with ``#`` or ``;`` are comments. Text may be packed (gzip, bzip2, xz or zstd, whatever
     the file is called), have line ends of any system, a byte-order mark, blank lines, lower case and T.
@@ -176,8 +182,8 @@ def read_structures(path: str | os.PathLike) -> list[Structure]:
     Raises
     ------
     ValueError
-        Names the file, the line or row, the record and what was expected there; of a folder, if none of its
-        files can be read.
+        Names the file, the line or row, the record and what was expected there, and what a file looks like whose
+        ending says something else; of a folder, if none of its files can be read.
 
     Examples
     --------
@@ -192,25 +198,33 @@ def read_structures(path: str | os.PathLike) -> list[Structure]:
         return _read_folder(path)
     if not path.exists():
         raise FileNotFoundError(f"no such file or folder: {path}")
-    form = _format(path)
     try:
+        form = _format(path, writing=False)
         with at(path):
             structures = list(map(Structure.of, form.parse(path)))
             if not structures:
                 raise ValueError("expected a structure, found none")
-    except ValueError:
-        if form.render is not None and path.is_file():
-            with open_text(path) as stream:
-                check_to_end(stream)
+    except ValueError as error:
+        ending = split_name(path)[1]
+        if ending != ".parquet" and path.is_file():
+            _check_whole(path)
+            if what := looks_like(path, ending=ending):
+                raise ValueError(f"{error}; it looks like {what}") from error
         raise
     return structures
 
 
+def _check_whole(path: Path) -> None:
+    """Raise the error that says so if a packed file is damaged."""
+    with open_text(path) as stream:
+        check_to_end(stream)
+
+
 def _read_folder(path: Path) -> list[Structure]:
     shown = (p for p in path.rglob("*") if "/." not in f"/{p.relative_to(path).as_posix()}")
-    files = sorted(p for p in shown if split_name(p)[1] in FORMATS and p.is_file())
+    files = sorted(p for p in shown if split_name(p)[1] in FORMATS | READ_ONLY and p.is_file())
     if not files:
-        raise ValueError(f"{path}: no file with one of the endings {', '.join(FORMATS)}")
+        raise ValueError(f"{path}: no file with one of the endings {', '.join(FORMATS | READ_ONLY)}")
     structures: list[Structure] = []
     wrong: list[Exception] = []
     for file in files:

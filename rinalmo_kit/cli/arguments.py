@@ -7,7 +7,7 @@ import ast
 import math
 from collections.abc import Callable
 
-from .._utils.defaults import ENCODER, FAMILIES, STRUCTURE
+from .._utils.defaults import ENCODER, FAMILIES, LANGUAGE_MODEL, STRUCTURE
 from ..model.tasks import user_tasks
 from ..rna.formats import NAMES
 
@@ -205,9 +205,9 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument(
         "--pool",
-        choices=["mean", "cls", "std", "none"],
+        choices=["mean", "cls", "std", "max", "none"],
         default="mean",
-        help="mean or std over nucleotides, <cls>, or none: a row for each nucleotide (default: mean)",
+        help="mean, std or max over nucleotides, <cls>, or none: a row for each nucleotide (default: mean)",
     )
     command.add_argument(
         "--layer",
@@ -217,9 +217,25 @@ def parser() -> argparse.ArgumentParser:
         "(default: after the last LayerNorm)",
     )
     command.add_argument(
+        "--combine",
+        choices=["mean", "concat"],
+        default="mean",
+        help="of several blocks: mean, or side by side",
+    )
+    command.add_argument(
         "--whiten",
         action="store_true",
         help="apply the whitening that is stored with the model, for its --pool",
+    )
+    command.add_argument("--dtype", choices=["float32", "float16"], default="float32", help="of the numbers")
+    command.add_argument(
+        "--window",
+        type=whole(2),
+        metavar="NT",
+        help="encode longer sequences in overlapping windows of this length and average (default: whole)",
+    )
+    command.add_argument(
+        "--overlap", type=whole(0), metavar="NT", help="of windows, at least (default: a quarter)"
     )
     _add_job_options(command)
     command.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
@@ -252,6 +268,30 @@ def parser() -> argparse.ArgumentParser:
     _add_job_options(command)
     command.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
     command.set_defaults(run="predict")
+
+    command = commands.add_parser("variants", help="FASTA and variants in, table of their effects out")
+    command.add_argument("input", type=place, help="FASTA file (packed or not), or - for standard input")
+    command.add_argument(
+        "variants",
+        type=place,
+        nargs="?",
+        help="table (.csv, .tsv, .vcf): POS, REF, ALT and, of several records, CHROM; or variant (G12A) and name "
+        "(default: all single substitutions)",
+    )
+    command.add_argument(
+        "--fill",
+        choices=["mask", "wt", "mut"],
+        default="mask",
+        help="what the model sees at the positions: masks, the wild type, or the mutant (default: mask)",
+    )
+    command.add_argument(
+        "-m", "--model", default=LANGUAGE_MODEL, help=f"name or checkpoint file (default: {LANGUAGE_MODEL})"
+    )
+    command.add_argument(
+        "-o", "--output", type=place, help="file (.csv, .tsv, .parquet; packed); default: standard output"
+    )
+    command.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+    command.set_defaults(run="variants")
 
     command = commands.add_parser("models", help="list all models with size, task, licence and scores")
     command.set_defaults(run="models")
@@ -333,6 +373,20 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("-o", "--output", type=place, help="add the scores to this CSV")
     command.add_argument("--samples", type=place, help="write the scores of each sequence to this CSV")
     command.set_defaults(run="evaluate")
+
+    command = commands.add_parser("score", help="score structures of any program against known ones, by name")
+    for side in ("predicted", "reference"):
+        command.add_argument(
+            f"--{side}",
+            type=place,
+            required=True,
+            metavar="FILE",
+            help="file of structures in any format that is read, or a folder of them",
+        )
+    command.add_argument("--canonical-only", action="store_true", help="leave out all but A-U, G-C and G-U")
+    command.add_argument("-o", "--output", type=place, help="add the scores to this CSV")
+    command.add_argument("--samples", type=place, help="write the scores of each structure to this CSV")
+    command.set_defaults(run="score")
 
     command = commands.add_parser("corpus", help="make a pretraining corpus")
     actions = command.add_subparsers(dest="action", required=True)
@@ -430,7 +484,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--task", choices=["embed", "fold", "predict"], help="default: what the model's head is for"
     )
-    command.add_argument("--pool", choices=["cls", "mean", "std"], help="of embed: one row a sequence")
+    command.add_argument("--pool", choices=["cls", "mean", "std", "max"], help="of embed: one row a sequence")
     command.add_argument("--device", help="default: the best there is")
     command.set_defaults(run="estimate")
     return everything

@@ -58,7 +58,8 @@ def _check_no_job(options: argparse.Namespace) -> None:
 
 def _embed(options: argparse.Namespace) -> int:
     pool = None if options.pool == "none" else options.pool
-    return _job(options, pool=pool, layer=options.layer, whiten=options.whiten)
+    names = ("layer", "combine", "whiten", "dtype", "window", "overlap")
+    return _job(options, pool=pool, **{name: getattr(options, name) for name in names})
 
 
 def _check(_: argparse.Namespace) -> int:
@@ -119,7 +120,7 @@ def _fold(options: argparse.Namespace) -> int:
         doubtful = 0
         writer = Folder(output, [options.input]) if output.folder else Writer(output, structures)
         with writer, source.bar() as bar:
-            for found in fold_or_explain(source, model=model, **rules):
+            for found in fold_or_explain(iter(source), model=model, **rules):
                 if isinstance(found, Exception):
                     source.skip(found)
                 else:

@@ -15,7 +15,8 @@ from .infer import _check, _embed, _estimate, _fold, _models, _predict
 from .pretrain import _corpus_build, _plan, _pretrain
 from .screen import screen
 from .studio import _studio
-from .train import _evaluate, _finetune, _recipes
+from .train import _evaluate, _finetune, _recipes, _score
+from .variants import _variants
 
 __all__ = ["main"]
 
@@ -72,12 +73,14 @@ COMMANDS = {
     "embed": _embed,
     "check": _check,
     "predict": _predict,
+    "variants": _variants,
     "models": _models,
     "reproduce": _reproduce,
     "studio": _studio,
     "recipes": _recipes,
     "finetune": _finetune,
     "evaluate": _evaluate,
+    "score": _score,
     "corpus build": _corpus_build,
     "data list": _data_list,
     "data get": _data_get,

@@ -1,10 +1,12 @@
-"""Commands that list recipes, fine-tune and evaluate."""
+"""Commands that list recipes, fine-tune, evaluate, and score structures of any program."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from contextlib import ExitStack
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from .._utils.cells import arrays_as_text
@@ -23,6 +25,7 @@ from .options import _trainer_options
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ..evaluation.scoring import Evaluation
     from ..model.rinalmo import Encoder
 
 
@@ -99,19 +102,10 @@ def _evaluate(options: argparse.Namespace) -> int:
     from ..evaluation.scoring import evaluate
     from ..recipes.named import RECIPES
 
-    scores, samples = (path and user_path(path) for path in (options.output, options.samples))
-    for path in filter(None, (scores, samples)):
-        if path.suffix.lower() != ".csv" and not is_stream(path):
-            raise ValueError(f"{path}: unknown ending {path.suffix!r}; expected a .csv")
-        check_output(path, inputs=[options.model, options.recipe])
-    if scores and samples and is_same(scores, samples) and not is_stream(scores):
-        raise ValueError(f"{scores} is named for --output and for --samples: choose another one")
-    on = options.recipe
-    if names_table(on, known=RECIPES, task=options.task):
-        on = read_table(user_path(on), task=options.task or "structure")
-    with ExitStack() as held:
-        if samples:
-            held.enter_context(output_lock(samples))
+    with _tables(options, [options.model, options.recipe]) as (scores, samples):
+        on = options.recipe
+        if names_table(on, known=RECIPES, task=options.task):
+            on = read_table(user_path(on), task=options.task or "structure")
         result = evaluate(
             options.model,
             on,
@@ -123,13 +117,56 @@ def _evaluate(options: argparse.Namespace) -> int:
             output=scores,
             progress=True,
         )
-        if samples:
-            remove_left_over(samples)
-            with atomic_write(samples) as temporary:
-                arrays_as_text(result.samples).to_csv(temporary, index=False)
+        _report(result, samples)
+    return 0
+
+
+def _score(options: argparse.Namespace) -> int:
+    from ..evaluation.matching import UnscoredWarning, holds_structures
+    from ..evaluation.scoring import evaluate
+    from ..structure import read_structures
+
+    if not holds_structures(options.predicted):
+        read_structures(options.predicted)  # says what is wrong with it
+    with _tables(options, [options.predicted, options.reference]) as (scores, samples):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                result = evaluate(
+                    options.predicted,
+                    options.reference,
+                    canonical_only=options.canonical_only,
+                    output=scores,
+                )
+            finally:
+                for one in caught:
+                    print(f"rinalmo-kit: note: {one.message}", file=sys.stderr)
+        _report(result, samples)
+    return int(any(issubclass(one.category, UnscoredWarning) for one in caught))
+
+
+@contextmanager
+def _tables(options: argparse.Namespace, inputs: list[str]) -> Iterator[tuple[Path | None, Path | None]]:
+    """Check the files for scores and samples before the work, and hold the lock of the second."""
+    scores, samples = (path and user_path(path) for path in (options.output, options.samples))
+    for path in filter(None, (scores, samples)):
+        if path.suffix.lower() != ".csv" and not is_stream(path):
+            raise ValueError(f"{path}: unknown ending {path.suffix!r}; expected a .csv")
+        check_output(path, inputs=inputs)
+    if scores and samples and is_same(scores, samples) and not is_stream(scores):
+        raise ValueError(f"{scores} is named for --output and for --samples: choose another one")
+    with output_lock(samples) if samples else nullcontext():
+        yield scores, samples
+
+
+def _report(result: Evaluation, samples: Path | None) -> None:
+    """Write the rows of an evaluation, and print its scores."""
+    if samples:
+        remove_left_over(samples)
+        with atomic_write(samples) as temporary:
+            arrays_as_text(result.samples).to_csv(temporary, index=False)
     columns = ["group", "fold", "metric", "value", "low", "high", "n"]
     print(result.scores[columns].to_string(index=False, float_format="%.4f"))
     note = result.scores["data"].iloc[0]
     if note:
         print(f"data: {note}")
-    return 0

@@ -275,6 +275,13 @@ def as_table(data: Any, *, task: str | None = None) -> pd.DataFrame:
 
     if isinstance(data, str | os.PathLike):
         data = read_table(data, task=task)
+    if type(data).__module__.split(".")[0] == "polars":
+        if hasattr(data, "collect"):
+            raise TypeError(f"a {type(data).__name__} has no rows yet: pass {type(data).__name__}.collect()")
+        if hasattr(data, "get_column"):  # its to_pandas needs pyarrow
+            data = {name: data.get_column(name).to_list() for name in data.columns}
+    if callable(getattr(data, "read_pandas", None)):  # a RecordBatchReader of pyarrow
+        data = data.read_pandas()
     if callable(getattr(data, "to_pandas", None)):
         data = data.to_pandas()
     if isinstance(data, Mapping):

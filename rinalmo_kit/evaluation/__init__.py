@@ -22,9 +22,11 @@ from .leakage import (
     warn,
     warn_if_trained_on,
 )
+from .matching import Matched, UnscoredWarning, match_structures, matched_scores
 from .predictors import Baseline, FoldingFunction, ModelPredictor
 from .scoring import Evaluation, evaluate
 from .structure_table import structure_table
+from .variants import variant_scores
 
 __all__ = [
     "BASELINES",
@@ -35,9 +37,11 @@ __all__ = [
     "FoldingFunction",
     "LeakWarning",
     "Map",
+    "Matched",
     "ModelPredictor",
     "Program",
     "TrainedOn",
+    "UnscoredWarning",
     "attention_of_pairs",
     "average_product_corrected",
     "average_scores",
@@ -52,6 +56,8 @@ __all__ = [
     "join_published",
     "kmer_counts",
     "masked_probabilities",
+    "match_structures",
+    "matched_scores",
     "most_pairs",
     "mutation_effects",
     "neighbour_labels",
@@ -64,6 +70,7 @@ __all__ = [
     "trained_on",
     "trivial",
     "tsne_map",
+    "variant_scores",
     "viennarna",
     "warn",
     "warn_if_trained_on",

@@ -12,6 +12,7 @@ from .._utils.extras import importing, usable
 from ..inference.energies import PACKAGES
 from ..model.tasks import TASKS
 from ..rna.pairs import CANONICAL
+from ..rna.sequences import Sequences, read_texts
 from ..structure import Structure
 from .folding_programs import PROGRAMS, fold_by, linearpartition, on_path, viennarna
 
@@ -97,7 +98,7 @@ def letter_codes(sequence: str) -> NDArray[np.int64]:
     return codes[np.frombuffer(sequence.encode("ascii"), dtype=np.uint8)]
 
 
-def kmer_counts(sequences: Sequence[str], *, longest: int = 4) -> NDArray[np.float32]:
+def kmer_counts(sequences: Sequences, *, longest: int = 4) -> NDArray[np.float32]:
     """Return the share of each k-mer of A, C, G, U among those of its length, for k from 1 to `longest`.
 
     Returns
@@ -109,6 +110,7 @@ def kmer_counts(sequences: Sequence[str], *, longest: int = 4) -> NDArray[np.flo
     >>> kmer_counts(["AACG"], longest=1).tolist()
     [[0.5, 0.25, 0.25, 0.0]]
     """
+    sequences = read_texts(sequences)
     rows = np.zeros((len(sequences), sum(4**k for k in range(1, longest + 1))), dtype=np.float32)
     for row, sequence in zip(rows, sequences, strict=True):
         codes, start = letter_codes(sequence), 0
@@ -132,7 +134,7 @@ def _upstream_starts(sequences: Sequence[str]) -> NDArray[np.float32]:
     return np.array(rows, dtype=np.float32).reshape(-1, 4)
 
 
-def simple(task: str, sequences: Sequence[str], targets: Sequence[Any], test: Sequence[str]) -> NDArray[Any]:
+def simple(task: str, sequences: Sequences, targets: Sequence[Any], test: Sequences) -> NDArray[Any]:
     """Predict by a classical learner, which a language model has to beat.
 
     Windows of one length, as around splice sites: logistic regression on the letter at each position. Other classes:
@@ -154,6 +156,7 @@ def simple(task: str, sequences: Sequence[str], targets: Sequence[Any], test: Se
     >>> simple("binary", ["GGGG", "CCCC"] * 5, ["a", "b"] * 5, ["GGGC"]).tolist()
     ['a']
     """
+    sequences, test = read_texts(sequences), read_texts(test)
     with importing("sklearn", "simple learners need scikit-learn: pip install scikit-learn"):
         from sklearn.ensemble import HistGradientBoostingRegressor
         from sklearn.linear_model import LogisticRegression
@@ -176,12 +179,13 @@ def simple(task: str, sequences: Sequence[str], targets: Sequence[Any], test: Se
     return learner.fit(rows, np.asarray(targets)).predict(test_rows)
 
 
-def ngram_perplexity(train: Sequence[str], test: Sequence[str]) -> dict[str, float]:
+def ngram_perplexity(train: Sequences, test: Sequences) -> dict[str, float]:
     """Compute the perplexity of A, C, G, U under letter frequencies and under trigrams; others are left out.
 
     Parameters
     ----------
-    train, test : sequence of str
+    train, test
+        What :func:`rinalmo_kit.fold` takes.
 
     Returns
     -------
@@ -199,7 +203,7 @@ def ngram_perplexity(train: Sequence[str], test: Sequence[str]) -> dict[str, flo
     sums = dict.fromkeys(places, 0.0)
     seen = dict.fromkeys(places, 0)
     for sequences, learn in ((train, True), (test, False)):
-        for sequence in sequences:
+        for sequence in read_texts(sequences):
             codes = np.concatenate(([4, 4], letter_codes(sequence), [4]))
             middle = np.flatnonzero(codes[2:-1] < 4) + 2
             for name, around in places.items():

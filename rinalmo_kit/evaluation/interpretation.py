@@ -1,4 +1,4 @@
-"""Interpretation of a model: predictions of masked letters, effects of mutations, attention against base pairs.
+"""Interpretation of a model, ``rk.explain``: masked letters, variants and mutations, attention against base pairs.
 
 The probabilities of masked nucleotides are those of the pretraining task (paper, "Pre-training"); in-silico mutation
 and the reading of attention (symmetrised, with the average product correction) are common practice, not the paper's.
@@ -16,30 +16,36 @@ from torch import Tensor
 
 from .._utils.defaults import LANGUAGE_MODEL
 from .._utils.extras import importing
-from ..inference.batching import batches_by_length, ready_sequence
+from ..inference.batching import ready_sequence
+from ..inference.masked import LETTERS, language_model, letter_logits
 from ..model.pretrained import ready_model
 from ..model.rinalmo import Encoder, RiNALMo
 from ..model.tokenizer import tokenize
 from ..rna.alphabet import MASK
+from ..rna.sequences import Sequences, read_one
 from ..structure import Structure
+from .variants import variant_scores
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["attention_of_pairs", "average_product_corrected", "masked_probabilities", "mutation_effects"]
+__all__ = [
+    "attention_of_pairs",
+    "average_product_corrected",
+    "masked_probabilities",
+    "mutation_effects",
+    "variant_scores",
+]
 
-LETTERS = "ACGU"
 
-
-@torch.inference_mode()
 def masked_probabilities(
-    sequence: str, *, model: Encoder | str | os.PathLike = LANGUAGE_MODEL
+    sequence: Sequences, *, model: Encoder | str | os.PathLike = LANGUAGE_MODEL
 ) -> NDArray[np.float32]:
     """Mask each nucleotide in turn and return what the language model expects in its place.
 
     Parameters
     ----------
-    sequence : str
+    sequence : str, or one record as for :func:`rinalmo_kit.fold`
         L nucleotides.
     model : RiNALMo, name or path
         With a language-model head.
@@ -59,31 +65,20 @@ def masked_probabilities(
     >>> masked_probabilities("GGGAAACCC").shape
     (9, 4)
     """
-    text, model = ready_sequence("sequence", sequence), ready_model(model)
-    if not isinstance(model, RiNALMo):
-        raise ValueError(f"{model.name} has no language-model head; use a RiNALMo, such as 'nano' or 'giga'")
-    tokens = tokenize([text])
-    places = torch.arange(1, len(text) + 1)
-    masked = tokens.repeat(len(text), 1)
-    masked[torch.arange(len(text)), places] = MASK
-    letters = tokenize([LETTERS])[0, 1:-1]
-    found = []
-    for batch in batches_by_length([len(text)] * len(text)):
-        here = masked[batch].to(model.device)
-        packing = model.packing(here)
-        starts = torch.arange(len(batch)) * here.shape[1]
-        rows = model.encode(here, packing)[(starts + places[batch]).to(model.device)]
-        logits = model.lm_mask_head(rows).float()[:, letters.to(model.device)]
-        found.append(logits.softmax(-1).cpu())
-    return torch.cat(found).numpy()
+    text, encoder = ready_sequence(*read_one(sequence)), language_model(model)
+    places = range(len(text))
+    rows = np.zeros((len(text), len(LETTERS)), dtype=np.float32)
+    for k, logits in letter_logits(encoder, text, [{k: MASK} for k in places], [[k] for k in places]):
+        rows[k] = logits[0]
+    return torch.from_numpy(rows).softmax(-1).numpy()
 
 
-def mutation_effects(sequence: str, score: Callable[[list[str]], ArrayLike]) -> NDArray[np.float64]:
+def mutation_effects(sequence: Sequences, score: Callable[[list[str]], ArrayLike]) -> NDArray[np.float64]:
     """Score every single substitution of a sequence against the sequence itself.
 
     Parameters
     ----------
-    sequence : str
+    sequence : str, or one record as for :func:`rinalmo_kit.fold`
         L letters of A, C, G, U (or T).
     score : callable
         Takes a list of sequences and returns a number for each, such as
@@ -104,7 +99,7 @@ def mutation_effects(sequence: str, score: Callable[[list[str]], ArrayLike]) -> 
     >>> mutation_effects("GA", lambda sequences: [s.count("G") for s in sequences]).tolist()
     [[-1.0, -1.0, 0.0, -1.0], [0.0, 0.0, 1.0, 0.0]]
     """
-    text = sequence.upper().replace("T", "U")
+    text = read_one(sequence)[1].upper().replace("T", "U")
     if bad := [k for k, letter in enumerate(text) if letter not in LETTERS]:
         raise ValueError(f"position {bad[0] + 1} is {text[bad[0]]!r}: only A, C, G and U are mutated")
     changed = [(k, n) for k, letter in enumerate(text) for n in range(4) if LETTERS[n] != letter]

@@ -8,7 +8,7 @@ compared here because the model's training rows are not available.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from .._utils.rows import select
 from ..datasets.loading import TABLES, data_note, is_subset, load_table
 from ..rna.families import FAMILIES
+from ..rna.sequences import Sequences, read_texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,13 +98,13 @@ class LeakWarning(UserWarning):
         self.rows = rows
 
 
-def exact_duplicates(train: Iterable[str], test: Iterable[str]) -> np.ndarray:
+def exact_duplicates(train: Sequences, test: Sequences) -> np.ndarray:
     """Find the test sequences that are also training sequences.
 
     Parameters
     ----------
-    train, test : iterable of str
-        Upper or lower case, with U or T.
+    train, test
+        What :func:`rinalmo_kit.fold` takes, in upper or lower case, with U or T; `train` may be a set.
 
     Returns
     -------
@@ -115,8 +116,11 @@ def exact_duplicates(train: Iterable[str], test: Iterable[str]) -> np.ndarray:
     >>> exact_duplicates(["ACGU", "GG"], ["gg", "AAA", "ACGT"]).tolist()
     [0, 2]
     """
-    known = {_plain(sequence) for sequence in train}
-    return np.array([i for i, sequence in enumerate(test) if _plain(sequence) in known], dtype=np.int64)
+    train = list(train) if isinstance(train, Set) else train
+    known = {_plain(sequence) for sequence in read_texts(train)}
+    return np.array(
+        [i for i, sequence in enumerate(read_texts(test)) if _plain(sequence) in known], dtype=np.int64
+    )
 
 
 def _plain(sequence: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -24,6 +24,7 @@ from ..recipes.resolve import resolve
 from ..recipes.splits import Splits
 from ..rna.folded import FoldedRNA
 from ..rna.rules import Energy
+from .matching import holds_structures, matched_scores
 from .predictors import Baseline, ModelPredictor, name_of_energy, predictors_of
 from .score_files import add_lines, read_lines
 
@@ -41,7 +42,8 @@ class Evaluation(NamedTuple):
     ----------
     samples : pandas.DataFrame
         One row a test sequence: name, group, fold, length; for structures precision, recall, f1, inf (tolerant to
-        ±1) and f1_strict; else target and prediction.
+        ±1) and f1_strict, of structures that were predicted before all scores of
+        :func:`~rinalmo_kit.evaluation.matching.matched_scores`; else target and prediction.
     scores : pandas.DataFrame
         One row a score: model, recipe, group ("all", or a family, species, test set), fold ("all", or a number),
         metric, value, low, high (95 % bootstrap interval over the sequences), n, data (what the rows are, if they
@@ -69,6 +71,8 @@ def evaluate(
     | Callable[[str], FoldedRNA | str]
     | str
     | os.PathLike
+    | FoldedRNA
+    | Mapping[str, FoldedRNA]
     | Sequence[Any] = STRUCTURE,
     on: Any = "ss-bprna",
     *,
@@ -77,11 +81,16 @@ def evaluate(
     fold: int | None = None,
     limit: int | None = None,
     energy: Energy | Literal["model"] | None = "model",
+    canonical_only: bool = False,
     output: str | os.PathLike | None = None,
     draws: int = 1000,
     progress: bool = False,
 ) -> Evaluation:
-    """Score a model, a baseline or your own folding function on the test rows of a recipe or on data of your own.
+    """Score a model, a baseline, your own folding function, or structures that were predicted before.
+
+    A model is tested on the test rows of a recipe or on data of your own. Structures of any program are scored against
+    known ones, matched by name (:func:`~rinalmo_kit.evaluation.matching.match_structures`); those without a partner,
+    or with another sequence, are left out with a warning that names them.
 
     Structures: the mean over structures of precision, recall, F1 and INF. Splice sites, families: the rates over all
     rows. MRL: R² in the unit of the target, predictions below 0 raised to 0. Recipes with folds: the mean over the
@@ -95,11 +104,12 @@ def evaluate(
         most frequent class or the mean of the training targets; ``"simple"`` a classical learner
         (:func:`rinalmo_kit.evaluation.baselines.simple`); ``"viennarna"`` folds by free energy. A function takes a
         sequence and returns its Structure or dot-bracket string; a baseline of your own is a
-        :class:`rinalmo_kit.evaluation.Baseline`.
+        :class:`rinalmo_kit.evaluation.Baseline`. Predicted structures are a file or folder of structures, or
+        Structures: one, a list, or by name.
     on : str, Recipe, or data
         Name of a recipe, or your own data in any form that :func:`rinalmo_kit.finetune` takes. Rows marked ``test``
         are taken; without a column ``split``, all rows, but of a table that the model was trained on those that were
-        kept for testing.
+        kept for testing. For predicted structures: the known ones, in the same forms.
     task, target : str, optional
         For your own data.
     fold : int, optional
@@ -109,6 +119,8 @@ def evaluate(
     energy : {"model", "viennarna", "linearpartition"} or None
         For structure models, as for :func:`rinalmo_kit.fold`. The table names a model by itself, None, as
         ``"nano-ss, alone"``, and one with an energy model as ``"nano-ss, viennarna"``.
+    canonical_only : bool
+        For predicted structures: leave pairs other than A-U, G-C and G-U out on both sides.
     output : path, optional
         Add the scores to this CSV, with command, commit and date; older lines for the same are replaced.
     draws : int
@@ -139,6 +151,12 @@ def evaluate(
     ...     return "((((" + "." * (len(sequence) - 8) + "))))"
     >>> evaluate(hairpin, load_structures("examples", family="tRNA"), draws=0).scores["model"][0]
     'hairpin'
+
+    Structures against structures, or files of them:
+
+    >>> known = load_structures("examples", family="tRNA")
+    >>> evaluate(known, known)["mcc_strict"]
+    1.0
     """
     import pandas as pd
 
@@ -149,6 +167,16 @@ def evaluate(
     if limit is not None:
         whole_number("limit", limit)
     whole_number("draws", draws, least=0)
+    if holds_structures(model):
+        given = {"task": task, "target": target, "fold": fold, "limit": limit}
+        unused = [name for name, value in given.items() if value is not None] + ["energy"] * (
+            energy != "model"
+        )
+        if unused:
+            raise ValueError(f"{unused[0]}: expected a model, and these are predicted structures")
+        return _of_structures(model, on, canonical_only=canonical_only, output=output, draws=draws)
+    if canonical_only:
+        raise ValueError("canonical_only: expected predicted structures, or a path of them")
     predictors = predictors_of(model, energy=energy)
     seen = {one.trained_on() for one in predictors}
     experiment = resolve(on, task=task, target=target, default_task="structure", trained_on=seen)
@@ -174,13 +202,54 @@ def evaluate(
     lines = _scores(
         kind.for_labels(labels), samples, labels, draws=draws, of_families=recipe.group == "family"
     )
+    name, note = model_name(model) + name_of_energy(energy), _data_note(recipe, limit)
+    return _evaluation(samples, lines, model=name, recipe=recipe.name, note=note, output=output)
+
+
+def _evaluation(
+    samples: pd.DataFrame,
+    lines: Iterable[dict[str, Any]],
+    *,
+    model: str,
+    recipe: str,
+    note: str,
+    output: str | os.PathLike | None,
+) -> Evaluation:
+    """Return the lines of the table of scores, with what they are of, and add them to a file."""
+    import pandas as pd
+
     scores = pd.DataFrame(list(lines))
-    scores.insert(0, "model", model_name(model) + name_of_energy(energy))
-    scores.insert(1, "recipe", recipe.name)
-    scores["data"] = _data_note(recipe, limit)
+    scores.insert(0, "model", model)
+    scores.insert(1, "recipe", recipe)
+    scores["data"] = note
     if output is not None:
-        add_lines(output, scores.assign(**provenance()))
+        add_lines(user_path(output), scores.assign(**provenance()))
     return Evaluation(samples, scores)
+
+
+def _of_structures(
+    predicted: Any, reference: Any, *, canonical_only: bool, output: str | os.PathLike | None, draws: int
+) -> Evaluation:
+    """Score predicted structures against known ones."""
+    samples, note = matched_scores(predicted, reference, canonical_only=canonical_only)
+    samples["fold"] = 0
+    metrics = [
+        name
+        for name in samples
+        if name.removesuffix("_strict") in ("precision", "recall", "f1", "inf", "mcc")
+    ]
+    values = samples[metrics].to_numpy()
+    lines = _lines(
+        "all",
+        "all",
+        len(samples),
+        lambda chosen: dict(zip(metrics, values[chosen].mean(axis=0).tolist(), strict=True)),
+        draws=draws,
+    )
+    names = [
+        str(one) if isinstance(one, str | os.PathLike) else "structures" for one in (predicted, reference)
+    ]
+    return _evaluation(samples, lines, model=names[0], recipe=names[1], note=note, output=output)
 
 
 def _folds(recipe: Recipe, fold: int | None) -> list[int]:

@@ -185,11 +185,15 @@ def batches_by_length(lengths: list[int], budget: int = TOKEN_BUDGET) -> Iterato
 
 
 def encode_sequences(
-    model: Encoder, sequences: Sequence[CleanSequence], layers: Sequence[int] | None = None
+    model: Encoder,
+    sequences: Sequence[CleanSequence],
+    layers: Sequence[int] | None = None,
+    *,
+    side_by_side: bool = False,
 ) -> list[Tensor]:
     """Return the representation of each sequence, (L + 2, dim) with ``<cls>`` and ``<eos>``, from one packed batch.
 
-    With `layers`, the mean of the outputs of these blocks, numbered from 1.
+    With `layers`, the mean of the outputs of these blocks, numbered from 1, or all `side_by_side`.
     """
     tokens = token_ids(sequences)
     packing = model.packing(tokens)  # on the CPU still: nothing waits for a GPU
@@ -198,7 +202,7 @@ def encode_sequences(
         rows = model.encode(tokens, packing)
     else:
         first, *others = model.block_outputs(tokens, packing, layers)
-        rows = sum(others, first) / len(layers)
+        rows = torch.cat([first, *others], dim=1) if side_by_side else sum(others, first) / len(layers)
     return list(rows.split(packing.lengths))
 
 

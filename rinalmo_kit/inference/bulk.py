@@ -63,7 +63,11 @@ def run_bulk(
     model: Encoder | str | os.PathLike | None = None,
     pool: Pool | None = "mean",
     layer: int | Sequence[int] | None = None,
+    combine: embedding.Combine = "mean",
     whiten: bool = False,
+    dtype: str = "float32",
+    window: int | None = None,
+    overlap: int | None = None,
     decoding: str | None = None,
     energy: str | None = "model",
     gamma: float | None = None,
@@ -93,10 +97,11 @@ def run_bulk(
         Folder; an empty one, or that of the same job, which is resumed: finished shards are kept as they are.
     model : Encoder, name or path, optional
         Default: that of the operation (:data:`rinalmo_kit._utils.defaults.MODELS`). With `processes` a name or path.
-    pool : {"mean", "cls", "std", None}
+    pool : {"mean", "cls", "std", "max", None}
         For embeddings; None: ``embedding.reshape(length, -1)`` has a row for each nucleotide.
-    layer, whiten
-        For embeddings, see :func:`rinalmo_kit.embed`.
+    layer, combine, whiten, dtype, window, overlap
+        For embeddings, see :func:`rinalmo_kit.embed`. With `window`, the column ``windows`` has the number of windows
+        of each record, 1 for one that was computed whole.
     decoding, energy, gamma, pseudoknots, threshold, canonical_only, min_loop
         For structures, see :func:`rinalmo_kit.fold`.
     shard_size : int
@@ -170,11 +175,24 @@ def run_bulk(
         encoder = _ready(task, model, world=world, local=local)
         options: dict[str, Any] = {}
         if task != "predict":
-            options = _embedding_options(encoder, pool, layer, whiten=whiten) if task == "embed" else rules
+            options = (
+                rules
+                if task == "fold"
+                else embedding.embedding_options(
+                    encoder,
+                    pool,
+                    layer,
+                    whiten=whiten,
+                    combine=combine,
+                    dtype=dtype,
+                    window=window,
+                    overlap=overlap,
+                )
+            )
         rows = task == "embed" and pool is None
         limits = {
             "shard_size": shard_size,
-            "nucleotides": VALUES // encoder.config.dim if rows else NUCLEOTIDES,
+            "nucleotides": VALUES // embedding.width_of(encoder, **options) if rows else NUCLEOTIDES,
         }
         content = fingerprint(path)
         about = {"model": _identity(encoder), **options, **limits}
@@ -352,18 +370,6 @@ def _probability(threshold: Any) -> float | None:
     if isinstance(threshold, bool) or not isinstance(threshold, Real) or not 0 <= float(threshold) <= 1:
         raise ValueError(f"threshold={threshold!r}: a probability lies between 0 and 1")
     return float(threshold)
-
-
-def _embedding_options(
-    model: Encoder, pool: Pool | None, layer: int | Sequence[int] | None, *, whiten: bool
-) -> dict[str, Any]:
-    """Return what tells one job of embeddings from another, options that are not used left out."""
-    layers = embedding.block_numbers(model, layer)
-    if whiten:
-        embedding.whitening_for(model, pool, layers)
-    options: dict[str, Any] = {"pool": pool}
-    options |= {} if layers is None else {"layer": list(layers)}
-    return options | ({"whiten": True} if whiten else {})
 
 
 def _identity(model: Encoder) -> str:

@@ -172,7 +172,7 @@ def estimate(
         A model with a name is not loaded; a file is.
     task : {"embed", "fold", "predict"}, optional
         Default: what the model's head is for.
-    pool : {"cls", "mean", "std"}, optional
+    pool : {"cls", "mean", "std", "max"}, optional
         As for :func:`rinalmo_kit.embed`.
     device : optional
         Default: that of a loaded model; else CUDA, else MPS, else CPU.

@@ -21,7 +21,7 @@ from ..rna.alphabet import CleanSequence
 from ..rna.mea import Pseudoknots
 from ..rna.pairs import as_pairs
 from ..rna.rules import Energy, Method
-from ..rna.sequences import Sequences, is_single, read_sequences
+from ..rna.sequences import Sequences, is_single, read_sequences, stream_sequences
 from ..structure import Structure
 from .batching import (
     batches_by_length,
@@ -169,9 +169,11 @@ def fold(
 
 
 def fold_each(
-    records: Iterable[tuple[str, str]], *, model: Encoder | str | os.PathLike = STRUCTURE, **options: Any
+    records: Sequences, *, model: Encoder | str | os.PathLike = STRUCTURE, **options: Any
 ) -> Iterator[Structure]:
-    """Fold (name, sequence) records as they come, in their order; the options are those of :func:`fold`.
+    """Fold (name, sequence) records, or whatever :func:`fold` takes, as they come, in their order.
+
+    The options are those of :func:`fold`.
 
     The first is folded alone and the next ones in growing chunks, of which no more is held than :data:`CHUNK_BATCHES`
     batches: a result is not long in coming, and a file of millions is never held as a whole.
@@ -190,7 +192,7 @@ def fold_each(
 
 
 def fold_or_explain(
-    records: Iterable[tuple[str, str]],
+    records: Sequences,
     *,
     model: Encoder | str | os.PathLike = STRUCTURE,
     reactivity: Any = None,
@@ -208,7 +210,9 @@ def fold_or_explain(
     """
     model = folding_model(model)
     rules_of(model, **options)
-    for chunk in _growing_chunks(records, CHUNK_BATCHES * token_budget(model.config, model.device)):
+    for chunk in _growing_chunks(
+        stream_sequences(records), CHUNK_BATCHES * token_budget(model.config, model.device)
+    ):
         yield from _in_order(_fold_chunk(model, chunk, options, reactivity))
 
 

@@ -17,6 +17,7 @@ from ..model.rinalmo import Encoder
 from ..rna.alphabet import CleanSequence
 from ..rna.pairs import to_dot_bracket
 from . import batching, embedding, folding, prediction
+from .windows import as_windows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -235,7 +236,8 @@ def table_of(
         else:
             good.append(i)
             lengths[i] = len(texts[i])
-            _notice_once(name, texts[i], told, gaps=task == "fold")
+            if lengths[i] <= (options.get("window") or lengths[i]):
+                _notice_once(name, texts[i], told, gaps=task == "fold")
     found: list[Any] = [None] * len(chunk)
     for place, one in _results_of(task, model, [(chunk[i][0], texts[i]) for i in good], options):
         i = good[place]
@@ -256,6 +258,7 @@ def table_of(
         "name": pa.array([name for name, _ in chunk], pa.string()),
         "length": pa.array(lengths, pa.int64()),
         **_columns(task, model, found, options),
+        **_windows(texts, options),
         "error": pa.array(errors, pa.string()),
     }
     refused = sum(error is not None for error in errors)
@@ -296,17 +299,32 @@ def _columns(
     places = iter(range(len(good)))
     rows = pa.array([None if one is None else next(places) for one in found], pa.int64())
     if task == "embed":
-        values = pa.array(np.concatenate(good) if good else np.zeros(0, np.float32), pa.float32())
+        numbers = np.dtype(options.get("dtype", "float32"))
+        values = pa.array(
+            np.concatenate(good) if good else np.zeros(0, numbers), pa.from_numpy_dtype(numbers)
+        )
         if options["pool"] is None:
             ends = np.cumsum([0, *map(len, good)])
             return {"embedding": pa.LargeListArray.from_arrays(ends, values).take(rows)}
-        width = embedding.width_of(model, whiten=options.get("whiten", False))
+        width = embedding.width_of(model, **options)
         return {"embedding": pa.FixedSizeListArray.from_arrays(values, width).take(rows)}
     columns = prediction.columns_of(model, good)
     kinds = {"text": pa.string(), "number": pa.float64(), "numbers": pa.list_(pa.float64())}
     return {
         name: pa.array(column, kinds[prediction.column_kind(model, name)]).take(rows)
         for name, column in columns.items()
+    }
+
+
+def _windows(texts: list[CleanSequence], options: dict[str, Any]) -> dict[str, pa.Array]:
+    """Return the column that says in how many windows each record was computed, if windows are used."""
+    import pyarrow as pa
+
+    windows = as_windows(options.get("window"), options.get("overlap"))
+    if windows is None:
+        return {}
+    return {
+        "windows": pa.array([len(windows.of(len(text))) or 1 if text else None for text in texts], pa.int64())
     }
 
 

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = ["POOLS", "Pool", "Whitening", "whitening_of"]
 
-Pool = Literal["cls", "mean", "std"]
+Pool = Literal["cls", "mean", "std", "max"]
 """How the rows of an RNA become one vector."""
 
 
-POOLS: tuple[Pool, ...] = ("cls", "mean", "std")
+POOLS: tuple[Pool, ...] = ("cls", "mean", "std", "max")
 
 
 SMALLEST = 1e-6
@@ -40,7 +40,7 @@ class Whitening:
 
     Attributes
     ----------
-    pool : {"cls", "mean", "std"}
+    pool : {"cls", "mean", "std", "max"}
         Embeddings that it is for.
     mean : ndarray of float32, shape (dim,)
         Subtracted first.
@@ -181,7 +181,7 @@ def whitening_of(
     ----------
     vectors : array_like of float, shape (n, dim)
         Embeddings of RNAs that nothing is tested on; labels are not used.
-    pool : {"cls", "mean", "std"}
+    pool : {"cls", "mean", "std", "max"}
         How they were pooled.
     layers : sequence of int, optional
         Blocks, from 1, that they are the mean of.

@@ -6,7 +6,7 @@ from .classification import confusion, precision_recall, roc
 from .coordinates import layout
 from .embedding import embedding_map
 from .html import structure_html
-from .interpretation import attention_map, mutation_map, sequence_logo
+from .interpretation import attention_map, mutation_map, sequence_logo, variant_map
 from .r2dt import read_r2dt, write_r2dt
 from .scores import regression, reliability, score_boxes, score_densities, score_table
 from .secondary_structure import structure, structures
@@ -37,5 +37,6 @@ __all__ = [
     "structures",
     "training_curves",
     "training_log",
+    "variant_map",
     "write_r2dt",
 ]

@@ -27,12 +27,13 @@ from .style import (
 )
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
 
     from ..rna.folded import FoldedRNA
 
-__all__ = ["attention_map", "mutation_map", "sequence_logo"]
+__all__ = ["attention_map", "mutation_map", "sequence_logo", "variant_map"]
 
 # What a model sees --------------------------------------------------------------------------------------
 
@@ -149,6 +150,47 @@ def mutation_map(
     bar.outline.set_linewidth(0.6)
     bar.set_label(textwrap.fill(plain(label, 120), 18), fontsize=6, parse_math=False)
     return ax
+
+
+def variant_map(
+    scores: pd.DataFrame, sequence: str, *, label: str = "log-odds of the mutant", ax: Axes | None = None
+) -> Axes:
+    """Show the scores of single substitutions as a heat map, one column a position; dots mark the wild type.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        As :func:`rinalmo_kit.evaluation.variant_scores` returns it; variants that are not there stay empty, and
+        those of several substitutions are left out.
+    sequence : str
+        The wild type.
+    label : str
+        Of the colour bar.
+    ax : Axes, optional
+
+    Raises
+    ------
+    ValueError
+        For a position outside the sequence, or a table without single substitutions.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"position": [2], "mutant": ["A"], "score": [-1.5]})
+    >>> ax = variant_map(table, "GGGAAACCC")
+    """
+    single = scores[scores["mutant"].str.len() == 1]
+    if single.empty:
+        raise ValueError("there is no single substitution to show")
+    effects = np.full((len(sequence), 4), np.nan)
+    for k, letter in enumerate(sequence.upper().replace("T", "U")):
+        if letter in "ACGU":
+            effects[k, "ACGU".index(letter)] = 0
+    for position, mutant, score in zip(single["position"], single["mutant"], single["score"], strict=True):
+        if not 1 <= position <= len(sequence):
+            raise ValueError(f"position {position} lies outside the sequence of {len(sequence)} nucleotides")
+        effects[position - 1, "ACGU".index(mutant)] = score
+    return mutation_map(effects, sequence, label=label, ax=ax)
 
 
 def sequence_logo(probabilities: ArrayLike, *, first: int = 1, ax: Axes | None = None) -> Axes:

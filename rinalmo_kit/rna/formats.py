@@ -1,6 +1,7 @@
-"""Files of secondary structures: dot-bracket, CT, BPSEQ, bpRNA's ``.st``, JSON, and CSV, TSV or Parquet tables.
+"""Files of secondary structures: dot-bracket, CT, BPSEQ, bpRNA's ``.st``, JSON, tables, Stockholm alignments.
 
-The ending of a file chooses its format; :data:`FORMATS` lists endings and what reads and writes them.
+The ending of a file chooses its format; :data:`FORMATS` lists endings and what reads and writes them,
+:data:`READ_ONLY` those that are read alone.
 A bracket without its partner or a nucleotide with two is an error, not a pair quietly dropped.
 """
 
@@ -11,11 +12,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .folded import FoldedRNA
+from .stockholm import parse_stockholm
 from .structure_rows import parse_bpseq, parse_ct, render_bpseq, render_ct
 from .structure_tables import parse_json, parse_table, render_json
 from .structure_text import parse_brackets, parse_st, render_dbn, render_st, split_name, title
 
-__all__ = ["FORMATS", "NAMES", "Format", "format_structure"]
+__all__ = ["FORMATS", "NAMES", "READ_ONLY", "Format", "format_structure"]
 
 
 def format_structure(structure: FoldedRNA, format: str) -> str:
@@ -74,22 +76,28 @@ FORMATS: dict[str, Format] = {
     ".tsv": Format("tsv", parse_table, None, media_type="text/tab-separated-values"),
     ".parquet": Format("parquet", parse_table, None, media_type="application/vnd.apache.parquet"),
 }
-"""Ending → format; the only list of them: readers, writers, command line and folding studio take it from here.
+"""Ending → format that is read and written: readers, writers, command line and folding studio take it from here.
 
 Text formats are also read and written with a further ending of :data:`~.text_files.PACKED`.
 """
+
+
+READ_ONLY: dict[str, Format] = dict.fromkeys(
+    (".sto", ".stk", ".stockholm", ".seed"), Format("stockholm", parse_stockholm, None)
+)
+"""Ending → format that is read and not written."""
 
 
 NAMES = tuple(dict.fromkeys(form.name for form in FORMATS.values()))
 """Names of the formats; the first is the default."""
 
 
-def _format(path: Path) -> Format:
+def _format(path: Path, *, writing: bool = True) -> Format:
     ending = split_name(path)[1]
     if ending in FORMATS:
         return FORMATS[ending]
-    if ending in (".sto", ".stk", ".stockholm"):
-        raise ValueError(
-            f"{path} is a Stockholm alignment, which is not read: convert it (esl-reformat fasta FILE)"
-        )
+    if ending in READ_ONLY and not writing:
+        return READ_ONLY[ending]
+    if ending in READ_ONLY:
+        raise ValueError(f"{path}: {READ_ONLY[ending].name} is read and not written; choose .dbn or .ct")
     raise ValueError(f"{path}: unknown ending {path.suffix!r}; known are {', '.join(FORMATS)}")

@@ -1,18 +1,29 @@
-"""Readers of sequences: FASTA, strings, lists, mappings and other libraries' objects, as (name, sequence) records."""
+"""Readers of sequences: strings, lists, mappings, tables and other libraries' objects, as (name, sequence) records."""
 
 from __future__ import annotations
 
 import io
 import os
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 from .._utils.files import user_path
-from .._utils.text_files import TextFileError, bad_byte, check_to_end, decoration, open_text, without_packing
+from .._utils.text_files import without_packing
+from .fasta import read_fasta
 
-__all__ = ["Sequences", "is_path", "is_single", "read_fasta", "read_pasted", "read_sequences"]
+__all__ = [
+    "Sequences",
+    "is_path",
+    "is_single",
+    "read_fasta",
+    "read_one",
+    "read_pasted",
+    "read_sequences",
+    "read_texts",
+    "stream_sequences",
+]
 
 Sequences = str | os.PathLike | Iterable[Any] | Mapping[str, Any]
 """What :func:`read_sequences`, and so ``fold`` and ``embed``, accept."""
@@ -33,31 +44,6 @@ _BEFORE_TEXT = "\ufeff \t\r\n"
 
 
 _LONGEST_PATH = 4096
-
-
-OTHER_FORMATS = {
-    "# STOCKHOLM": "a Stockholm alignment: convert it to FASTA (esl-reformat fasta FILE)",
-    "CLUSTAL": "a Clustal alignment: convert it to FASTA",
-    "LOCUS ": "a GenBank record: export it as FASTA",
-    "ID   ": "an EMBL record: export it as FASTA",
-    "@": "FASTQ or SAM: convert it to FASTA (seqkit fq2fa FILE)",
-    "<!DOCTYPE": "a web page: the download went wrong",
-    "<html": "a web page: the download went wrong",
-    "<?xml": "XML",
-    "version https://git-lfs": "a pointer of Git LFS: run git lfs pull",
-}
-"""First words of files of other formats, and what to say of them."""
-
-
-def other_format(line: str) -> str | None:
-    """Return the name of the known other format that begins with this line; None if there is none.
-
-    Examples
-    --------
-    >>> other_format("# STOCKHOLM 1.0")
-    'a Stockholm alignment: convert it to FASTA (esl-reformat fasta FILE)'
-    """
-    return next((what for start, what in OTHER_FORMATS.items() if line.startswith(start)), None)
 
 
 def is_path(text: str) -> bool:
@@ -132,7 +118,8 @@ def read_sequences(source: Sequences) -> list[tuple[str, str]]:
         * ``{name: sequence}``;
         * sequences, or (name, sequence) tuples, in any ordered collection, array or pandas Series, whose
           index gives the names unless it is the default one;
-        * a DataFrame with the column ``sequence``, and ``name`` or ``id`` for names;
+        * a table with the column ``sequence``, and ``name`` or ``id`` for names: a DataFrame of pandas or polars, a
+          Table of pyarrow, a Dataset of Hugging Face (streamed, too), ``{"sequence": [...]}``, or its rows;
         * ``Seq``, ``MutableSeq`` and ``SeqRecord`` of Biopython, sequences of scikit-bio, a
           :class:`~rinalmo_kit.Structure`, or anything with the attributes ``seq`` and ``id`` or ``sequence``
           and ``name``, alone or several;
@@ -150,7 +137,8 @@ def read_sequences(source: Sequences) -> list[tuple[str, str]]:
         has no order.
     ValueError
         For a list of single letters, which may be one sequence or many; for a string that is a sequence
-        and the name of a file; for a table without sequences.
+        and the name of a file; for a table without sequences, or with two columns of them; for a row of a table
+        without a name, which may be ``{name: sequence}``.
     FileNotFoundError
         For a path where there is nothing.
 
@@ -171,17 +159,107 @@ def read_sequences(source: Sequences) -> list[tuple[str, str]]:
         return read_pasted(source)
     if _is_record(source):
         return [_record(source, "sequence")]
-    if isinstance(source, Mapping) and isinstance(source.get("sequence"), Iterable):  # columns of a table
-        return list(_rows(source))
     if isinstance(source, Mapping):
-        return [_named(name, one, f"sequence {i}") for i, (name, one) in enumerate(source.items(), 1)]
+        return _of_mapping(source)
     if isinstance(source, io.IOBase) or (hasattr(source, "read") and hasattr(source, "readline")):
         return list(read_fasta(source))
-    if hasattr(source, "to_pandas"):  # polars, pyarrow
-        source = source.to_pandas()
+    source = _as_table(source)
     if hasattr(source, "columns"):
         return list(_rows(source))
     return _several(source)
+
+
+def read_texts(source: Sequences) -> list[str]:
+    """Return the sequences of any input of a user, as :func:`read_sequences`, without their names.
+
+    Examples
+    --------
+    >>> read_texts("ACGU"), read_texts(["AC", "GU"])
+    (['ACGU'], ['AC', 'GU'])
+    """
+    return [text for _, text in read_sequences(source)]
+
+
+def read_one(source: Sequences) -> tuple[str, str]:
+    """Return name and sequence of an input that holds one sequence, as :func:`read_sequences`.
+
+    Examples
+    --------
+    >>> read_one("ACGU"), read_one({"a": "ACGU"})
+    (('sequence', 'ACGU'), ('a', 'ACGU'))
+    """
+    records = read_sequences(source)
+    if len(records) != 1:
+        raise ValueError(f"expected one sequence, found {len(records)}")
+    return records[0]
+
+
+def stream_sequences(source: Sequences) -> Iterator[tuple[str, str]]:
+    """Yield (name, sequence) records as :func:`read_sequences` returns them; iterators and files are read as they come.
+
+    Examples
+    --------
+    >>> next(stream_sequences((f"{'A' * k}C" for k in range(1, 10**9))))
+    ('sequence 1', 'AC')
+    """
+    if isinstance(source, os.PathLike) or (isinstance(source, str) and is_path(source)):
+        yield from read_fasta(_existing(source))
+        return
+    if not isinstance(source, Iterator) or hasattr(source, "read"):
+        yield from read_sequences(source)
+        return
+    first = list(islice(source, 1))
+    if first and _is_letter(first[0]):
+        first += islice(source, SOME - 1)
+        _check_letters(first, source)
+    for number, one in enumerate(chain(first, source), 1):
+        yield _record(one, f"sequence {number}")
+
+
+SOME = 8
+"""Single letters from an iterator that are taken for one sequence."""
+
+
+def _of_mapping(source: Mapping[Any, Any]) -> list[tuple[str, str]]:
+    """Return the records of ``{name: sequence}``, or of columns by their names."""
+    column = source.get("sequence")
+    if (
+        isinstance(column, Iterable)
+        and not isinstance(column, str)
+        and not _is_text(column)
+        and not _is_record(column)
+    ):
+        return list(_rows(source))
+    if "sequence" in source and len(source) > 1:
+        raise _row_or_names(source)
+    for name, one in source.items():
+        if hasattr(one, "to_pandas") and hasattr(one, "features"):
+            raise TypeError(
+                f"a {type(source).__name__} of several splits: give one of them, as data[{name!r}]"
+            )
+    return [_named(name, one, f"sequence {i}") for i, (name, one) in enumerate(source.items(), 1)]
+
+
+def _row_or_names(source: Any) -> ValueError:
+    return ValueError(
+        f"a {type(source).__name__} with the keys {', '.join(map(str, source.keys()))} may be a row of a table or "
+        "{name: sequence}: pass [row], or give another name than 'sequence'"
+    )
+
+
+def _as_table(source: Any) -> Any:
+    """Return the table, or column, of another library as one that has rows and columns here."""
+    if (
+        type(source).__module__.split(".")[0] == "polars"
+    ):  # has all that is needed, and to_pandas needs pyarrow
+        if hasattr(source, "collect"):
+            raise TypeError(
+                f"a {type(source).__name__} has no rows yet: pass {type(source).__name__}.collect()"
+            )
+        return source
+    if hasattr(source, "read_pandas"):  # a RecordBatchReader of pyarrow
+        return source.read_pandas()
+    return source.to_pandas() if hasattr(source, "to_pandas") else source
 
 
 def _existing(path: str | os.PathLike) -> str | os.PathLike:
@@ -203,11 +281,23 @@ def _is_a(one: Any, names: Iterable[str]) -> bool:
 
 def _is_record(source: Any) -> bool:
     """Return whether an object is one sequence, with or without a name."""
+    if isinstance(source, Mapping) or _is_row(source):  # a row of a table, not {name: sequence}
+        return isinstance(source.get("sequence"), str) and ("name" in source or "id" in source)
     if isinstance(source, type) or hasattr(source, "columns") or hasattr(source, "iloc"):
         return False
-    if isinstance(source, Mapping):  # a row of a table, not {name: sequence}
-        return isinstance(source.get("sequence"), str) and ("name" in source or "id" in source)
+    if hasattr(source, "as_py"):  # a scalar of pyarrow
+        return isinstance(source.as_py(), str)
     return _is_text(source) or hasattr(source, "seq") or hasattr(source, "sequence")
+
+
+def _is_row(one: Any) -> bool:
+    """Return whether an object is a row of a table: a mapping, or a Series of pandas, with ``sequence`` in it."""
+    if isinstance(one, Mapping):
+        return "sequence" in one
+    labels = getattr(one, "index", None)
+    return (
+        hasattr(one, "iloc") and not hasattr(one, "columns") and labels is not None and "sequence" in labels
+    )
 
 
 def _is_text(one: Any) -> bool:
@@ -221,15 +311,18 @@ def _record(one: Any, default: str) -> tuple[str, str]:
     """Convert one entry of a collection into its name and sequence."""
     if isinstance(one, str):
         return default, one
-    if isinstance(one, tuple) and len(one) == 2:
-        return _named(one[0], one[1], default)
-    if isinstance(one, Mapping) and _is_record(one):
+    if hasattr(one, "as_py"):  # a scalar of pyarrow
+        return _named(None, one.as_py(), default)
+    if _is_row(one):
         return _named(one.get("name", one.get("id")), one["sequence"], default)
     if _is_text(one):
         return default, _as_text(one, default)
-    for sequence, name in (("seq", "id"), ("sequence", "name")):
+    for sequence, names in (("seq", ("id",)), ("sequence", ("name", "id"))):
         if hasattr(one, sequence) and not isinstance(one, type) and not hasattr(one, "iloc"):
-            return _named(getattr(one, name, None), getattr(one, sequence), default)
+            name = next((found for key in names if (found := getattr(one, key, None)) is not None), None)
+            return _named(name, getattr(one, sequence), default)
+    if isinstance(one, tuple) and len(one) == 2:
+        return _record(one[1], str(one[0])) if _is_row(one[1]) else _named(one[0], one[1], default)
     raise _no_sequence(one, default)
 
 
@@ -266,6 +359,11 @@ def _rows(table: Any) -> Iterator[tuple[str, str]]:
     if "sequence" not in table:
         found = ", ".join(map(str, table.columns))
         raise ValueError(f"the {type(table).__name__} has no column 'sequence'; it has {found}")
+    columns = list(table.columns if hasattr(table, "columns") else table)
+    if twice := [column for column in ("sequence", "name", "id") if columns.count(column) > 1]:
+        raise ValueError(
+            f"the {type(table).__name__} has {columns.count(twice[0])} columns {twice[0]!r}: expected one"
+        )
     names = next((table[column] for column in ("name", "id") if column in table), None)
     names = [None] * len(table["sequence"]) if names is None else names
     for number, (name, sequence) in enumerate(zip(names, table["sequence"], strict=True), 1):
@@ -287,14 +385,10 @@ def _several(source: Any) -> list[tuple[str, str]]:
         raise TypeError(f"expected sequences, not a {kind} of {source.dtype} and shape {tuple(shape)}")
     if not isinstance(source, Iterable):
         raise TypeError(f"expected sequences, FASTA or a path, not {kind}")
+    if _is_row(source):
+        raise _row_or_names(source)
     entries: list[Any] = list(source)
-    letters = [one for one in entries if isinstance(one, str) and len(one.strip()) == 1]
-    if len(entries) > 1 and len(letters) == len(entries) and not isinstance(source, Iterator):
-        shown = "".join(letters[:8]) + ("…" if len(letters) > 8 else "")
-        raise ValueError(
-            f"a {kind} of {len(entries)} single letters ({shown}): did you mean one sequence, ''.join(letters)? "
-            "For sequences of one nucleotide each, give names: {'a': 'A', 'b': 'C'}"
-        )
+    _check_letters(entries, source)
     if (
         isinstance(source, tuple)
         and len(entries) == 2
@@ -312,105 +406,20 @@ def _several(source: Any) -> list[tuple[str, str]]:
     return [_record(one, f"sequence {i}") for i, one in enumerate(entries, 1)]
 
 
+def _check_letters(entries: list[Any], source: Any) -> None:
+    """Raise ValueError if all of several entries are single letters; of an iterator, of :data:`SOME` at least."""
+    least = SOME if isinstance(source, Iterator) else 2
+    if len(entries) >= least and all(map(_is_letter, entries)):
+        shown = "".join(entries[:8]) + ("…" if len(entries) > 8 else "")
+        raise ValueError(
+            f"a {type(source).__name__} of {len(entries)} single letters ({shown}): did you mean one sequence, "
+            "''.join(letters)? For sequences of one nucleotide each, give names: {'a': 'A', 'b': 'C'}"
+        )
+
+
+def _is_letter(one: Any) -> bool:
+    return isinstance(one, str) and len(one.strip()) == 1
+
+
 def _is_default(index: Any) -> bool:
     return _is_a(index, ("RangeIndex",)) and index.start == 0 and index.step == 1
-
-
-def read_fasta(source: Any) -> Iterator[tuple[str, str]]:
-    r"""Read FASTA one record at a time.
-
-    Parameters
-    ----------
-    source : path, or open text or binary file
-        Packed or not; Unix, Windows and old Mac line ends are the same. Lines that begin with ``#`` or ``;``
-        are comments.
-
-    Yields
-    ------
-    (str, str)
-        Name (the header up to the first white space; ``record 3`` if the header is empty) and the
-        sequence as it stands, lines joined. In a name U+FFFD stands for a byte that is not UTF-8, with one
-        warning a file.
-
-    Raises
-    ------
-    ValueError
-        If text comes before the first header (with the line number), a sequence holds a byte that is not
-        UTF-8 (with line and byte), or a packed file is damaged; what was whole before is yielded first.
-
-    Examples
-    --------
-    >>> list(read_fasta(io.StringIO(">a\r\nACG\r\nU\r\n>b\r\nGG\r\n")))
-    [('a', 'ACGU'), ('b', 'GG')]
-    """
-    if isinstance(source, str | os.PathLike):
-        with open_text(source) as stream:
-            yield from _checked(stream, stream, str(user_path(source)))
-        return
-    if isinstance(source, io.RawIOBase | io.BufferedIOBase) or (
-        not isinstance(source, io.TextIOBase)
-        and hasattr(source, "read")
-        and isinstance(source.read(0), bytes)
-    ):
-        source = open_text(cast("BinaryIO", source))
-    yield from _checked(_lines(source), source, getattr(source, "name", None) or "FASTA text")
-
-
-def _checked(lines: Iterable[str], stream: Any, where: str) -> Iterator[tuple[str, str]]:
-    """Yield records; if one is wrong because the file is damaged, say so."""
-    try:
-        yield from _fasta(lines, where)
-    except ValueError:
-        check_to_end(stream)
-        raise
-
-
-def _lines(stream: Iterable[str]) -> Iterator[str]:
-    """Yield the lines of a stream; a bare carriage return ends one, too."""
-    for line in stream:
-        if "\r" in line:
-            yield from line.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n")
-        else:
-            yield line
-
-
-def _fasta(lines: Iterable[str], where: str) -> Iterator[tuple[str, str]]:
-    parts: list[str] = []
-    name, count, told = None, 0, False
-    for number, line in enumerate(lines, 1):
-        if not line.isascii():
-            line = line.replace("\ufeff>", ">")  # files that were joined
-            wrong = bad_byte(line)
-            if wrong and line.lstrip().startswith((">", "#", ";")):
-                line = decoration(line)
-                if not told and line.lstrip().startswith(">"):
-                    told = True
-                    warnings.warn(
-                        f"{where}, line {number}, {wrong}: U+FFFD stands for it, and for others, in names",
-                        stacklevel=2,
-                    )
-            elif wrong:
-                record = f", in the sequence of {name!r}" if name is not None else ""
-                raise TextFileError(f"{where}, line {number}, {wrong}{record}: save the file as UTF-8")
-        line = line.strip()
-        if not line:
-            continue
-        if line[0] == ">":
-            if name is not None:
-                yield name, "".join(parts)
-            count += 1
-            words = line[1:].split(None, 1)
-            name, parts = (words[0] if words else f"record {count}"), []
-        elif line[0] in "#;":
-            if not count and (what := other_format(line)):
-                raise ValueError(f"{where} is {what}")
-        elif name is None:
-            if what := other_format(line):
-                raise ValueError(f"{where} is {what}")
-            raise ValueError(
-                f"{where}, line {number}: expected a FASTA header ('>name'), found {line[:40]!r}"
-            )
-        else:
-            parts.append(line)
-    if name is not None:
-        yield name, "".join(parts)

@@ -125,6 +125,7 @@ def _check_ct_header(rest: list[tuple[int, str]], place: int, length: int, start
 
 def _ct_rows(rest: list[tuple[int, str]], place: int, length: int, name: str) -> tuple[list[Row], int]:
     rows: list[Row] = []
+    last = ""  # the "next" index of the row before
     while place < len(rest) and len(rows) < length:
         number, line = rest[place]
         fields = line.split()
@@ -134,6 +135,12 @@ def _ct_rows(rest: list[tuple[int, str]], place: int, length: int, name: str) ->
         if len(fields) < 5:
             expected = f"expected row {len(rows) + 1} of {length}, 'i base i-1 i+1 partner i'"
             raise ValueError(f"line {number}, record {name!r}: {expected}, found {line[:40]!r}")
+        if rows and last == fields[2] == "0":
+            raise ValueError(
+                f"line {number}, record {name!r} has two strands, the second from nucleotide {len(rows) + 1} on: "
+                "give each strand a record of its own"
+            )
+        last = fields[3]
         rows.append((number, fields[0], fields[1], fields[4]))
     return rows, place
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from .._utils.text_files import TextFileError, bad_byte, decoration, open_text, without_packing
 from .alphabet import clean
+from .fasta import other_format
 from .folded import FoldedRNA
 from .pairs import CLOSING, OPENING, UNPAIRED
-from .sequences import other_format
 
 __all__ = ["parse_brackets", "parse_st", "render_dbn", "render_st"]
 
@@ -21,6 +21,15 @@ BRACKETS_ONLY = set(OPENING[:4] + CLOSING[:4] + UNPAIRED) - {"-"}  # symbols tha
 
 
 COMMENT = ("#", ";")
+
+
+PRINTED = (
+    *("frequency of mfe structure", "free energy of ensemble", "log partition coefficient"),
+    *("partition function calculation time", "base pairing probabilities calculation time"),
+    *("outputing base pairing", "outputting base pairing", "done!"),
+    *("training mode:", "use constraints:", "use evidence:", "warning:"),
+)
+"""How lines begin that RNAfold, LinearPartition and EternaFold print among the structures, in lower case."""
 
 
 def split_name(path: Path) -> tuple[str, str]:
@@ -47,13 +56,15 @@ def at(where: str | os.PathLike) -> Iterator[None]:
         raise ValueError(f"{where}, {error}") from None
 
 
-def lines(path: Path, is_decoration: Callable[[str], bool] | None = None) -> Iterator[tuple[int, str]]:
+def lines(
+    path: Path, is_decoration: Callable[[str], bool] | None = None, *, first: str = ""
+) -> Iterator[tuple[int, str]]:
     """Yield number (from 1) and text, stripped, of every line that is not blank.
 
     A byte that is not UTF-8 is replaced where it does not matter, with one warning a file; elsewhere it is an
-    error. A file of another known format is rejected as what it is.
+    error. A file of another known format is rejected as what it is, unless its first line begins with `first`.
     """
-    told = first = False
+    told = begun = False
     with open_text(path) as stream:
         for number, line in enumerate(stream, 1):
             if not line.isascii():
@@ -67,9 +78,10 @@ def lines(path: Path, is_decoration: Callable[[str], bool] | None = None) -> Ite
                     warnings.warn(text, stacklevel=2)
                 line = decoration(line)
             if line := line.strip():
-                if not first and (what := other_format(line)):
+                expected = bool(first) and line.startswith(first)
+                if not (begun or expected) and (what := other_format(line)):
                     raise ValueError(f"line {number}: this is {what}")
-                first = True
+                begun = True
                 yield number, line
 
 
@@ -171,6 +183,8 @@ def _parse(path: Path, *, annotated: bool) -> Iterator[FoldedRNA]:
                 raise ValueError(f"line {start}, record {record!r}: expected {missing} in the next line")
             name, start, sequence, done = line[1:].strip() or name, number, None, 0
             record = named(name, path, count + 1)
+        elif line.lower().startswith(PRINTED):
+            continue
         elif done and annotated:
             if not line[0].isalpha() or not line[0].isascii():
                 wanted = "expected bpRNA's annotation after the structure"
@@ -205,6 +219,11 @@ def _sequence(line: str, record: str) -> str:
 
 def _brackets(line: str, record: str, length: int) -> str:
     brackets = "".join(split_energy(line)[0].split())
+    if len(brackets) == length and "+" in brackets:
+        raise ValueError(
+            f"record {record!r}: '+' at position {brackets.index('+') + 1} marks a G-quadruplex (RNAfold -g), which "
+            "base pairs cannot represent: fold without -g"
+        )
     if len(brackets) != length or not set(brackets) & (BRACKETS_ONLY | {"-"}):
         expected = f"expected a structure of {length} symbols on one line"
         raise ValueError(f"record {record!r}: {expected}, found {len(brackets)}: {line[:40]!r}")
@@ -217,8 +236,8 @@ def _is_further(line: str, length: int) -> bool:
 
 
 def _is_ensemble(line: str) -> bool:
-    """Return whether a line is RNAfold's about the ensemble: ``.((,.)) [ -3.4]``, centroid and MEA, frequency."""
-    return line.lower().startswith("frequency of mfe") or split_energy(line)[1].startswith(("[", "{"))
+    """Return whether a line is RNAfold's about the ensemble: ``.((,.)) [ -3.4]``, centroid and MEA."""
+    return split_energy(line)[1].startswith(("[", "{"))
 
 
 def render_dbn(structure: FoldedRNA, name: str) -> str:

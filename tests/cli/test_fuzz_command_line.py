@@ -33,7 +33,9 @@ NUMBERS = [*"0 1 2 -1 0.5 1.5 nan inf -inf 1e400 1e-3 4 x None 10 1_0 ٣ 0x10".s
 OPTIONS = {
     "fold": ["-f", "-t", "--min-loop", "--non-canonical", "-q", "--shard-size", "-m"],
     "predict": ["-f", "-q", "--shard-size", "-m"],
-    "embed": ["--pool", "-q", "--shard-size", "-m"],
+    "embed": ["--pool", "--layer", "--window", "--dtype", "-q", "--shard-size", "-m"],
+    "variants": ["--fill", "-q", "-m"],
+    "score": ["--canonical-only", "--samples"],
     "estimate": ["--task", "--pool", "--device", "-m"],
     "evaluate": ["--task", "--target", "--fold", "--limit", "--samples"],
     "plan": [
@@ -52,13 +54,15 @@ OPTIONS = {
 WORDS = {
     "-f": "dbn ct bpseq json parquet csv tsv st xyz".split(),
     "-m": "nano nano-ss pico-ncrna-0 pico-mrl nothing ./absent.pt".split(),
-    "--pool": "mean cls none max".split(),
+    "--pool": "mean cls none max median".split(),
+    "--fill": "mask wt mut all".split(),
+    "--dtype": "float16 float32 int8".split(),
     "--task": "embed fold predict structure classification regression x".split(),
     "--target": "label dot_bracket absent".split(),
     "--device": "cpu cuda x cpu:9".split(),
     "--size": "pico nano huge".split(),
 }
-ALONE = ("--non-canonical", "-q")
+ALONE = ("--non-canonical", "--canonical-only", "-q")
 
 
 def mutated(random_: random.Random, content: bytes) -> bytes:
@@ -81,6 +85,9 @@ def words_of(random_: random.Random, folder: Path) -> tuple[list[str], Path, byt
     source = folder / f"in{random_.choice(('.fa', '.fasta.gz', '.csv', '.dbn', ''))}"
     source.write_bytes(content)
     words = [command, *{"data": ["list"], "recipes": [], "plan": []}.get(command, [])]
+    if command == "score":
+        (folder / "known.dbn").write_bytes(BRACKETS)
+        words += ["--reference", str(folder / "known.dbn"), "--predicted"]
     if command == "evaluate":
         words += [random_.choice(("most-pairs", "trivial", "nano-ss", "nothing"))]
     if command not in ("plan", "recipes", "data") or random_.random() < 0.3:

@@ -367,7 +367,7 @@ def test_numbers_that_are_none(name, value, fasta, tiny, tmp_path):
             ("threshold", value)
             for value in (True, float("nan"), float("inf"), -0.1, 1.1, "0.5", 0.5j, [0.5])
         ],
-        *[("pool", value) for value in ("max", "", 0, False, "MEAN")],
+        *[("pool", value) for value in ("median", "", 0, False, "MEAN")],
         *[("canonical_only", value) for value in ("no", None, 2)],
         *[("task", value) for value in ("train", "", None, ["embed"], "Fold")],
         *[("shard_size", value) for value in (0, 10**12)],

@@ -50,7 +50,7 @@ def test_the_default_is_the_last_block_after_the_last_layer_norm(model):
     assert np.abs(rows - last).max() > 0.01
 
 
-@pytest.mark.parametrize("pool", [None, "cls", "mean", "std"])
+@pytest.mark.parametrize("pool", [None, "cls", "mean", "std", "max"])
 def test_several_layers_are_averaged(pool, model):
     means = rk.embed(RNAS, model=model, layer=range(1, 3))
     one, two = (rk.embed(RNAS, model=model, layer=k) for k in (1, 2))

@@ -16,7 +16,6 @@ INSIDE = {
     "baselines": "BASELINES installed kmer_counts simple trivial most_pairs viennarna ngram_perplexity",
     "confidence": "calibrate promised_f1",
     "corpus": "build_corpus Corpus ListCorpus",
-    "explain": "masked_probabilities mutation_effects attention_of_pairs",
     "formats": "read_structures write_structures format_structure FORMATS",
     "hub": "load save EMBEDDED OFFICIAL",
     "jobs": "run Report",
@@ -57,6 +56,13 @@ def test_what_was_in_a_namespace_is_still_found_in_it(namespace):
         assert hasattr(place, name), name
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         place.nonsense  # noqa: B018
+
+
+def test_explain_is_a_namespace_of_the_front():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name in ("masked_probabilities", "mutation_effects", "attention_of_pairs", "variant_scores"):
+            assert hasattr(rk.explain, name), name
 
 
 def test_a_name_that_never_was_is_none():
