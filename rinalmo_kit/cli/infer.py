@@ -61,10 +61,12 @@ def _embed(options: argparse.Namespace) -> int:
     return _job(options, pool=pool, layer=options.layer, whiten=options.whiten)
 
 
-def _check(_: argparse.Namespace) -> int:
+def _check(options: argparse.Namespace) -> int:
     from ..checks import check
 
     report = check()
+    if options.details:
+        print(report.details)
     print(report)
     return 0 if report.ok else 1
 

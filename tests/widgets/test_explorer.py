@@ -68,7 +68,7 @@ ODD = [np.nan, np.inf, -np.inf, 1e300, -1e300]
         np.r_[np.linspace(0, 1, 35), ODD],
         pd.array([*range(38), None, None], dtype="Int64"),
         pd.array([*np.linspace(0, 1, 38), None, np.inf], dtype="Float64"),
-        np.arange(40, dtype="u8") + 2**60,
+        np.arange(40, dtype="u8") + 2**20,
         np.full(40, np.nan),
         np.r_[np.full(20, np.inf), np.full(20, -np.inf)],
         [None] * 40,

@@ -48,7 +48,7 @@ function labelPlaces(wanted, width, height, size) {
 
 function render({ model, el }) {
   let x, y, codes, paths = [], middles = [], hidden = new Set(), view = null, lasso = null, drag = null, lassoing = false;
-  let found = new Set(), near = -1, placedBefore = 0, naming = true;
+  let found = new Set(), near = -1, placedBefore = 0, naming = true, legendIsDark = null;
 
   const canvas = node("canvas", { tabindex: "0", role: "img", "aria-label": "Map of embeddings; + and − zoom, arrow keys move, Escape leaves it" });
   const color = node("select", { "aria-label": "Colour by", onchange: () => { model.set("color", color.value); model.save_changes(); } });
@@ -79,7 +79,7 @@ function render({ model, el }) {
 
   const groups = () => model.get("groups");
   const ink = () => getComputedStyle(root).color;
-  const isDark = () => { const [r, g, b] = ink().match(/[\d.]+/g).map(Number); return 0.3 * r + 0.59 * g + 0.11 * b > 128; };
+  const isDark = () => { const [r, g, b] = (ink().match(/[\d.]+/g) ?? [0, 0, 0]).map(Number); return 0.3 * r + 0.59 * g + 0.11 * b > 128; };
   const visible = color => (!color ? PLACED : color === "#000000" && isDark() ? ink() : color);
   const groupColor = k => visible(groups().colors[k]);
   const fill = k => {
@@ -119,6 +119,7 @@ function render({ model, el }) {
 
   function fillLegend() {
     const { labels = [], counts = [], markers = [], note, low, high, missing } = groups();
+    legendIsDark = isDark();
     legend.replaceChildren();
     if (note) legend.append(node("div", { class: "rk-faint" }, note));
     labels.forEach((label, k) => {
@@ -171,6 +172,7 @@ function render({ model, el }) {
   function draw() {
     const width = canvas.clientWidth, height = canvas.clientHeight;
     if (!width) return;
+    if (isDark() !== legendIsDark) fillLegend();
     const ratio = window.devicePixelRatio || 1, context = canvas.getContext("2d"), black = ink();
     canvas.width = width * ratio; canvas.height = height * ratio;
     const plain = () => context.setTransform(ratio, 0, 0, ratio, 0, 0);
@@ -297,9 +299,15 @@ function render({ model, el }) {
   model.on("change:selected", draw);
   model.on("change:detail", detail);
   model.on("change:message", told);
-  const size = new ResizeObserver(() => draw());
+  let least = 0;
+  const size = new ResizeObserver(() => {
+    const now = Math.min(canvas.clientWidth, canvas.clientHeight);
+    if (view && least && now) view.scale *= now / least;
+    least = now || least;
+    draw();
+  });
   size.observe(canvas);
-  const restyle = () => { fillLegend(); draw(); };
+  const restyle = () => draw();
   const theme = new MutationObserver(restyle);
   theme.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-jp-theme-name", "class"] });
   const preference = window.matchMedia("(prefers-color-scheme: dark)");
