@@ -109,6 +109,10 @@ def kmer_counts(sequences: Sequence[str], *, longest: int = 4) -> NDArray[np.flo
     >>> kmer_counts(["AACG"], longest=1).tolist()
     [[0.5, 0.25, 0.25, 0.0]]
     """
+    if isinstance(sequences, str):
+        raise TypeError(
+            f"sequences: expected a list of sequences, found a string, {sequences[:20]!r}: put it in a list"
+        )
     rows = np.zeros((len(sequences), sum(4**k for k in range(1, longest + 1))), dtype=np.float32)
     for row, sequence in zip(rows, sequences, strict=True):
         codes, start = letter_codes(sequence), 0

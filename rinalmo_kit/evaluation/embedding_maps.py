@@ -33,6 +33,9 @@ class Map:
         self._embedding, self._vectors = embedding, vectors
         self.coordinates: NDArray[np.float64] = np.array(embedding)
 
+    def __repr__(self) -> str:
+        return f"<Map of {len(self.coordinates)} vectors>"
+
     def place(self, vectors: ArrayLike) -> NDArray[np.float64]:
         """Find the places of new vectors, which leave the map as it is.
 
@@ -96,6 +99,7 @@ def tsne_map(vectors: ArrayLike, *, perplexity: float = 30, seed: int = 0, progr
     openTSNE = optional("openTSNE", "maps need openTSNE: pip install 'rinalmo-kit[tsne]'", needs=("TSNE",))
     found = _checked(vectors)
     positive_number("perplexity", perplexity)
+    seed = whole_number("seed", seed, least=0)
     if len(found) < 5:
         raise ValueError(f"{len(found)} vectors: a map needs five or more")
     if (found == found[0]).all():

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from .._utils.defaults import LANGUAGE_MODEL
 from .._utils.extras import importing
+from .._utils.given import of_kind
 from ..inference.batching import batches_by_length, ready_sequence
 from ..model.pretrained import ready_model
 from ..model.rinalmo import Encoder, RiNALMo
@@ -104,6 +105,7 @@ def mutation_effects(sequence: str, score: Callable[[list[str]], ArrayLike]) -> 
     >>> mutation_effects("GA", lambda sequences: [s.count("G") for s in sequences]).tolist()
     [[-1.0, -1.0, 0.0, -1.0], [0.0, 0.0, 1.0, 0.0]]
     """
+    of_kind("sequence", sequence, str, "a sequence")
     text = sequence.upper().replace("T", "U")
     if bad := [k for k, letter in enumerate(text) if letter not in LETTERS]:
         raise ValueError(f"position {bad[0] + 1} is {text[bad[0]]!r}: only A, C, G and U are mutated")
@@ -125,6 +127,7 @@ def average_product_corrected(weights: Tensor) -> Tensor:
     >>> average_product_corrected(torch.ones(3, 3)).abs().max()
     tensor(0.)
     """
+    of_kind("weights", weights, torch.Tensor, "a tensor of maps")
     weights = weights + weights.mT
     rows, columns = weights.sum(-1, keepdim=True), weights.sum(-2, keepdim=True)
     return weights - rows * columns / weights.sum((-1, -2), keepdim=True).clamp(min=1e-12)
@@ -166,6 +169,7 @@ def attention_of_pairs(
     with importing("sklearn", "average precision needs scikit-learn: pip install scikit-learn"):
         from sklearn.metrics import average_precision_score
 
+    of_kind("structure", structure, Structure, "a Structure")
     if not len(structure.pairs):
         raise ValueError(f"{structure.name!r} has no pairs to compare with")
     encoder = ready_model(model)

@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._utils.choices import did_you_mean
 from .._utils.defaults import ENCODER
+from .._utils.given import yes_or_no
 from .._utils.progress import progress_bar
 from ..model.pretrained import ready_model
 from ..model.rinalmo import Encoder
@@ -87,6 +89,7 @@ def embed(
     ([(9, 320), (4, 320)], (1, 320))
     """
     check_pool(pool)
+    yes_or_no("whiten", whiten)
     records = ready_records(sequences)
     texts = [text for _, text in records]
     for record in records:
@@ -205,7 +208,10 @@ def fit_whitening(
 def check_pool(pool: object) -> None:
     """Raise ValueError unless this is None or a way of pooling."""
     if pool is not None and (not isinstance(pool, str) or pool not in POOLS):
-        raise ValueError(f"pool={pool!r}: expected None, {', '.join(map(repr, POOLS[:-1]))} or {POOLS[-1]!r}")
+        meant = did_you_mean(pool, POOLS)
+        raise ValueError(
+            f"pool={pool!r}{meant}: expected None, {', '.join(map(repr, POOLS[:-1]))} or {POOLS[-1]!r}"
+        )
 
 
 def block_numbers(model: Encoder, layer: object) -> tuple[int, ...] | None:

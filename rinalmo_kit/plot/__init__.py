@@ -37,3 +37,7 @@ __all__ = [
     "training_log",
     "write_r2dt",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -11,6 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.patches import Patch
 
 from .._utils.extras import importing
+from .._utils.given import table_with
 from ..metrics import regression_scores
 from .style import (
     DOUBLE,
@@ -76,9 +77,7 @@ def score_boxes(
     >>> rows = pd.DataFrame({"method": ["a", "a", "b", "b"], "f1": [0.5, 0.7, 0.2, 0.4]})
     >>> ax = score_boxes(rows)
     """
-    wanted = [value, by, *([group] if group else [])]
-    if missing := [name for name in wanted if name not in samples]:
-        raise ValueError(f"no column {missing[0]!r}; there are {', '.join(map(str, samples.columns))}")
+    table_with("samples", samples, [value, by, *([group] if group else [])])
     methods = list(dict.fromkeys(samples[by]))
     groups = list(dict.fromkeys(samples[group])) if group else [None]
     wide = len(groups) * len(methods) > 14
@@ -178,6 +177,7 @@ def score_table(
     >>> table = pd.DataFrame({"F1": [0.75, 0.54], "from": ["published", "here"]}, index=["RiNALMo", "ViennaRNA"])
     >>> ax = score_table(table)
     """
+    table_with("table", table)
     cells = table.copy().astype(object)
     bold = {}
     for name in table.columns:
@@ -408,6 +408,7 @@ def reliability(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     >>> import pandas as pd
     >>> ax = reliability(pd.DataFrame({"confidence": [0.2, 0.8], "f1": [0.25, 0.75]}))
     """
+    table_with("table", table, ["confidence", "f1"])
     if ax is None:
         ax = new_axes(0.7 * WIDTH, 0.7 * WIDTH)
     ax = chart_axes(ax)

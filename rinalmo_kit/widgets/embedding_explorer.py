@@ -104,6 +104,7 @@ class EmbeddingExplorer(LiveWidget):
     ['GGGAAACCC', 'GGGGCCCC']
     """
 
+    offered = ("color", "columns", "map", "place", "select", "selected", "selection", "table")
     _esm = asset("common.js", "explorer.js")
     _css = asset("common.css", "explorer.css")
 

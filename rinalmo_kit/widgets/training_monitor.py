@@ -56,6 +56,7 @@ class TrainingMonitor(LiveWidget):
     'waiting'
     """
 
+    offered = ("curves", "folder", "message", "refresh", "result", "run", "state", "step", "steps", "stop")
     _esm = asset("common.js", "monitor.js")
     _css = asset("common.css", "monitor.css")
 
