@@ -30,8 +30,8 @@ lab: $(VENV)/.installed-$(EXTRAS) ## open JupyterLab on the first notebook (PORT
 	@flags=; \
 	if [ "$$(id -u)" = 0 ]; then flags="--allow-root"; fi; \
 	if [ "$$(uname)" = Linux ] && [ -z "$$DISPLAY$$WAYLAND_DISPLAY$$WSL_DISTRO_NAME$$BROWSER" ]; then flags="$$flags --no-browser"; fi; \
-	exec $(VENV)/bin/python -m jupyterlab --LabApp.default_url=/lab/tree/$(NOTEBOOK) --port=$(PORT) \
-		--ServerApp.use_redirect_file=False --log-level=WARN $$flags $(LAB_ARGS)
+	exec $(VENV)/bin/python .ci/lab "$(PORT)" --LabApp.default_url=/lab/tree/$(NOTEBOOK) \
+		--ServerApp.use_redirect_file=False --log-level=WARN --LabApp.log_level=WARN $$flags $(LAB_ARGS)
 
 test: $(VENV)/.installed-dev ## run all tests; what is skipped is named at the end (ARGS="-k fold" goes to pytest)
 	@.ci/tools

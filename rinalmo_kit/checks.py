@@ -36,7 +36,7 @@ HALF_COSINE = 0.98  # between embeddings in half precision and in float32
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What :func:`check` found; printed as a table.
+    """What :func:`check` found; shown as one line, ``print(report.details)`` shows the rest.
 
     Attributes
     ----------
@@ -44,18 +44,32 @@ class CheckReport:
         Line by line.
     ok : bool
         Whether every recomputed result agrees.
+    device : str
+        Where models run, in words.
     """
 
     facts: dict[str, str]
     ok: bool
+    device: str = "the CPU"
 
-    def __repr__(self) -> str:
+    @property
+    def details(self) -> str:
+        """Return versions, device, attention backends and recomputed results as a table."""
         width = max(map(len, self.facts))
         return "\n".join(f"{key:<{width}}  {value}" for key, value in self.facts.items())
 
+    def __repr__(self) -> str:
+        if self.ok:
+            return f"ready: folds on {self.device}"
+        wrong = ", ".join(key for key, value in self.facts.items() if value.startswith("WRONG"))
+        return (
+            f"NOT READY: on {self.device} a known RNA gets a WRONG result ({wrong}). "
+            "print(rinalmo_kit.check().details), or rinalmo-kit check --details, shows it"
+        )
+
 
 def check() -> CheckReport:
-    """Report versions, device and attention backends, and refold a reference RNA on every backend.
+    """Refold a reference RNA on every backend, and say whether this set-up is ready and where it folds.
 
     The reference, ``weights/reference.json``, was written when the embedded weights were released: the
     structure of a real tRNA and a part of its embedding.
@@ -63,10 +77,12 @@ def check() -> CheckReport:
     Returns
     -------
     CheckReport
-        Its ``ok`` is False if a result differs; the table says which.
+        One line; its ``details`` are versions, device and attention backends. ``ok`` is False if a result differs.
 
     Examples
     --------
+    >>> print(check())  # doctest: +ELLIPSIS
+    ready: folds on the ...
     >>> check().ok
     True
     """
@@ -101,7 +117,15 @@ def check() -> CheckReport:
         name, verdict, right = half_precision(model, reference)
         facts[name], ok = verdict, ok and right
     facts["result"] = "this set-up computes what it should" if ok else "THIS SET-UP COMPUTES WRONG RESULTS"
-    return CheckReport(facts, ok)
+    return CheckReport(facts, ok, _device_in_words(model.device))
+
+
+def _device_in_words(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"the GPU ({torch.cuda.get_device_name(device)})"
+    threads = torch.get_num_threads()
+    name = "the CPU" if device.type == "cpu" else f"the device {device.type}"
+    return f"{name}, {threads} thread{'s' * (threads != 1)}"
 
 
 def attention_facts(device: torch.device) -> str:

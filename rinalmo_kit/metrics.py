@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ._utils.given import same_length
+from ._utils.shown import short_repr
 from .rna.decoding import as_threshold
 from .rna.folded import FoldedRNA
 from .rna.pairs import as_pairs
@@ -39,6 +41,9 @@ class StructureScores(NamedTuple):
     recall: float
     f1: float
     inf: float
+
+    def __repr__(self) -> str:
+        return short_repr(self, self._fields)
 
 
 def _from_rates(precision: Any, recall: Any) -> tuple[Any, Any]:
@@ -233,7 +238,11 @@ def binary_scores(targets: ArrayLike, predicted: ArrayLike) -> dict[str, float]:
     >>> binary_scores([1, 1, 0, 0], [1, 0, 0, 0])["f1"]
     0.6666666666666666
     """
-    targets, predicted = np.asarray(targets, dtype=bool), np.asarray(predicted, dtype=bool)
+    targets, predicted = np.asarray(targets), np.asarray(predicted)
+    same_length(targets, predicted)
+    if bad := [value for value in (*targets, *predicted) if value not in (0, 1)]:
+        raise ValueError(f"expected True and False, or 1 and 0, found {bad[0]!r}")
+    targets, predicted = targets.astype(bool), predicted.astype(bool)
     right, wrong = targets == predicted, targets != predicted
     precision = float((right & predicted).sum() / max(predicted.sum(), 1))
     recall = float((right & targets).sum() / max(targets.sum(), 1))
@@ -255,6 +264,7 @@ def multiclass_scores(targets: ArrayLike, predicted: ArrayLike) -> dict[str, flo
     {'accuracy': 0.6666666666666666, 'f1': 0.6666666666666666}
     """
     targets, predicted = np.asarray(targets), np.asarray(predicted)
+    same_length(targets, predicted)
     classes, codes = np.unique(np.concatenate((targets, predicted)), return_inverse=True)
     targets, predicted = codes[: len(targets)], codes[len(targets) :]
     right = targets == predicted
@@ -283,6 +293,7 @@ def regression_scores(targets: ArrayLike, predicted: ArrayLike) -> dict[str, flo
     (1.0, True)
     """
     targets, predicted = np.asarray(targets, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
+    same_length(targets, predicted)
     residual, total = ((targets - predicted) ** 2).sum(), ((targets - targets.mean()) ** 2).sum()
     return {
         "r2": float(1 - residual / total) if total > 0 else 0.0,
@@ -338,3 +349,7 @@ def bootstrap_intervals(
     found = [score(rng.integers(0, n, n)) for _ in range(draws)]
     ends = [(1 - level) / 2, (1 + level) / 2]
     return {name: tuple(np.quantile([one[name] for one in found], ends).tolist()) for name in found[0]}
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

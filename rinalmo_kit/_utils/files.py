@@ -41,6 +41,11 @@ def user_path(path: str | os.PathLike) -> Path:
     >>> user_path("~/my.fasta") == Path.home() / "my.fasta"
     True
     """
+    if not isinstance(path, str | os.PathLike):
+        found = "nothing (None)" if path is None else f"a {type(path).__name__}"
+        raise TypeError(f"expected the path of a file or folder, found {found}")
+    if not os.fspath(path):
+        raise ValueError("the path is empty: expected the name of a file or folder")
     return Path(os.path.expanduser(path))  # noqa: PTH111 - leaves a file that is called ~name alone
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .choices import did_you_mean
+from .given import of_kind
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -30,11 +33,12 @@ def read_numbers(name: str) -> pd.DataFrame:
     """
     import pandas as pd
 
+    of_kind("name", name, str, "the name of a file of numbers")
     folders = data_folders()
     path = next((f / f"{name}.csv" for f in folders if (f / f"{name}.csv").exists()), None)
     if path is None:
         known = sorted(f"{p.parent.name}/{p.stem}" for f in folders for p in f.glob("*/*.csv"))
-        message = f"no file of numbers {name!r}; there are {', '.join(known)}"
+        message = f"no file of numbers {name!r}{did_you_mean(name, known)}; there are {', '.join(known)}"
         if name.startswith("measured/"):
             message += (
                 "; other measured numbers are in the repository's data/measured: run this in a checkout"

@@ -242,6 +242,7 @@ def parser() -> argparse.ArgumentParser:
     command.set_defaults(run="embed")
 
     command = commands.add_parser("check", help="is my set-up right?")
+    command.add_argument("--details", action="store_true", help="also versions, device and every result")
     command.set_defaults(run="check")
 
     command = commands.add_parser("predict", help="FASTA in, table of classes or numbers out")

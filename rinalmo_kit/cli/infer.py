@@ -62,10 +62,12 @@ def _embed(options: argparse.Namespace) -> int:
     return _job(options, pool=pool, **{name: getattr(options, name) for name in names})
 
 
-def _check(_: argparse.Namespace) -> int:
+def _check(options: argparse.Namespace) -> int:
     from ..checks import check
 
     report = check()
+    if options.details:
+        print(report.details)
     print(report)
     return 0 if report.ok else 1
 
@@ -169,13 +171,13 @@ def _predict_some(records: list[tuple[str, str]], model: Any, source: Any, write
     """Predict and write some records; if it is interrupted, those that are finished."""
     import pandas as pd
 
-    from ..inference.batching import ready_sequence, too_large, warn_if_unusual
-    from ..inference.prediction import columns_of, predictions
+    from ..inference.batching import too_large, warn_if_unusual
+    from ..inference.prediction import columns_of, predictions, ready_to_predict
 
     names, texts = [], []
     for name, text in records:
         try:
-            texts.append(ready_sequence(name, text))
+            texts.append(ready_to_predict(model, name, text))
         except ValueError as error:
             source.skip(error)
         else:
@@ -193,5 +195,5 @@ def _predict_some(records: list[tuple[str, str]], model: Any, source: Any, write
     finally:
         if found:
             done = sorted(found)
-            columns = columns_of(model, [found[i] for i in done])
+            columns = columns_of(model, [found[i] for i in done], [texts[i] for i in done])
             writer.write(pd.DataFrame({"name": [names[i] for i in done], **columns}), len(done))

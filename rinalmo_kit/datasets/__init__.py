@@ -27,3 +27,7 @@ __all__ = [
     "load_table",
     "read_numbers",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .._utils.choices import did_you_mean
 from .._utils.download import fetch
 from .._utils.files import atomic_write, sha256_of, user_path
 from .catalogue import CATALOGUE, Dataset, SourceFile, count_rows
@@ -85,7 +86,9 @@ def get(name: str, *, source: Path | None = None) -> Path:
 
 def _entry(name: str) -> Dataset:
     if name not in CATALOGUE:
-        raise ValueError(f"unknown dataset {name!r}; known: {', '.join(CATALOGUE)}")
+        raise ValueError(
+            f"unknown dataset {name!r}{did_you_mean(name, CATALOGUE)}; known: {', '.join(CATALOGUE)}"
+        )
     return CATALOGUE[name]
 
 

@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .._utils.choices import did_you_mean
 from .._utils.files import cache_folder
 from ..rna.pairs import OPENING
 from ..structure import Structure, read_structures
@@ -76,7 +77,7 @@ def find_table(name: str) -> Path:
         If there is neither; says how to get one.
     """
     if name not in TABLES:
-        raise ValueError(f"unknown dataset {name!r}; known: {', '.join(TABLES)}")
+        raise ValueError(f"unknown dataset {name!r}{did_you_mean(name, TABLES)}; known: {', '.join(TABLES)}")
     made = cache_dir() / f"{name}.parquet"
     try:
         ready = data_dir() / TABLES[name]
@@ -313,10 +314,18 @@ def load_structures(dataset: str, split: str | None = None, *, family: str | Non
     """
     if dataset == "examples" and split is None:
         structures = read_structures(EXAMPLES)
+        families = list(dict.fromkeys(s.name.partition("/")[0] for s in structures))
+        if family is not None and family not in families:
+            meant = did_you_mean(family, families)
+            raise ValueError(
+                f"the examples have no family {family!r}{meant}; there are {', '.join(families)}"
+            )
         return [s for s in structures if family is None or s.name.startswith(f"{family}/")]
     if dataset not in TABLES or "dot_bracket" not in SCHEMAS[dataset]:
         known = [name for name in TABLES if "dot_bracket" in SCHEMAS[name]]
-        raise ValueError(f"unknown dataset of structures {dataset!r}; known: examples, {', '.join(known)}")
+        known.insert(0, "examples")
+        meant = did_you_mean(dataset, known)
+        raise ValueError(f"unknown dataset of structures {dataset!r}{meant}; known: {', '.join(known)}")
     table = load_table(dataset)
     for column, wanted in (("split", split), ("family", family)):
         if wanted is None:

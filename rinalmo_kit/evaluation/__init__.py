@@ -77,3 +77,7 @@ __all__ = [
 ]
 
 beside_published = join_published  # the older name
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

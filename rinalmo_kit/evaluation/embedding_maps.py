@@ -8,11 +8,15 @@ import numpy as np
 
 from .._utils.extras import importing, optional
 from .._utils.numbers_given import positive_number, whole_number
+from .._utils.progress import progress_bar
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["Map", "embedding_scores", "neighbour_labels", "standardised", "tsne_map"]
+
+STEPS_SHOWN = 50
+"""Iterations of t-SNE between two updates of its progress bar."""
 
 
 class Map:
@@ -28,6 +32,9 @@ class Map:
         embedding -= (embedding.max(0) + embedding.min(0)) / 2  # as openTSNE does before it places new ones
         self._embedding, self._vectors = embedding, vectors
         self.coordinates: NDArray[np.float64] = np.array(embedding)
+
+    def __repr__(self) -> str:
+        return f"<Map of {len(self.coordinates)} vectors>"
 
     def place(self, vectors: ArrayLike) -> NDArray[np.float64]:
         """Find the places of new vectors, which leave the map as it is.
@@ -56,7 +63,7 @@ class Map:
         )
 
 
-def tsne_map(vectors: ArrayLike, *, perplexity: float = 30, seed: int = 0) -> Map:
+def tsne_map(vectors: ArrayLike, *, perplexity: float = 30, seed: int = 0, progress: bool = False) -> Map:
     """Make a t-SNE map of vectors, such as those of :func:`rinalmo_kit.embed` with a ``pool``.
 
     Columns are centred and scaled, distances are those of cosines, and the map starts from principal components, so
@@ -68,6 +75,8 @@ def tsne_map(vectors: ArrayLike, *, perplexity: float = 30, seed: int = 0) -> Ma
     perplexity : float
         About how many neighbours count; less for fewer than 91 vectors.
     seed : int
+    progress : bool
+        Show a progress bar.
 
     Returns
     -------
@@ -90,17 +99,28 @@ def tsne_map(vectors: ArrayLike, *, perplexity: float = 30, seed: int = 0) -> Ma
     openTSNE = optional("openTSNE", "maps need openTSNE: pip install 'rinalmo-kit[tsne]'", needs=("TSNE",))
     found = _checked(vectors)
     positive_number("perplexity", perplexity)
+    seed = whole_number("seed", seed, least=0)
     if len(found) < 5:
         raise ValueError(f"{len(found)} vectors: a map needs five or more")
-    learner = openTSNE.TSNE(
-        perplexity=min(perplexity, (len(found) - 1) / 3),
-        initialization="pca",
-        random_state=seed,
-        n_jobs=2 if len(found) > 1000 else 1,  # for few, threads wait more than they work
-    )
     if (found == found[0]).all():
         raise ValueError(f"all {len(found)} vectors are the same: there is nothing to map")
-    return Map(learner.fit(_two_wide(standardised(found))), found)
+    early, late = 250, 500  # iterations, with exaggerated affinities and without
+    with progress_bar(early + late, "map", shown=progress, unit="step") as bar:
+
+        def step(*_: Any) -> None:
+            bar.update(STEPS_SHOWN)
+
+        learner = openTSNE.TSNE(
+            perplexity=min(perplexity, (len(found) - 1) / 3),
+            initialization="pca",
+            random_state=seed,
+            n_jobs=2 if len(found) > 1000 else 1,  # for few, threads wait more than they work
+            early_exaggeration_iter=early,
+            n_iter=late,
+            callbacks=step if progress else None,
+            callbacks_every_iters=STEPS_SHOWN,
+        )
+        return Map(learner.fit(_two_wide(standardised(found))), found)
 
 
 def _two_wide(vectors: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -13,7 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Literal, NamedTuple
 
+from .._utils.choices import did_you_mean
 from .._utils.extras import usable
+from .._utils.given import of_kind
 from ..inference.energies import PACKAGES, answering, viennarna_module
 from ..rna.pairs import pairs_from_dot_bracket
 from ..structure import Structure, read_structures
@@ -100,7 +102,9 @@ def fold_by(program: str, sequence: str, *, name: str = "sequence") -> Structure
     ValueError: unknown program 'abacus'; known: contrafold, eternafold, rnastructure, ...
     """
     if program not in PROGRAMS:
-        raise ValueError(f"unknown program {program!r}; known: {', '.join(PROGRAMS)}")
+        raise ValueError(
+            f"unknown program {program!r}{did_you_mean(program, PROGRAMS)}; known: {', '.join(PROGRAMS)}"
+        )
     one = PROGRAMS[program]
     check_program(program, one)
     with tempfile.TemporaryDirectory() as folder:
@@ -207,6 +211,9 @@ def viennarna(
         If it fails on this sequence.
     """
     RNA = viennarna_module()
+    of_kind(name, sequence, str, "a sequence")
+    if not sequence:
+        raise ValueError(f"{name!r} is empty: expected at least one nucleotide")
     with answering("ViennaRNA", RNA, name):
         ensemble = RNA.fold_compound(sequence)
         structure, energy = ensemble.mfe()

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from .._utils.defaults import LANGUAGE_MODEL
 from .._utils.extras import importing
+from .._utils.given import of_kind
 from ..inference.batching import ready_sequence
 from ..inference.masked import LETTERS, language_model, letter_logits
 from ..model.pretrained import ready_model
@@ -120,6 +121,7 @@ def average_product_corrected(weights: Tensor) -> Tensor:
     >>> average_product_corrected(torch.ones(3, 3)).abs().max()
     tensor(0.)
     """
+    of_kind("weights", weights, torch.Tensor, "a tensor of maps")
     weights = weights + weights.mT
     rows, columns = weights.sum(-1, keepdim=True), weights.sum(-2, keepdim=True)
     return weights - rows * columns / weights.sum((-1, -2), keepdim=True).clamp(min=1e-12)
@@ -161,6 +163,7 @@ def attention_of_pairs(
     with importing("sklearn", "average precision needs scikit-learn: pip install scikit-learn"):
         from sklearn.metrics import average_precision_score
 
+    of_kind("structure", structure, Structure, "a Structure")
     if not len(structure.pairs):
         raise ValueError(f"{structure.name!r} has no pairs to compare with")
     encoder = ready_model(model)

@@ -54,6 +54,15 @@ class Evaluation(NamedTuple):
     samples: pd.DataFrame
     scores: pd.DataFrame
 
+    def __repr__(self) -> str:
+        table = select(self.scores, "group == 'all' and fold == 'all'")
+        first = table.iloc[0]
+        scores = []
+        for metric, value, low, high in table[["metric", "value", "low", "high"]].itertuples(index=False):
+            interval = "" if low is None or low != low else f" ({low:.3g} to {high:.3g})"
+            scores.append(f"{metric} {value:.3g}{interval}")
+        return f"<Evaluation of {first['model']} on {first['recipe']}, n = {first['n']}: {', '.join(scores)}>"
+
     def __getitem__(self, key: Any) -> Any:
         """``evaluation["f1"]`` is that score over all test rows; a number indexes the pair itself."""
         if not isinstance(key, str):

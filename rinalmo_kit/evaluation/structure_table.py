@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from .._utils.choices import did_you_mean
 from .._utils.defaults import STRUCTURE
 from .._utils.numbers import read_numbers
 
@@ -95,7 +96,9 @@ def structure_table(test: str = "TS0", *, measured: pd.DataFrame | None = None) 
     import pandas as pd
 
     if test not in TEST_SETS:
-        raise ValueError(f"unknown test set {test!r}; known: {', '.join(TEST_SETS)}")
+        raise ValueError(
+            f"unknown test set {test!r}{did_you_mean(test, TEST_SETS)}; known: {', '.join(TEST_SETS)}"
+        )
     known = TEST_SETS[test]
     parts = [_measured(read_numbers("measured/scores") if measured is None else measured, known)]
     parts += [_published(name, known) for name in known.published]

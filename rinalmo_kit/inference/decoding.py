@@ -5,10 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
+from .._utils.choices import did_you_mean
+from .._utils.given import yes_or_no
 from ..model.rinalmo import Encoder
 from ..rna.alphabet import CleanSequence
 from ..rna.decoding import as_min_loop, as_threshold, greedy_pairs
@@ -56,6 +58,9 @@ def rules_of(
     ImportError
         If `energy` names a program that is not installed, or cannot be used.
     """
+    if decoding is not None and decoding not in get_args(Method):
+        meant = did_you_mean(decoding, get_args(Method))
+        raise ValueError(f"decoding={decoding!r}{meant}: expected one of {', '.join(get_args(Method))}")
     own = Decoding() if model is None or model.info.decoding is None else model.info.decoding
     if decoding is None:
         mea = gamma is not None or pseudoknots is not None
@@ -72,7 +77,7 @@ def rules_of(
         program,
         asked,
         tuned if threshold is None else as_threshold(threshold),
-        canonical_only,
+        yes_or_no("canonical_only", canonical_only),
         as_min_loop(min_loop),
     )
 

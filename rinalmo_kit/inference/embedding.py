@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._utils.choices import did_you_mean
 from .._utils.defaults import ENCODER
+from .._utils.given import yes_or_no
 from .._utils.progress import progress_bar
 from ..model.pretrained import ready_model
 from ..model.rinalmo import Encoder
@@ -110,6 +112,7 @@ def embed(
     function = pool if callable(pool) else None
     named = None if callable(pool) else pool
     check_pool(named)
+    yes_or_no("whiten", whiten)
     records = ready_records(sequences)
     texts = [text for _, text in records]
     windows = as_windows(window, overlap)
@@ -366,7 +369,10 @@ def fit_whitening(
 def check_pool(pool: object) -> None:
     """Raise ValueError unless this is None or a way of pooling."""
     if pool is not None and (not isinstance(pool, str) or pool not in POOLS):
-        raise ValueError(f"pool={pool!r}: expected None, {', '.join(map(repr, POOLS[:-1]))} or {POOLS[-1]!r}")
+        meant = did_you_mean(pool, POOLS)
+        raise ValueError(
+            f"pool={pool!r}{meant}: expected None, {', '.join(map(repr, POOLS[:-1]))} or {POOLS[-1]!r}"
+        )
 
 
 def block_numbers(model: Encoder, layer: object) -> tuple[int, ...] | None:

@@ -122,6 +122,9 @@ class Estimate:
         """Tell whether that much memory is available."""
         return self.peak <= self.available
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def __str__(self) -> str:
         parts = [(name, getattr(self, name)) for name in ("weights", "buffers", "head", "results", "other")]
         memory = " + ".join(f"{name} {size / MB:,.0f}" for name, size in parts if size)

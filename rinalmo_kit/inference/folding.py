@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .._utils.defaults import STRUCTURE
+from .._utils.given import of_kind
 from .._utils.progress import progress_bar
 from ..model.pretrained import ready_model
 from ..model.rinalmo import Encoder
@@ -224,8 +225,9 @@ def _or_raise(found: Structure | Exception) -> Structure:
 
 def _growing_chunks(records: Iterable[tuple[str, str]], tokens: int) -> Iterator[list[tuple[str, str]]]:
     """Cut records into chunks of 1, 2, 4, … records, of about so many tokens and :data:`CHUNK_VALUES` at most."""
+    of_kind("records", records, Iterable, "(name, sequence) records")
     records = iter(records)
-    most = 1
+    read, most = 0, 1
     while True:
         chunk: list[tuple[str, str]] = []
         held = values = 0
@@ -238,6 +240,10 @@ def _growing_chunks(records: Iterable[tuple[str, str]], tokens: int) -> Iterator
             except BaseException as error:  # those before it are folded first
                 fault = error
                 break
+            if not (isinstance(record, tuple | list) and len(record) == 2 and isinstance(record[1], str)):
+                fault = TypeError(f"record {read + 1}: expected (name, sequence), found {str(record)[:60]!r}")
+                break
+            read += 1
             chunk.append(record)
             held += len(record[1]) + 2
             values += len(record[1]) ** 2
@@ -342,6 +348,7 @@ def refold(
     >>> refold(s, threshold=1.0, force=[(0, 11)]).dot_bracket
     '(..........)'
     """
+    of_kind("structure", structure, Structure, "a Structure, as fold returns")
     model = None if model is None else unwrapped(model)
     rules = rules_of(
         model,

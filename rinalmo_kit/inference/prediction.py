@@ -17,7 +17,16 @@ from ..model.task_base import Task, to_arrays
 from ..model.tasks import task_of
 from ..rna.alphabet import CleanSequence
 from ..rna.sequences import Sequences
-from .batching import batches_for, encode_sequences, finite, run_with_oom_retry, too_large, warn_if_unusual
+from .batching import (
+    batches_for,
+    encode_sequences,
+    finite,
+    ready_sequence,
+    run_with_oom_retry,
+    too_large,
+    warn_if_unusual,
+)
+from .doubts import check_length, with_doubts
 from .folding import ready_records
 
 if TYPE_CHECKING:
@@ -39,14 +48,23 @@ def predicting_model(model: Encoder | str | os.PathLike) -> Encoder:
     return model
 
 
-def columns_of(model: Encoder, outputs: Sequence[NDArray[np.floating]]) -> dict[str, Any]:
+def columns_of(
+    model: Encoder, outputs: Sequence[NDArray[np.floating]], texts: Sequence[str]
+) -> dict[str, Any]:
     """Return the columns of :func:`predict` for what :func:`predictions` gave for each sequence."""
-    return _task_of(model).columns(model, outputs)
+    return with_doubts(model, _task_of(model).columns(model, outputs), texts)
+
+
+def ready_to_predict(model: Encoder, name: str, sequence: str) -> CleanSequence:
+    """Return a sequence cleaned; reject an empty one, and one that is shorter than a splice model reads."""
+    text = ready_sequence(name, sequence)
+    check_length(model, name, text)
+    return text
 
 
 def column_kind(model: Encoder, column: str) -> Literal["text", "number", "numbers"]:
     """Return what kind of value a cell of one of the columns holds."""
-    return _task_of(model).column_kind(column)
+    return "text" if column in ("family", "note") else _task_of(model).column_kind(column)
 
 
 def _task_of(model: Encoder) -> Task:
@@ -80,14 +98,18 @@ def predict(
     -------
     pandas.DataFrame
         One row a sequence, in the order of the input. Columns ``name`` and, from a classifier, ``label`` and
-        ``probability`` of that label, and the probability of each class, ``P(class)``; from a regression
+        ``probability`` of that label, and the probability of each class, ``P(class)``; for families of Rfam also
+        ``family``, with the name, and from the classifier of all 88 ``note``, which says where an RNA is perhaps of
+        none of them (:data:`rinalmo_kit.inference.doubts.DOUBTFUL`); from a splice model ``note``, which says where
+        the middle of a window is no ``GU`` or ``AG``; from a regression
         ``prediction``, in the unit of the training targets: a number or, from a regression of nucleotides, an array
         with a number for each. What a sequence gets does not depend on the others.
 
     Raises
     ------
     ValueError
-        Names the sequence that is empty or has a letter outside the vocabulary; or the model has no such head.
+        Names the sequence that is empty, has a letter outside the vocabulary or is shorter than a splice model reads;
+        or the model has no such head.
     MemoryError
         As for :func:`embed`.
 
@@ -103,9 +125,10 @@ def predict(
     import pandas as pd
 
     records = ready_records(sequences)
-    for record in records:
-        warn_if_unusual(*record)
     model = predicting_model(model)
+    for record in records:
+        check_length(model, *record)
+        warn_if_unusual(*record)
     found: list[Any] = [None] * len(records)
     with progress_bar(len(records), "predict", shown=progress) as bar:
         for batch, outputs in predictions(model, [text for _, text in records]):
@@ -115,7 +138,7 @@ def predict(
                 found[i] = output
             bar.update(len(batch))
     names = [name for name, _ in records]
-    return pd.DataFrame({"name": names, **columns_of(model, found)})
+    return pd.DataFrame({"name": names, **columns_of(model, found, [text for _, text in records])})
 
 
 @torch.inference_mode()

@@ -230,7 +230,10 @@ def table_of(
     good = []
     for i, (name, sequence) in enumerate(chunk):
         try:
-            texts[i] = batching.ready_sequence(name, sequence)
+            if task == "predict":
+                texts[i] = prediction.ready_to_predict(model, name, sequence)
+            else:
+                texts[i] = batching.ready_sequence(name, sequence)
         except ValueError as error:
             errors[i] = str(error)
         else:
@@ -257,7 +260,7 @@ def table_of(
         "index": pa.array(range(first, first + len(chunk)), pa.int64()),
         "name": pa.array([name for name, _ in chunk], pa.string()),
         "length": pa.array(lengths, pa.int64()),
-        **_columns(task, model, found, options),
+        **_columns(task, model, found, texts, options),
         **_windows(texts, options),
         "error": pa.array(errors, pa.string()),
     }
@@ -283,7 +286,7 @@ def _results_of(
 
 
 def _columns(
-    task: Operation, model: Encoder, found: list[Any], options: dict[str, Any]
+    task: Operation, model: Encoder, found: list[Any], texts: list[CleanSequence], options: dict[str, Any]
 ) -> dict[str, pa.Array]:
     """Return the columns of the results, null where there is none; of the same types in every shard."""
     import pyarrow as pa
@@ -308,7 +311,8 @@ def _columns(
             return {"embedding": pa.LargeListArray.from_arrays(ends, values).take(rows)}
         width = embedding.width_of(model, **options)
         return {"embedding": pa.FixedSizeListArray.from_arrays(values, width).take(rows)}
-    columns = prediction.columns_of(model, good)
+    predicted = [text for text, one in zip(texts, found, strict=True) if one is not None]
+    columns = prediction.columns_of(model, good, predicted)
     kinds = {"text": pa.string(), "number": pa.float64(), "numbers": pa.list_(pa.float64())}
     return {
         name: pa.array(column, kinds[prediction.column_kind(model, name)]).take(rows)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from .._utils.choices import did_you_mean
 from .._utils.contents import check_content
 from .._utils.defaults import STRUCTURE
 from .._utils.download import fetch, note_of
@@ -218,6 +219,9 @@ def load(
     """
     if not isinstance(name_or_path, str | os.PathLike):
         raise TypeError(f"expected the name or path of a model, found {type(name_or_path).__name__}")
+    target = ready_device(device)
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise ValueError(f"dtype={dtype!r}: expected torch.float32, torch.bfloat16 or torch.float16")
     path = model_file(name_or_path)
     state, metadata = read_state(path)
     if "adapter" in metadata:
@@ -235,11 +239,38 @@ def load(
     model.source = name if known else str(path.resolve()) if base is None else None
     for fact, value in OFFICIAL_METADATA.get(name, {}).items():
         setattr(model, fact, value)
+    return _placed(model, target, dtype or torch.float32).eval()
+
+
+def ready_device(device: torch.device | str | None) -> torch.device:
+    """Return the device to use: a GPU if there is one and none is named; reject one that is not here.
+
+    Examples
+    --------
+    >>> ready_device("gpu")
+    Traceback (most recent call last):
+    ValueError: device='gpu': expected None, 'cpu', 'cuda' (an NVIDIA GPU), 'cuda:1' or 'mps' (an Apple GPU)
+    """
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if device is None:
-        device = (
-            "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
+    try:
+        if not isinstance(device, str | torch.device):
+            raise TypeError
+        found = torch.device(device)
+    except (TypeError, RuntimeError):
+        raise ValueError(
+            f"device={device!r}: expected None, 'cpu', 'cuda' (an NVIDIA GPU), 'cuda:1' or 'mps' (an Apple GPU)"
+        ) from None
+    if (found.type == "cuda" and not cuda) or (found.type == "mps" and not mps):
+        raise ValueError(
+            f"device={str(device)!r}: PyTorch finds no such GPU here; use 'cpu', or leave it out"
         )
-    return _placed(model, device, dtype or torch.float32).eval()
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"device={str(device)!r}: there are {torch.cuda.device_count()} GPUs, counted from 0"
+        )
+    return found
 
 
 def _placed(model: Encoder, device: torch.device | str, dtype: torch.dtype) -> Encoder:
@@ -267,9 +298,10 @@ def model_file(name_or_path: str | os.PathLike) -> Path:
         return user_path(name)
     if name in REPLACED:
         raise ValueError(f"{name!r} is no longer in the package: {REPLACED[name]!r} took its place")
+    known = (*EMBEDDED, *OFFICIAL)
     raise ValueError(
-        f"unknown model {name!r}; embedded: {', '.join(EMBEDDED)}; official: {', '.join(OFFICIAL)}; "
-        "or give the path of a checkpoint file"
+        f"unknown model {name!r}{did_you_mean(name, known)}; embedded: {', '.join(EMBEDDED)}; "
+        f"official: {', '.join(OFFICIAL)}; or give the path of a checkpoint file"
     )
 
 

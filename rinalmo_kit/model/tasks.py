@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .._utils.cells import cell_text
+from .._utils.choices import did_you_mean
 from ..metrics import (
     THRESHOLDS,
     StructureScores,
@@ -431,7 +432,8 @@ def user_task(name: str, classes: int = 0) -> Task:
     ('multiclass', 'regression')
     """
     if name not in user_tasks():
-        raise ValueError(f"task={name!r}: expected one of {', '.join(user_tasks())}")
+        known = user_tasks()
+        raise ValueError(f"task={name!r}{did_you_mean(name, known)}: expected one of {', '.join(known)}")
     named = [task for task in TASKS.values() if task.user_name == name]
     return next(task for task in named if not task.most_classes or classes <= task.most_classes)
 

@@ -40,3 +40,7 @@ __all__ = [
     "variant_map",
     "write_r2dt",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.collections import PatchCollection
 from matplotlib.patches import Rectangle
 
+from .._utils.given import of_kind
 from ..rna.decoding import as_probabilities
 from ..rna.folded import FoldedRNA
 from ..rna.pairs import as_pairs
@@ -82,6 +83,7 @@ def arcs(
     >>> ax = arcs(s, reference=Structure.from_dot_bracket(s.sequence, "((....)).."))
     """
     reference = renamed(reference, other=other)
+    of_kind("s", s, FoldedRNA, "a Structure")
     if reference is not None:
         _same_length(s, reference)
     length, ax = len(s), new_axes(WIDTH, 1.5 if reference is None else 2.6) if ax is None else ax

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -15,23 +16,52 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["embedding_map"]
+__all__ = ["embedding_map", "group_styles"]
 
 MARKERS = "oDs^vP*X"
+STYLES = len(PALETTE) * len(MARKERS)
+"""Groups that colours and markers tell apart."""
 
 
 # Embeddings ---------------------------------------------------------------------------------------------
 
 
-def embedding_map(coordinates: ArrayLike, labels: ArrayLike | None = None, *, ax: Axes | None = None) -> Axes:
-    """Scatter two-dimensional coordinates of embeddings, coloured and labelled by group.
+def group_styles(labels: ArrayLike) -> list[tuple[str, int, str, str]]:
+    """Return name, size, colour and marker of each group, the largest first, groups of equal size by name.
+
+    Colours change fastest, then markers; after :data:`STYLES` groups they repeat.
+
+    Examples
+    --------
+    >>> group_styles(["5S", "tRNA", "tRNA"])
+    [('tRNA', 2, '#0072B2', 'o'), ('5S', 1, '#E69F00', 'o')]
+    """
+    names, counts = np.unique(np.asarray(labels).astype(str), return_counts=True)
+    found = []
+    for k, i in enumerate(np.argsort(-counts, kind="stable")):
+        color, marker = PALETTE[k % len(PALETTE)], MARKERS[k // len(PALETTE) % len(MARKERS)]
+        found.append((str(names[i]), int(counts[i]), color, marker))
+    return found
+
+
+def embedding_map(
+    coordinates: ArrayLike,
+    labels: ArrayLike | None = None,
+    *,
+    values: ArrayLike | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Scatter two-dimensional coordinates of embeddings, coloured and labelled by group, or coloured by a number.
 
     Parameters
     ----------
     coordinates : array_like, shape (n, 2)
-        From t-SNE, UMAP, PCA, ...
+        From t-SNE, UMAP, PCA, ... A row that is NaN is not drawn.
     labels : array_like, shape (n,), optional
-        Groups, named in the map where there is room, the others in a legend: colours and markers tell up to 96 apart.
+        Groups, named in the map where there is room, the others in a legend: colours and markers tell up to 96 apart;
+        with more, a warning says that they repeat.
+    values : array_like of float, shape (n,), optional
+        Numbers instead of groups, with a colour bar; points whose number is NaN or infinite are grey.
     ax : Axes, optional
 
     Returns
@@ -41,7 +71,7 @@ def embedding_map(coordinates: ArrayLike, labels: ArrayLike | None = None, *, ax
     Raises
     ------
     ValueError
-        If the shapes do not fit.
+        If the shapes do not fit, or labels and values are both given.
 
     Examples
     --------
@@ -50,34 +80,31 @@ def embedding_map(coordinates: ArrayLike, labels: ArrayLike | None = None, *, ax
     points = np.asarray(coordinates, dtype=float)
     if points.ndim != 2 or points.shape[1] != 2:
         raise ValueError(f"coordinates have shape {points.shape}, expected (n, 2)")
+    if labels is not None and values is not None:
+        raise ValueError("labels and values: give one of them")
     groups = np.full(len(points), "") if labels is None else np.asarray(labels).astype(str)
     if groups.shape != (len(points),):
         raise ValueError(f"labels have shape {groups.shape}, there are {len(points)} points")
-    names, counts = np.unique(groups, return_counts=True)
-    names = names[np.argsort(-counts, kind="stable")]  # small groups on top
-    side = WIDTH if len(names) <= 2 * len(PALETTE) else DOUBLE
+    kept = np.isfinite(points).all(axis=1)
+    styles = group_styles(groups)  # small groups on top
+    if len(styles) > STYLES:
+        warnings.warn(f"{len(styles)} groups: colours and markers repeat after {STYLES}", stacklevel=2)
+    side = WIDTH if len(styles) <= 2 * len(PALETTE) else DOUBLE
     ax = new_axes(side, side) if ax is None else ax
     size = float(np.clip(9000 / max(len(points), 1), 1.5, 16))
     dots = {}
-    for k, name in enumerate(names):
-        members = points[groups == name]
-        color, marker = palette()[k % len(PALETTE)], MARKERS[k // len(PALETTE) % len(MARKERS)]
-        dots[name] = ax.scatter(
-            members[:, 0],
-            members[:, 1],
-            s=size,
-            linewidths=0,
-            alpha=0.8,
-            color=color,
-            marker=marker,
-            rasterized=len(points) > 5000,
-            label=name or "_points",
-        )
+    style: dict[str, Any] = {"s": size, "linewidths": 0, "alpha": 0.8, "rasterized": len(points) > 5000}
+    if values is not None:
+        _scatter_values(ax, points[kept], _as_values(values, len(points))[kept], style)
+    for k, (name, _, _, marker) in enumerate(styles if values is None else ()):
+        members = points[kept & (groups == name)]
+        color = palette()[k % len(PALETTE)]
+        dots[name] = ax.scatter(*members.T, color=color, marker=marker, label=name or "_points", **style)
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set(linewidth=0.6, color=GREY)
     ax.set_aspect("equal", adjustable="datalim")
     if labels is not None:
-        left = _label_groups(ax, points, groups, names)
+        left = _label_groups(ax, points[kept], groups[kept], [name for name, *_ in styles])
         if left:
             named_legend(
                 ax,
@@ -94,7 +121,29 @@ def embedding_map(coordinates: ArrayLike, labels: ArrayLike | None = None, *, ax
     return ax
 
 
-def _label_groups(ax: Axes, points: NDArray, groups: NDArray, names: NDArray) -> list[str]:
+def _as_values(values: ArrayLike, points: int) -> NDArray[np.float64]:
+    """Return one number a point, NaN where it is not finite."""
+    try:
+        found = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"values are not numbers: {error}; give groups as labels") from None
+    if found.shape != (points,):
+        raise ValueError(f"values have shape {found.shape}, there are {points} points")
+    found[~np.isfinite(found)] = np.nan
+    return found
+
+
+def _scatter_values(ax: Axes, points: NDArray, values: NDArray, style: dict[str, Any]) -> None:
+    known = np.isfinite(values)
+    ax.scatter(*points[~known].T, color=GREY, **style)
+    if known.any():
+        dots = ax.scatter(*points[known].T, c=values[known], cmap="viridis", **style)
+        bar = ax.figure.colorbar(dots, ax=ax, shrink=0.6, pad=0.02)
+        bar.ax.tick_params(labelsize=7, length=2, width=0.6)
+        bar.outline.set_linewidth(0.6)
+
+
+def _label_groups(ax: Axes, points: NDArray, groups: NDArray, names: list[str]) -> list[str]:
     """Write each name near the middle of its group, with a line to it where that is taken; return those left over."""
     ax.apply_aspect()
     scale = 72 / ax.figure.dpi
@@ -109,6 +158,8 @@ def _label_groups(ax: Axes, points: NDArray, groups: NDArray, names: NDArray) ->
     )
     for k, name in enumerate(names):
         members = points[groups == name]
+        if not len(members):
+            continue
         middle = members[np.argmin(np.square(members - np.median(members, axis=0)).sum(axis=1))]
         anchor = scale * ax.transData.transform(middle)
         half = np.array([0.3 * size * len(plain(name)) + 1, 0.6 * size])
@@ -118,7 +169,7 @@ def _label_groups(ax: Axes, points: NDArray, groups: NDArray, names: NDArray) ->
             if inside and all((np.abs(spot - other) >= half + room).any() for other, room in taken):
                 break
         else:
-            left.append(str(name))
+            left.append(name)
             continue
         taken.append((spot, half))
         color = 0.7 * np.array(to_rgb(palette()[k % len(PALETTE)])) + 0.3 * dark()  # to be read on the ground

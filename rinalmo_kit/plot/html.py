@@ -11,6 +11,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from .._utils.given import of_kind
 from ..rna.folded import GUESS, FoldedRNA
 from ..rna.pairs import to_dot_bracket
 from .base_pairs import arcs
@@ -36,6 +37,7 @@ def structure_html(s: FoldedRNA) -> str:
     >>> "&lt;b&gt;" in structure_html(Structure("GGGAAAACCC", [(0, 9)], name="<b>"))
     True
     """
+    of_kind("s", s, FoldedRNA, "a Structure")
     as_arcs = len(s) > ARCS_ABOVE
     view = np.zeros(0, dtype=complex) if as_arcs else _view(s)
     width, height = (WIDTH, 1.7) if as_arcs else _size(_framed(s, view, None))

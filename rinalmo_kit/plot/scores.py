@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 import numpy as np
 
+from .._utils.given import table_with
 from ..metrics import regression_scores
 from .style import (
     DOUBLE,
@@ -66,9 +67,9 @@ def score_boxes(
     >>> rows = pd.DataFrame({"method": ["a", "a", "b", "b"], "f1": [0.5, 0.7, 0.2, 0.4]})
     >>> ax = score_boxes(rows)
     """
-    _require(samples, value, by, *([group] if group else []))
     import seaborn as sns
 
+    table_with("samples", samples, [value, by, *([group] if group else [])])
     methods = list(dict.fromkeys(samples[by]))
     groups = list(dict.fromkeys(samples[group])) if group else []
     wide = max(1, len(groups)) * len(methods) > 14
@@ -137,7 +138,7 @@ def score_densities(
     """
     import seaborn as sns
 
-    _require(samples, value, by)
+    table_with("samples", samples, [value, by])
     methods = list(dict.fromkeys(samples[by]))
     colors = _colors(methods)
     ax = chart_axes(ax, WIDTH, 0.6 * WIDTH)
@@ -148,11 +149,6 @@ def score_densities(
     ax.set_xlabel(_score_label(value), fontsize=8, parse_math=False)
     ax.set_ylabel("density", fontsize=8)
     return ax
-
-
-def _require(samples: pd.DataFrame, *columns: str) -> None:
-    if missing := [name for name in columns if name not in samples]:
-        raise ValueError(f"no column {missing[0]!r}; there are {', '.join(map(str, samples.columns))}")
 
 
 def _colors(methods: Iterable[str]) -> dict[str, str]:
@@ -195,6 +191,7 @@ def score_table(
     >>> table = pd.DataFrame({"F1": [0.75, 0.54], "from": ["published", "here"]}, index=["RiNALMo", "ViennaRNA"])
     >>> ax = score_table(table)
     """
+    table_with("table", table)
     cells = table.copy().astype(object)
     bold = {}
     for name in table.columns:
@@ -295,6 +292,7 @@ def reliability(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     >>> import pandas as pd
     >>> ax = reliability(pd.DataFrame({"confidence": [0.2, 0.8], "f1": [0.25, 0.75]}))
     """
+    table_with("table", table, ["confidence", "f1"])
     if ax is None:
         ax = new_axes(0.7 * WIDTH, 0.7 * WIDTH)
     ax = chart_axes(ax)

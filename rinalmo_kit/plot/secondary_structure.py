@@ -9,6 +9,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.colors import Normalize, is_color_like, to_rgba, to_rgba_array
 
+from .._utils.given import of_kind
 from ..rna.elements import element_kinds
 from ..rna.folded import FoldedRNA
 from .coordinates import layout as place_nucleotides
@@ -118,6 +119,7 @@ def structure(
     >>> s = Structure.from_dot_bracket("GGGAAAACCU", "(((....)))")
     >>> ax = structure(s, color_by=[0.1, 0.0, 0.2, 0.9, 1.0, 0.8, 0.9, 0.1, 0.2, 0.1], key="reactivity")
     """
+    of_kind("s", s, FoldedRNA, "a Structure")
     if reference is not None:
         _same_length(s, reference)
     color_by = "elements" if isinstance(color_by, str) and color_by == "element" else color_by
@@ -326,6 +328,7 @@ def _size(view: NDArray, *, bottom_margin: float = 0) -> tuple[float, float]:
 
 
 def _same_length(s: FoldedRNA, other: FoldedRNA) -> None:
+    of_kind("reference", other, FoldedRNA, "a Structure")
     if len(s) != len(other):
         raise ValueError(f"{s.name!r} has {len(s)} nucleotides, {other.name!r} has {len(other)}")
 

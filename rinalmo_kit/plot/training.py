@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 from matplotlib.ticker import MaxNLocator
 
+from .._utils.given import table_with
 from .._utils.run_log import training_log
 from .style import BLUE, GREEN, GREY, ORANGE, PALETTE, chart_axes, ink, legend, palette, plain
 
@@ -49,6 +50,7 @@ def training_curves(log: str | os.PathLike | pd.DataFrame, *, ax: Axes | None = 
     >>> ax = training_curves(pd.DataFrame(perplexity, index=[50, 100]))
     """
     table = training_log(log) if isinstance(log, str | os.PathLike) else log
+    table_with("log", table)
     scores = [name for name in ("accuracy", "f1", "r2", "spearman") if f"val_{name}" in table]
     if "val_perplexity" in table:
         shown = {"val_perplexity": "model", "val_perplexity_unigram": "letter frequencies alone"}
@@ -94,6 +96,7 @@ def perplexity(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     >>> rows = [("pico", 1e6, 3.8), ("pico", 2e6, 3.6), ("unigram", 0, 4.0)]
     >>> ax = perplexity(pd.DataFrame(rows, columns=["model", "tokens", "perplexity"]))
     """
+    table_with("table", table, ["model", "tokens", "perplexity"])
     ax = chart_axes(ax)
     lines, trained = 0, {}
     plain_text: dict[str, Any] = {"fontsize": 7, "ha": "right", "parse_math": False}

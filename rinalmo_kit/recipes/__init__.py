@@ -14,3 +14,7 @@ __all__ = [
     "recipe_named",
     "with_changes",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

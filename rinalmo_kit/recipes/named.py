@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .._utils.choices import did_you_mean
 from .embedded import _ours
 from .paper import RECIPES_OF_PAPER
 from .recipe import Recipe
@@ -22,5 +23,5 @@ def recipe_named(name: str) -> Recipe:
         Lists the known names.
     """
     if name not in RECIPES:
-        raise ValueError(f"unknown recipe {name!r}; known: {', '.join(RECIPES)}")
+        raise ValueError(f"unknown recipe {name!r}{did_you_mean(name, RECIPES)}; known: {', '.join(RECIPES)}")
     return RECIPES[name]

@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from .._utils.choices import did_you_mean
 from .._utils.defaults import LANGUAGE_MODEL
+from .._utils.given import of_kind
 from .._utils.rows import parse
 from ..model.config import Config
 from ..model.metadata import LARGEST_SIZE
@@ -240,9 +242,12 @@ def with_changes(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     ValueError: epochs='three': expected a whole number, 1 or more
     """
     kinds = get_type_hints(Recipe)
+    of_kind("changes", changes, Mapping, "a dict of fields and values")
     for name, value in changes.items():
         if name not in kinds:
-            raise ValueError(f"the recipe has no field {name!r}; it has {', '.join(sorted(kinds))}")
+            raise ValueError(
+                f"the recipe has no field {name!r}{did_you_mean(name, kinds)}; it has {', '.join(sorted(kinds))}"
+            )
         wanted = _expected(name, kinds[name], value)
         if name == "best" and value is not None and value not in (known := TASKS[recipe.task].monitors):
             wanted = f"None or one of {', '.join(known)}"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._utils.numbers_given import whole_number
 from .._utils.rows import select
 from ..model.tasks import TASKS
 from ..rna.folded import FoldedRNA
@@ -89,6 +91,8 @@ def splits_of(
 
     from ..datasets.resampling import resample, with_boundary_noise
 
+    if not isinstance(fold, Integral):
+        whole_number("fold", fold, least=0)
     if not 0 <= fold < recipe.folds:
         raise ValueError(f"fold {fold}: {recipe.name} has the folds 0 to {recipe.folds - 1}")
     if table is None:
@@ -101,9 +105,13 @@ def splits_of(
         try:
             tables[which] = select(table, condition, fold=fold)
         except ValueError as error:
-            raise ValueError(f"{recipe.name}: {which}={condition!r}: {error}") from error
+            raise ValueError(
+                f"{recipe.name}: rows for {which} ({in_words(condition, fold)}): {error}"
+            ) from error
         if tables[which].empty and which in wanted:
-            raise ValueError(f"{recipe.name}: the table has no {which} rows ({condition}, fold {fold})")
+            raise ValueError(
+                f"{recipe.name}: the table has no {which} rows: none where {in_words(condition, fold)}"
+            )
     labels = labels_of(recipe, tables) if TASKS[recipe.task].classifies else None
     for which, most in (("train", limit), ("validation", limit), ("test", test_limit)):
         if most is not None:
@@ -125,6 +133,18 @@ def _some(table: pd.DataFrame, limit: int, label: str | None) -> pd.DataFrame:
     if label is not None:
         shuffled = shuffled.iloc[np.argsort(shuffled.groupby(label).cumcount(), kind="stable")]
     return shuffled.head(limit)
+
+
+def in_words(condition: str, fold: int) -> str:
+    """Return the condition of a recipe as a user can read it.
+
+    Examples
+    --------
+    >>> in_words("site == 'donor' and fold != @fold", 3)
+    'site is donor and fold is not 3'
+    """
+    words = condition.replace("@fold", str(fold)).replace("==", "is").replace("!=", "is not")
+    return " ".join(words.replace("'", "").replace('"', "").split())
 
 
 def labels_of(recipe: Recipe, tables: Mapping[str, pd.DataFrame]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from .._utils.given import of_kind
 from .alphabet import clean
 from .decoding import as_probabilities
 from .pairs import as_pairs, pairs_from_dot_bracket, to_dot_bracket
@@ -78,6 +79,7 @@ class FoldedRNA:
         >>> FoldedRNA.from_dot_bracket("GGCAAAGCC", "((.[..)])").pairs.tolist()
         [[0, 8], [1, 6], [3, 7]]
         """
+        of_kind(f"{name!r}: dot_bracket", dot_bracket, str, "a string of dots and brackets")
         sequence, dot_bracket = clean(sequence, name=name), "".join(dot_bracket.split())
         if len(sequence) != len(dot_bracket):
             raise ValueError(

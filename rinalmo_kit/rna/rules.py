@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from .._utils.choices import did_you_mean
 from .decoding import greedy_pairs
 from .mea import Pseudoknots, constrained, mea_pairs
 from .mixing import Mixer
@@ -67,11 +68,14 @@ class Decoding:
     def __post_init__(self) -> None:
         for name, kind in (("method", Method), ("pseudoknots", Pseudoknots)):
             if getattr(self, name) not in get_args(kind):
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r}: expected one of {', '.join(get_args(kind))}"
-                )
+                value = getattr(self, name)
+                meant = did_you_mean(value, get_args(kind))
+                raise ValueError(f"{name}={value!r}{meant}: expected one of {', '.join(get_args(kind))}")
         if self.energy is not None and self.energy not in get_args(Energy):
-            raise ValueError(f"energy={self.energy!r}: expected None or one of {', '.join(get_args(Energy))}")
+            meant = did_you_mean(self.energy, get_args(Energy))
+            raise ValueError(
+                f"energy={self.energy!r}{meant}: expected None or one of {', '.join(get_args(Energy))}"
+            )
         for name in ("gamma", "gamma_alone"):
             if not _number(getattr(self, name), low=0, high=1e6) or getattr(self, name) == 0:
                 raise ValueError(f"{name}={getattr(self, name)!r}: expected a number above 0")

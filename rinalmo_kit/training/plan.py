@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from .._utils.choices import did_you_mean
 from .._utils.hardware import GB, GPUS
 from .._utils.numbers_given import positive_number, whole_number
 from ..model.config import Config
@@ -86,6 +87,9 @@ class Plan:
     def mfu_of(self, days: float) -> float:
         """Return the model-FLOP utilisation of a run that took this many days."""
         return self.flops / (days * 86400 * self.n_gpus * GPUS[self.gpu].flops)
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def __str__(self) -> str:
         name = f"dim {self.model.dim}, {self.model.blocks} blocks, {parameters(self.model) / 1e6:.1f} M parameters"
@@ -190,7 +194,7 @@ def plan(
     """
     config = size(model)
     if gpu not in GPUS:
-        raise ValueError(f"unknown GPU {gpu!r}; known are {', '.join(GPUS)}")
+        raise ValueError(f"unknown GPU {gpu!r}{did_you_mean(gpu, GPUS)}; known are {', '.join(GPUS)}")
     if strategy not in ("ddp", "fsdp"):
         raise ValueError(f"strategy={strategy!r}: expected 'ddp' or 'fsdp'")
     if (steps is None) == (epochs is None):
@@ -248,8 +252,9 @@ def size(model: Config | str) -> Config:
     """Return the configuration of a named size."""
     if isinstance(model, Config):
         return model
-    if model not in ("pico", "nano", "micro", "mega", "giga"):
-        raise ValueError(f"unknown size {model!r}; known are pico, nano, micro, mega, giga")
+    known = ("pico", "nano", "micro", "mega", "giga")
+    if model not in known:
+        raise ValueError(f"unknown size {model!r}{did_you_mean(model, known)}; known are {', '.join(known)}")
     return getattr(Config, model)()
 
 

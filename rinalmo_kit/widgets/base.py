@@ -44,14 +44,22 @@ class LiveWidget(AnyWidget):
     ----------
     from_page : frozenset of str
         The traits that a page may set.
+    offered : tuple of str
+        The names that tab completion offers; all, if it is empty.
     """
 
     from_page: ClassVar[frozenset[str]] = frozenset()
+    offered: ClassVar[tuple[str, ...]] = ()
     message: Any
 
     def __init__(self, **traits: Any) -> None:
         super().__init__(**traits)
         self.on_msg(self._on_message)
+
+    def __dir__(self) -> list[str]:
+        return (
+            sorted((*self.offered, "close", "observe", "unobserve")) if self.offered else [*super().__dir__()]
+        )
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
         """Set the traits that a page sends; an invalid one is reported to the page and keeps its old value."""

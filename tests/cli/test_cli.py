@@ -154,6 +154,8 @@ def test_reader_that_stops_early(fasta, tmp_path):
 
 def test_check(capsys):
     assert cli.main(["check"]) == 0
+    assert capsys.readouterr().out.startswith("ready: folds on the ")
+    assert cli.main(["check", "--details"]) == 0
     assert "this set-up computes what it should" in capsys.readouterr().out
 
 

@@ -154,7 +154,8 @@ def test_every_backend_folds_alike():
 def test_check_recomputes_the_reference(monkeypatch, tmp_path):
     report = rk.check()
     assert report.ok and "as expected" in report.facts["reference, loop"]
-    assert report.facts["rinalmo-kit"] == rk.__version__
+    assert report.facts["rinalmo-kit"] == rk.__version__ and rk.__version__ in report.details
+    assert repr(report).startswith("ready: folds on the ") and "\n" not in repr(report)
     from rinalmo_kit import checks
 
     broken = checks.REFERENCE.read_text().replace("(", ".", 1)

@@ -12,3 +12,7 @@ __all__ = [
     "build_corpus_from_table",
     "crop",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
