@@ -50,4 +50,5 @@ def mfe(package: Any, letters: str) -> str:
 if __name__ == "__main__":
     asked = json.load(sys.stdin)
     package = importlib.import_module(asked["module"])
-    json.dump({"rows_of": rows_of, "mfe": mfe}[asked["function"]](package, **asked["arguments"]), sys.stdout)
+    functions: dict[str, Callable[..., object]] = {"rows_of": rows_of, "mfe": mfe}
+    json.dump(functions[asked["function"]](package, **asked["arguments"]), sys.stdout)
