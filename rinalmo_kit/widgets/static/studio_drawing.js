@@ -80,6 +80,7 @@ function structureDrawing(palette) {
       if (DASHES[style]) line["stroke-dasharray"] = DASHES[style];
       shape("path", line, bend ? curves : pairs);
     }
+    svg.append(curves);
     const bases = shape("g", { class: "rk-bases" }, svg);
     for (let k = 0; k < n; k++) {
       const fill = view.fills?.[k];
@@ -89,7 +90,6 @@ function structureDrawing(palette) {
       letter.textContent = view.sequence[k];
       letter.style.fill = fill ? (isDark(fill) ? "#fff" : "#222") : "currentColor";
     }
-    svg.append(curves);
     const labels = shape("g", { class: "rk-labels" }, svg);
     for (const [text, cx, cy, size, x1, y1, x2, y2] of view.labels) {
       if (x1 != null) shape("line", { x1, y1, x2, y2, stroke: GREY, "stroke-width": 0.08 }, labels);

@@ -78,7 +78,7 @@ function probabilityMap(palette) {
     context.scale(sharp, sharp);
     const dark = isDark(`#${(back.match(/\d+/g) ?? [255, 255, 255]).slice(0, 3).map(v => Number(v).toString(16).padStart(2, "0")).join("")}`);
     const shade = ramp(dark ? [back.match(/\d+/g).slice(0, 3).map(Number), ...reversed.slice(1)] : light);
-    const side = Math.min(width - 44, height - 22), left = (width - side) / 2 + 12, top = 3, cell = side / n, dot = Math.max(cell, 1.5);
+    const side = Math.min(width - 44, height - 26), left = (width - side) / 2 + 12, top = 7, cell = side / n, dot = Math.max(cell, 1.5);
     place = { left, top, side, n };
     context.fillStyle = shade(0);
     context.fillRect(left, top, side, side);
