@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import matplotlib as mpl
 import numpy as np
 from matplotlib.colors import Normalize, is_color_like, to_rgba, to_rgba_array
+from matplotlib.patches import Rectangle
 
 from ..rna.elements import element_kinds
 from ..rna.folded import FoldedRNA
@@ -393,8 +394,12 @@ def _draw(
         names=names,
     )
     if window is not None:
-        for text in ax.texts:
-            text.set_clip_on(True)
+        (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+        bottom += bottom_margin / unit
+        inside = Rectangle((left, bottom), right - left, top - bottom, transform=ax.transData)
+        for artist in (*ax.lines, *ax.collections, *ax.texts):
+            artist.set_clip_path(inside)
+            artist.set_clip_on(True)
 
 
 def _letters(

@@ -32,6 +32,7 @@ from .studio_view import COLOR_BY, PALETTE, PANELS, drawing_payload, first_panel
 
 __all__ = ["FORMATS", "FoldingStudio", "pasted"]
 
+LETTERS = "".join(sorted({*"".join(one for one in VOCABULARY if len(one) == 1), "U"}))
 SCRIPTS = ("common.js", "studio_text.js", "studio_drawing.js", "studio_maps.js", "studio.js")
 """Files of the page, in the order in which they are joined."""
 
@@ -41,7 +42,7 @@ LONG, PATIENCE = 1500, 10.0
 
 
 METHODS = ("default", "alone", "paper")
-"""Ways to fold: as the model's file says, the same without energies, and greedily as in the paper (spec §4.1)."""
+"""Ways to fold: as the model's file says, without energies, and greedily as in the paper (spec §4.1)."""
 
 
 class FoldingStudio(LiveWidget):
@@ -97,9 +98,7 @@ class FoldingStudio(LiveWidget):
     _css = asset("common.css", "studio.css")
 
     text = traitlets.Unicode().tag(sync=True)
-    letters = traitlets.Unicode("".join(sorted({*"".join(v for v in VOCABULARY if len(v) == 1), "U"}))).tag(
-        sync=True
-    )
+    letters = traitlets.Unicode(LETTERS).tag(sync=True)
     names = traitlets.List(traitlets.Unicode()).tag(sync=True)
     record = traitlets.Int(0).tag(sync=True)
     threshold = traitlets.Float(0.5).tag(sync=True)
@@ -466,12 +465,13 @@ class FoldingStudio(LiveWidget):
         if self.structure is None and kind in FORMATS:
             raise ValueError("nothing is folded yet")
         looks = {"panel": self.panel, "color_by": self.view.get("color_by", "none"), "window": window}
-        return file_bytes(
-            self.structure, kind, other=self._known().get(self.view.get("compare", "")), **looks
-        )
+        compare = self.view.get("compare", "none")
+        return file_bytes(self.structure, kind, other=self._known().get(compare), compare=compare, **looks)
 
     def do(self, content: dict[str, Any]) -> None:
-        """Run what the page asks for."""
+        """Run what the page asks for; the settings that it was asked with may arrive later, so they come with it."""
+        if isinstance(state := content.get("state"), dict):
+            self.set_state(state)
         action = content.get("do")
         if action == "fold":
             self.start()
@@ -484,11 +484,8 @@ class FoldingStudio(LiveWidget):
         elif action == "export":
             kind = content.get("kind", "")
             data = self.export(kind, content.get("window"))
-            stem = (
-                "".join(c if c.isalnum() or c in "-_." else "_" for c in self.structure.name)[:60]
-                or "structure"
-            )
-            self.send({"file": f"{stem}.{kind}", "type": FORMATS[kind]}, [data])
+            stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in self.structure.name)[:60]
+            self.send({"file": f"{stem or 'structure'}.{kind}", "type": FORMATS[kind]}, [data])
 
     # Without a live kernel
 

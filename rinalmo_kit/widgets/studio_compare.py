@@ -15,6 +15,10 @@ from .cancelling import SHORT, Cancelled, run_elsewhere
 
 __all__ = ["COMPARED_UP_TO", "References", "by_viennarna"]
 
+KNOWN = {"reference": "known structure"}
+"""Name of what is compared → what a person is told."""
+
+
 COMPARED_UP_TO = 1500
 """Nucleotides of the longest RNA that ViennaRNA folds beside the model."""
 

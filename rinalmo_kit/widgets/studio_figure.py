@@ -8,11 +8,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
 from ..plot.base_pairs import probability_map
 from ..plot.secondary_structure import structure as draw
 from ..plot.style import WIDTH, paper_style
 from ..rna.formats import FORMATS as STRUCTURES
 from ..structure import Structure, write_structures
+from .studio_compare import KNOWN
 
 __all__ = ["FORMATS", "file_bytes"]
 
@@ -48,6 +52,7 @@ def figure_bytes(
     panel: str = "drawing",
     color_by: str = "nucleotide",
     other: Structure | None = None,
+    compare: str = "reference",
     window: Any = None,
 ) -> bytes:
     """Return a picture of a structure as the bytes of a file.
@@ -62,11 +67,11 @@ def figure_bytes(
         As for :func:`rinalmo_kit.plot.structure`, or "none".
     other : Structure, optional
         To compare with.
+    compare : str
+        Its name.
     window : (left, top, width, height), optional
         Part of the drawing, in units of the layout, the y axis down.
     """
-    from matplotlib.figure import Figure
-
     size = (WIDTH, 0.86 * WIDTH) if panel == "map" else (WIDTH, WIDTH if panel == "drawing" else 0.7 * WIDTH)
     found = io.BytesIO()
     with paper_style():
@@ -80,8 +85,22 @@ def figure_bytes(
                 left, top, width, height = as_window(window)
                 options["window"] = [[left, left + width], [-top - height, -top]]
             draw(s, ax=ax, color_by=None if color_by == "none" else color_by, reference=other, **options)
+        if other is not None:
+            for text in figure.findobj(Text):
+                text.set_text(_named(text.get_text(), compare))
         figure.savefig(found, format=kind, dpi=300, bbox_inches="tight")
     return found.getvalue()
+
+
+def _named(words: str, other: str) -> str:
+    """Return words of a key with the name of what is compared, as the page says them.
+
+    Examples
+    --------
+    >>> _named("reference (below)", "ViennaRNA"), _named("predicted", "ViennaRNA")
+    ('ViennaRNA (below)', 'this fold')
+    """
+    return words.replace("reference", KNOWN.get(other, other)).replace("predicted", "this fold")
 
 
 def as_window(window: Any) -> list[float]:

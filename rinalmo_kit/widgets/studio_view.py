@@ -16,6 +16,7 @@ from ..plot.secondary_structure import ARCS_ABOVE, _base_colors, _swatches, _vie
 from ..plot.style import NUCLEOTIDES, PROBABILITIES
 from ..rna.elements import find_elements
 from ..structure import Structure
+from .studio_compare import KNOWN
 
 __all__ = ["COLOR_BY", "PALETTE", "PANELS", "drawing_payload", "first_panel", "view_payload"]
 
@@ -97,7 +98,7 @@ def _keys(marks: list[Mark], compare: str) -> list[list[str]]:
     """Return what the kinds of pairs that there are mean: style, kind, words."""
     there = {(one.style, one.kind) for one in marks}
     kinds = {one.kind for one in marks}
-    beside = "known structure" if compare == "reference" else compare
+    beside = KNOWN.get(compare, compare)
     words = {"both": "in both", "predicted": "in this fold only", "reference": f"in {beside} only"}
     found = [
         ["dashed" if kind == "reference" else "line", kind, words[kind]] for kind in words if kind in kinds
@@ -139,7 +140,7 @@ def drawing_payload(s: Structure, other: Structure | None = None) -> dict[str, A
             [framed.imag.min() - room, framed.imag.max() + room],
         ]
     )
-    obstacles = np.concatenate([view, points_along(view), *lines, *curves])
+    obstacles = np.concatenate([view, points_along(view), *lines, *map(points_along, curves)])
     labels = place_labels(view, obstacles, unit, frame)
     corners = [view - 1 - 1j, view + 1 + 1j, *curves]
     corners += [np.array([one.center - 1.3 * one.half, one.center + 1.3 * one.half]) for one in labels]

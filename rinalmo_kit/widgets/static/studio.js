@@ -25,12 +25,12 @@ function render({ model, el }) {
   // What is folded
   const text = node("textarea", { "aria-label": "Sequence or FASTA", placeholder: "Paste a sequence, or FASTA with one record or many", spellcheck: "false", rows: "3" });
   const check = node("div", { class: "rk-check", role: "status" });
-  const go = node("button", { class: "rk-main", title: "Ctrl+Enter", onclick: () => { flush(); say({ do: "fold" }); } }, "Fold");
+  const go = node("button", { class: "rk-main", title: "Ctrl+Enter", onclick: () => fold() }, "Fold");
   const cancel = node("button", { onclick: () => say({ do: "cancel" }) }, "Cancel");
   const record = node("select", { "aria-label": "Record", onchange: () => save("record", record.selectedIndex) });
   const recordLabel = node("label", {}, "Record ", record);
   const examples = node("div", { class: "rk-row rk-examples" }, node("span", { class: "rk-faint" }, "Try"), ...Object.entries(model.get("examples")).map(([name, sequence]) =>
-    node("button", { onclick: () => { text.value = `>${name.replace(/[^\w.-]+/g, "_").replace(/_$/, "")}\n${sequence}\n`; validate(); flush(); say({ do: "fold" }); } }, name)));
+    node("button", { onclick: () => { text.value = `>${name.replace(/[^\w.-]+/g, "_").replace(/_$/, "")}\n${sequence}\n`; validate(); fold(); } }, name)));
   const message = node("div", { class: "rk-message", role: "alert" });
   const bar = node("div", { class: "rk-bar", role: "progressbar", "aria-label": "Progress of the fold" }, node("i"));
 
@@ -58,6 +58,7 @@ function render({ model, el }) {
     node("div", { class: "rk-row" }, weakLabel, node("label", { title: "Unpaired nucleotides in the smallest hairpin" }, "Minimum hairpin loop ", loop, " nt"), node("label", {}, canonical, "A-U, G-C and G-U pairs only")));
 
   // Pictures
+  const drawn = () => model.get("view").x.length > 0;
   const drawing = structureDrawing(palette), arcs = arcDiagram(palette), map = probabilityMap(palette), strip = sequenceBlocks();
   const { svg, camera } = drawing;
   const button = (words, name, action) => node("button", { title: name, "aria-label": name, onclick: action }, words);
@@ -90,25 +91,28 @@ function render({ model, el }) {
     node("button", { onclick: () => { chosen = []; say({ do: "clear" }); } }, "Clear"), wanted);
 
   // Reference, files, code
-  const reference = node("input", { type: "text", "aria-label": "Reference dot-bracket", placeholder: "if the structure of this RNA is known: its dot-bracket, to compare the fold with" });
+  const reference = node("input", { type: "text", "aria-label": "Reference dot-bracket", placeholder: "dot-bracket to compare with", title: "It belongs to the sequence that is shown; another sequence has its own" });
   reference.addEventListener("change", () => save("reference", reference.value));
   const copy = node("button", { title: "Copy sequence and dot-bracket", onclick: () => {
     const view = model.get("view");
     navigator.clipboard?.writeText(`>${view.name}\n${view.sequence}\n${view.dot_bracket}\n`).then(() => show({ text: "Copied." }), () => show({ text: "the browser does not let a page copy", wrong: true }));
   } }, "Copy");
   const files = node("div", { class: "rk-row rk-files" }, "Export ",
-    ...model.get("formats").map(kind => node("button", { "data-kind": kind, onclick: () => say({ do: "export", kind, window: camera.window() }) }, kind.toUpperCase())), copy);
+    ...model.get("formats").map(kind => node("button", { "data-kind": kind, onclick: () => say({ do: "export", kind, window: camera.window(), state: now("panel", "color_by", "compare") }) }, kind.toUpperCase())), copy);
   const code = node("div", { class: "rk-code", tabindex: "0", "aria-label": "Code for this view" });
 
   const results = node("div", { class: "rk-results" },
     node("div", { class: "rk-row" }, node("label", {}, "View ", panel), node("label", {}, "Colours ", color), node("label", {}, "Compare with ", compare), knotsLabel, status),
     views, key, files, scores, strip.root, constraints,
-    node("div", { class: "rk-row" }, node("label", { class: "rk-wide" }, "Known structure ", reference)), more,
+    node("div", { class: "rk-row" }, node("label", { class: "rk-wide" }, "Known structure of this RNA, if there is one ", reference)), more,
     node("details", {}, node("summary", {}, "Code for this view"), code));
   const root = node("div", { class: "rk-studio" }, node("div", { class: "rk-inside" },
     node("div", { class: "rk-input" }, text, node("div", { class: "rk-actions" }, node("div", { class: "rk-row" }, go, cancel), recordLabel)), node("div", { class: "rk-row rk-under" }, check, examples), bar, message, results));
   el.append(root);
 
+  // Messages may overtake settings, so these go with them.
+  const now = (...names) => Object.fromEntries(names.map(name => [name, model.get(name)]));
+  function fold() { flush(); say({ do: "fold", state: now("text") }); }
   function flush() { clearTimeout(timer); if (model.get("text") !== text.value) save("text", text.value); }
   text.addEventListener("input", () => { validate(); clearTimeout(timer); timer = setTimeout(flush, 400); });
   text.addEventListener("keydown", event => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); go.click(); } event.stopPropagation(); });
@@ -192,10 +196,9 @@ function render({ model, el }) {
     compare.value = view.compare;
     for (const one of color.options) one.disabled = one.value === "probability" && !view.base_confidence.length;
     views.dataset.panel = model.get("panel");
-    later.style.display = view.x.length ? "none" : "";
-    tools.style.display = view.x.length ? "" : "none";
+    later.style.display = drawn() ? "none" : "";
+    tools.style.display = drawn() ? "" : "none";
     drawing.draw(view);
-    key.replaceChildren(colourKey(view, palette));
     strip.draw(view.sequence, view.dot_bracket);
     numbers(view);
     flat();
@@ -205,7 +208,8 @@ function render({ model, el }) {
   function flat() {
     const view = model.get("view");
     if (!view.sequence) return;
-    arcs.draw(view);
+    const lettered = arcs.draw(view);
+    key.replaceChildren(colourKey(view, palette, drawn(), lettered));
     map.draw(view, model.get("cells"));
     highlight(hover);
   }
@@ -226,7 +230,7 @@ function render({ model, el }) {
     if (k != null && k >= view.sequence.length) k = null;
     hover = k;
     const [j, p] = k == null ? [null, null] : partners(view).get(k) ?? [null, null];
-    if (view.x.length) drawing.mark(view, k, j, chosen[0], chosen[1]);
+    if (drawn()) drawing.mark(view, k, j, chosen[0], chosen[1]);
     arcs.mark(k, j);
     map.mark(k);
     strip.mark([k, j].filter(i => i != null));

@@ -115,14 +115,15 @@ function structureDrawing(palette) {
   return { svg, camera, draw, mark };
 }
 
-// What the colours mean at this moment
-function colourKey(view, palette) {
+// What the colours mean that are to be seen at this moment
+function colourKey(view, palette, drawn, lettered) {
   const root = node("div", { class: "rk-key", "aria-label": "Key of the colours" });
   const sample = draw => { const svg = shape("svg", { viewBox: "0 0 24 10", class: "rk-sample" }); draw(svg); return svg; };
   const entry = (picture, words) => root.append(node("span", { class: "rk-entry" }, picture, words));
   if (view.color_by === "probability") root.append(colourScale(palette.confidence, "probability that a base is as shown"));
-  for (const [words, color] of view.swatches) entry(sample(svg => shape("circle", { cx: 12, cy: 5, r: 4.5, fill: color }, svg)), words);
+  if (drawn || lettered || view.color_by !== "nucleotide") for (const [words, color] of view.swatches) entry(sample(svg => shape("circle", { cx: 12, cy: 5, r: 4.5, fill: color }, svg)), words);
   for (const [style, kind, words] of view.keys) {
+    if (!drawn && (style === "dot" || kind === "pair")) continue;
     const color = palette[kind] ?? "currentColor";
     entry(sample(svg => style === "dot" ? shape("circle", { cx: 12, cy: 5, r: 2.5, fill: color }, svg)
       : shape("line", { x1: 1, x2: 23, y1: 5, y2: 5, stroke: color, "stroke-width": 2.5, "stroke-dasharray": style === "dashed" ? "5 3" : "none" }, svg)), words);

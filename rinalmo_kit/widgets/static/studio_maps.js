@@ -10,15 +10,15 @@ function axisPositions(n, room) {
 
 function colors(hex) { return hex.map(one => [1, 3, 5].map(k => parseInt(one.slice(k, k + 2), 16))); }
 
-// Arcs over the sequence; below it those of what is compared.
+// Arcs over the sequence; below it those of what is compared. draw() tells whether there is room for letters.
 function arcDiagram(palette) {
-  const svg = shape("svg", { "aria-label": "Pairs as arcs" }), title = node("span", { class: "rk-title" });
+  const svg = shape("svg", { role: "img", "aria-label": "Pairs as arcs" }), title = node("span", { class: "rk-title" });
   let marks = {}, scale = { left: 0, step: 1 }, paths = null;
 
   function draw(view) {
     svg.replaceChildren();
     const width = svg.clientWidth, height = svg.clientHeight, n = view.sequence?.length;
-    if (!n || !width || !height) return;
+    if (!n || !width || !height) return false;
     const compared = view.compared[view.compare]?.pairs, letters = (width - 40) / n >= 7;
     const left = 22, step = (width - 2 * left) / n, foot = 18, band = letters ? 14 : ["probability", "elements"].includes(view.color_by) ? 8 : 2;
     scale = { left, step, n };
@@ -50,6 +50,7 @@ function arcDiagram(palette) {
     marks.arc = shape("path", { fill: "none", stroke: "currentColor", "stroke-width": 3.5, visibility: "hidden", "pointer-events": "none" }, svg);
     marks.cursor = shape("line", { stroke: "currentColor", "stroke-width": 1, "stroke-dasharray": "3 2", visibility: "hidden", y1: 4, y2: height - foot, "pointer-events": "none" }, svg);
     title.textContent = compared ? `arcs; below: ${view.compare === "reference" ? "known structure" : view.compare}` : "arcs";
+    return letters;
   }
 
   function mark(k, j) {
