@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, get_args
 
 import traitlets
@@ -27,7 +29,7 @@ from .payload import candidates, structure_payload
 from .studio_code import code_of
 from .studio_compare import References, by_viennarna
 from .studio_figure import FORMATS, file_bytes
-from .studio_input import EXAMPLES, checked_pair, expected_time, not_empty, pasted
+from .studio_input import EXAMPLES, checked_pair, not_empty, pasted, time_of
 from .studio_view import COLOR_BY, PALETTE, PANELS, drawing_payload, first_panel, view_payload
 
 __all__ = ["FORMATS", "FoldingStudio", "pasted"]
@@ -35,10 +37,6 @@ __all__ = ["FORMATS", "FoldingStudio", "pasted"]
 LETTERS = "".join(sorted({*"".join(one for one in VOCABULARY if len(one) == 1), "U"}))
 SCRIPTS = ("common.js", "studio_text.js", "studio_drawing.js", "studio_maps.js", "studio.js")
 """Files of the page, in the order in which they are joined."""
-
-
-LONG, PATIENCE = 1500, 10.0
-"""Nucleotides and seconds above which the time of a fold is said before it starts."""
 
 
 METHODS = ("default", "alone", "paper")
@@ -160,7 +158,7 @@ class FoldingStudio(LiveWidget):
         self._alone: list[Structure] = []
         self._mixed: tuple[Any, Structure] | None = None
         self._others: dict[int, Structure] = {}
-        self._references = References()
+        self._references, self._settling = References(), False
         self._rules_shown: dict[str, Any] = {}
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -245,15 +243,8 @@ class FoldingStudio(LiveWidget):
             self.busy = False
 
     def _expect(self, _: Any = None) -> None:
-        """Estimate how long the text will take to fold, for the page to say where that is long."""
-        try:
-            lengths = [len(letters) for _, letters in not_empty(pasted(self.text))[0]]
-            seconds, words = expected_time(lengths, self.model) if sum(lengths) > LONG / 3 else (0.0, "")
-        except (ValueError, RuntimeError, OSError):  # what is wrong with the text is said when it is folded
-            self.expected = {}
-            return
-        said_before = seconds > PATIENCE or max(lengths) > LONG
-        self.expected = {"seconds": round(seconds, 1), "words": words if said_before else ""}
+        """Estimate how long the text will take to fold."""
+        self.expected = time_of(self.text, self.model)
 
     def _tell(self, records: list[tuple[str, str]], done: int) -> None:
         """Say what is folded now, and how long that takes if it is long."""
@@ -327,22 +318,29 @@ class FoldingStudio(LiveWidget):
             return
         if self.message.get("wrong"):
             self.message = {}
-        wrong = ""
-        if change is None or change["name"] == "record":  # another RNA
-            wrong = self._show_reference(shown)
-        if self.structure is None or len(self.structure) != len(shown):
-            self.panel = first_panel(shown)
-        self.structure, self._rules_shown = shown, rules
-        if change is None or change["name"] in ("record", "method", "canonical_only", "min_loop"):
-            self.cells = candidates(shown)
+        before, self.structure, self._rules_shown = self.structure, shown, rules
+        with self._one_drawing():
+            if change is None or change["name"] == "record":  # another RNA
+                self._show_reference(shown, first=before is None)
+            if before is None or len(before) != len(shown):
+                self.panel = first_panel(shown)
+            if change is None or change["name"] in ("record", "method", "canonical_only", "min_loop"):
+                self.cells = candidates(shown)
+
+    @contextmanager
+    def _one_drawing(self) -> Iterator[None]:
+        """Send what is to be seen when all is settled, and not at every change before."""
+        self._settling = True
+        try:
+            yield
+        finally:
+            self._settling = False
         self._draw()
-        if wrong:
-            self.complain(wrong)
 
     def _draw(self, _: Any = None) -> None:
         """Send what is to be seen."""
         shown = self.structure
-        if shown is None:
+        if shown is None or self._settling:
             return
         known = self._known()
         view = structure_payload(shown, places=False)
@@ -373,19 +371,18 @@ class FoldingStudio(LiveWidget):
             self.complain(str(error))
         self._draw()
 
-    def _show_reference(self, s: Structure) -> str:
-        """Show the reference of an RNA just folded or chosen; return what is wrong with the first one given."""
-        wrong = ""
-        if not self._references.settled:  # given before its RNA was folded, or for another one
+    def _show_reference(self, s: Structure, *, first: bool) -> None:
+        """Show the reference of an RNA just folded or chosen; what is wrong is said of one for the first RNA alone."""
+        if not self._references.settled and self._references.of(s) is None:  # given before its RNA was folded
             try:
                 if self._references.give(self.reference, s):
                     self.compare = "reference"
             except ValueError as error:
-                wrong = str(error) if self.structure is None else ""
-        if not wrong:
-            with self._references.restore(s) as text:
-                self.reference = text
-        return wrong
+                if first:
+                    self.complain(str(error))
+                    return
+        with self._references.restore(s) as text:
+            self.reference = text
 
     # Constraints, positions from 0
 

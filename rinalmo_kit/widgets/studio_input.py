@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..inference.decoding import rules_of
 from ..inference.energies import LONGEST
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ..model.rinalmo import Encoder
 
-__all__ = ["EXAMPLES", "checked_pair", "expected_time", "not_empty", "pasted"]
+__all__ = ["EXAMPLES", "checked_pair", "expected_time", "not_empty", "pasted", "time_of"]
 
 EXAMPLES = {
     "tRNA-Phe (yeast)": "GCGGAUUUAGCUCAGUUGGGAGAGCGCCAGACUGAAGAUCUGGAGGUCCUGUGUUCGAUCCACAGAAUUCGCACCA",
@@ -33,6 +33,10 @@ EXAMPLES = {
     ),
 }
 """RNAs to try, by name."""
+
+
+LONG, PATIENCE, QUICK = 1500, 10.0, 500
+"""Nucleotides, and seconds, above which the time is said before a fold starts; nucleotides that take no time."""
 
 
 def pasted(text: str) -> list[tuple[str, str]]:
@@ -131,6 +135,20 @@ def checked_pair(
     if nested:
         check_nested(as_pairs([*forced, (i, j)] if [i, j] not in [[*one] for one in forced] else forced))
     return [i, j]
+
+
+def time_of(text: str, model: Encoder) -> dict[str, Any]:
+    """Return the ``seconds`` that a pasted text takes to fold, and ``words`` to say before it starts, if it is long.
+
+    Nothing for a text that cannot be folded: what is wrong with it is said then.
+    """
+    try:
+        lengths = [len(letters) for _, letters in not_empty(pasted(text))[0]]
+        seconds, words = expected_time(lengths, model) if sum(lengths) > QUICK else (0.0, "")
+    except (ValueError, RuntimeError, OSError):
+        return {}
+    said = seconds > PATIENCE or max(lengths) > LONG
+    return {"seconds": round(seconds, 1), "words": words if said else ""}
 
 
 def expected_time(lengths: Sequence[int], model: Encoder) -> tuple[float, str]:
