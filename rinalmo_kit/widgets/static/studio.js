@@ -105,7 +105,7 @@ function render({ model, el }) {
     node("div", { class: "rk-row" }, node("label", {}, "View ", panel), node("label", {}, "Colours ", color), node("label", {}, "Compare with ", compare), knotsLabel, status),
     views, key, files, scores, strip.root, constraints,
     node("div", { class: "rk-row" }, node("label", { class: "rk-wide" }, "Known structure of this RNA, if there is one ", reference)), more,
-    node("details", {}, node("summary", {}, "Code for this view"), code));
+    node("details", { open: true }, node("summary", {}, "Code for this view"), code));
   const root = node("div", { class: "rk-studio" }, node("div", { class: "rk-inside" },
     node("div", { class: "rk-input" }, text, node("div", { class: "rk-actions" }, node("div", { class: "rk-row" }, go, cancel), recordLabel)), node("div", { class: "rk-row rk-under" }, check, examples), bar, message, results));
   el.append(root);
