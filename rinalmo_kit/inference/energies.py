@@ -16,6 +16,7 @@ import numpy as np
 
 from .._utils.extras import optional
 from ..rna.rules import Energy
+from .ensembles import ELSEWHERE, rows_of
 from .probing import INTERCEPT, SLOPE, with_reactivity
 
 if TYPE_CHECKING:
@@ -41,9 +42,6 @@ PROGRAMS: dict[Energy, str] = {"viennarna": "ViennaRNA", "linearpartition": "Lin
 
 LONGEST = 1200
 """Nucleotides that ViennaRNA's O(L³) ensemble is computed for, in some ten seconds; LinearPartition's is O(L)."""
-
-LEAST = 1e-4
-"""Probabilities below it are taken for 0."""
 
 
 def energy_module(energy: Energy) -> ModuleType:
@@ -135,15 +133,12 @@ def _ensemble(
     """Return the pairs of an ensemble with their probabilities; kept for sequences that are folded again."""
     package = energy_module(energy)
     letters = "".join(letter if letter in "ACGU" else "N" for letter in sequence)
-    if energy == "viennarna":
-        ensemble = package.fold_compound(letters)
-        if reactivity is not None:
-            ensemble.sc_add_SHAPE_deigan([-999.0, *reactivity], SLOPE, INTERCEPT)
-        ensemble.exp_params_rescale(ensemble.mfe()[1])  # else long sequences overflow
-        ensemble.pf()
-        rows = [(pair.i - 1, pair.j - 1, pair.p) for pair in ensemble.plist_from_probs(LEAST)]
-    else:
-        rows = [tuple(row) for row in package.partition(letters)["bpp"]]
+    elsewhere, rows = ELSEWHERE.get(), None
+    if elsewhere is not None and reactivity is None:
+        rows = elsewhere("rows_of", {"energy": energy, "letters": letters})
+    if rows is None:
+        given = None if reactivity is None else ([-999.0, *reactivity], SLOPE, INTERCEPT)
+        rows = rows_of(package, energy, letters, given)
     found = np.array(rows, dtype=np.float64).reshape(-1, 3)
     i, j = np.sort(found[:, :2].astype(np.int64), axis=1).T
     return i, j, np.clip(found[:, 2], 0, 1).astype(np.float32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,21 @@ RADIUS = 0.42  # of a nucleotide's circle
 NEAR, FAR = (0.8, 1.4, 2.2, 3.2), (0.8, 1.4, 2.2, 3.2, 4.5, 6.5, 9.0)  # distances of a label, and of an end's
 
 
+class Label(NamedTuple):
+    """A number or an end in its place; complex numbers in units of the layout."""
+
+    text: str
+    size: float  # points
+    center: complex
+    half: complex  # half its width and height
+    tick: tuple[complex, complex] | None  # of a number, from its nucleotide
+
+    @property
+    def is_end(self) -> bool:
+        """Tell whether it is 5′ or 3′."""
+        return self.tick is None
+
+
 def draw_labels(
     ax: Axes,
     view: NDArray,
@@ -29,15 +44,59 @@ def draw_labels(
     names: bool,
 ) -> None:
     """Write numbers and ends where nothing else is, each as near to its nucleotide as can be."""
+    leaders, ticks = [], []
+    start = prefix(ax)
+    frame = np.array([[*ax.get_xlim()], [*ax.get_ylim()]])
+    for one in place_labels(view, obstacles, unit, frame, numbering=numbering, label_ends=label_ends):
+        style: dict[str, Any] = {"fontsize": one.size, "ha": "center", "va": "center", "zorder": 5}
+        if names:
+            style["gid"] = f"{start}end-{one.text[0]}" if one.is_end else f"{start}number-{one.text}"
+        color = ink() if one.is_end or ink() != INK else "#555555"
+        ax.text(one.center.real, one.center.imag, one.text, color=color, **style)
+        if one.tick is not None:
+            leaders.append(np.array(one.tick))
+            ticks.append(f"{start}tick-{one.text}")
+    if leaders:
+        many = len(leaders)
+        lines = NamedLines(
+            leaders, ticks if names else [], [GREY] * many, ["-"] * many, [0.4] * many,
+            zorder=0.5, label="_leaders",
+        )  # fmt: skip
+        ax.add_collection(lines, autolim=False)
+
+
+def place_labels(
+    view: NDArray,
+    obstacles: NDArray,
+    unit: float,
+    frame: NDArray,
+    *,
+    numbering: int | str = "auto",
+    label_ends: bool = True,
+) -> list[Label]:
+    """Return the ends, and the numbers that find a free place, of a drawing.
+
+    Parameters
+    ----------
+    view : ndarray of complex, shape (L,)
+        Places of the nucleotides.
+    obstacles : ndarray of complex, shape (n,)
+        Points that labels stay away from.
+    unit : float
+        Points per unit of the layout.
+    frame : ndarray, shape (2, 2)
+        Limits of x and of y, in which labels stay.
+    numbering : int or "auto"
+        Number every so many nucleotides; 0 for none.
+    label_ends : bool
+    """
     length = len(view)
     if isinstance(numbering, str):
         numbering = next((step for most, step in ((150, 10), (300, 20), (1000, 50)) if length <= most), 200)
     ends = [(0, "5′"), (length - 1, "3′")] if label_ends else []
     numbers = [(k, str(k + 1)) for k in range(numbering - 1, length, numbering)] if numbering else []
     boxes: list[tuple[complex, complex]] = []
-    leaders, ticks = [], []
-    start = prefix(ax)
-    frame = np.array([[*ax.get_xlim()], [*ax.get_ylim()]])
+    found = []
     for k, text in ends + numbers:
         is_end = text.endswith("′")
         size = float(np.clip(unit, 7, 8) if is_end else np.clip(0.7 * unit, 6, 7))
@@ -50,21 +109,9 @@ def draw_labels(
         if not (free or is_end):
             continue
         boxes.append((center, half))
-        style: dict[str, Any] = {"fontsize": size, "ha": "center", "va": "center", "zorder": 5}
-        if names:
-            style["gid"] = f"{start}end-{text[0]}" if is_end else f"{start}number-{text}"
-        ax.text(center.real, center.imag, text, color=ink() if is_end or ink() != INK else "#555555", **style)
-        if not is_end:
-            edge = view[k] + RADIUS * (tip - view[k]) / abs(tip - view[k])
-            leaders.append(np.array([edge, tip]))
-            ticks.append(f"{start}tick-{text}")
-    if leaders:
-        many = len(leaders)
-        lines = NamedLines(
-            leaders, ticks if names else [], [GREY] * many, ["-"] * many, [0.4] * many,
-            zorder=0.5, label="_leaders",
-        )  # fmt: skip
-        ax.add_collection(lines, autolim=False)
+        edge = view[k] + RADIUS * (tip - view[k]) / abs(tip - view[k]) if not is_end else tip
+        found.append(Label(text, size, center, half, None if is_end else (edge, tip)))
+    return found
 
 
 def _place_label(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -31,6 +31,52 @@ def crossing_pairs(s: FoldedRNA, reference: FoldedRNA | None) -> list[tuple[int,
     return sorted(pairs - straight)
 
 
+class Mark(NamedTuple):
+    """How a pair is drawn."""
+
+    i: int
+    j: int
+    kind: str
+    """Without a reference "pair" or "crossing"; with one, "both", "predicted" or "reference"."""
+    style: Literal["line", "dot", "dashed"]
+    crossing: bool
+
+
+COLORS = {"crossing": KNOT, "both": BOTH, "predicted": PREDICTED, "reference": REFERENCE}
+"""Kind of a mark → its colour; other pairs have that of the ink."""
+
+
+def pair_marks(s: FoldedRNA, reference: FoldedRNA | None) -> list[Mark]:
+    """Return how each pair of a structure, and of the reference if there is one, is drawn.
+
+    Beside a reference, pairs that it alone has are dashed. Otherwise G-U pairs that do not cross others are dots,
+    and pairs that are not canonical are dashed.
+
+    Examples
+    --------
+    >>> pair_marks(FoldedRNA("GAAAAAU", [(0, 6)]), None)
+    [Mark(i=0, j=6, kind='pair', style='dot', crossing=False)]
+    """
+    own = set(map(tuple, s.pairs.tolist()))
+    known = own if reference is None else set(map(tuple, reference.pairs.tolist()))
+    bent = set(crossing_pairs(s, reference))
+    marks = []
+    for i, j in sorted(own | known):
+        letters, crossing = s.sequence[i] + s.sequence[j], (i, j) in bent
+        style: Literal["line", "dot", "dashed"] = "line"
+        if reference is not None:
+            kind = ("both" if (i, j) in known else "predicted") if (i, j) in own else "reference"
+            style = "line" if (i, j) in own else "dashed"
+        else:
+            kind = "crossing" if crossing else "pair"
+            if letters not in CANONICAL:
+                style = "dashed"
+            elif letters in ("GU", "UG") and not crossing:
+                style = "dot"
+        marks.append(Mark(i, j, kind, style, crossing))
+    return marks
+
+
 def draw_pairs(
     ax: Axes,
     s: FoldedRNA,
@@ -42,28 +88,22 @@ def draw_pairs(
     names: bool,
 ) -> list[NDArray]:
     """Draw pairs and return points on them."""
-    own = set(map(tuple, s.pairs.tolist()))
-    known = own if reference is None else set(map(tuple, reference.pairs.tolist()))
-    crossing = crossing_pairs(s, reference)
-    bent, start = set(crossing), prefix(ax)
+    start = prefix(ax)
     lines, arcs = [], []
     dots: list[complex] = []
     called: dict[str, list[str]] = {"line": [], "arc": [], "dot": []}
-    for i, j in sorted(own | known):
-        color, thick = ink(), width
+    for i, j, kind, drawn, crossing in pair_marks(s, reference):
+        color, thick = COLORS.get(kind, ink()), width if reference is None else 1.5 * width
         style: LineStyle = "-"
-        if reference is not None:
-            color = (BOTH if (i, j) in known else PREDICTED) if (i, j) in own else REFERENCE
-            style, thick = "-" if (i, j) in own else (0, (2, 1.2)), 1.5 * width
-        elif s.sequence[i] + s.sequence[j] not in CANONICAL:
-            style = (0, (1.5, 1))
+        if drawn == "dashed":
+            style = (0, (1.5, 1) if reference is None else (2, 1.2))
         name = f"{start}pair-{i + 1}-{j + 1}"
-        if (i, j) in bent:
-            arcs.append((color if reference is not None else KNOT, style, width))
+        if crossing:
+            arcs.append((color, style, width))
             called["arc"].append(name)
             continue
         ends = view[[i, j]] + np.array([1, -1]) * (RADIUS * (view[j] - view[i]) / abs(view[j] - view[i]))
-        if reference is None and s.sequence[i] + s.sequence[j] in ("GU", "UG") and unit > 4:
+        if drawn == "dot" and unit > 4:
             dots.append(ends.mean())
             called["dot"].append(name)
             continue
@@ -75,7 +115,7 @@ def draw_pairs(
     )
     ax.add_line(wobbles)
     add_lines(ax, lines, "_pairs", zorder=2, names=called["line"] if names else [])
-    curves = crossing_arcs(view, crossing)
+    curves = crossing_arcs(view, crossing_pairs(s, reference))
     curved = [(curve, *arc) for curve, arc in zip(curves, arcs, strict=True)]
     add_lines(ax, curved, "_crossing_pairs", zorder=2.5, names=called["arc"] if names else [])
     middles = [points_along(line[0]) for line in lines]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import matplotlib as mpl
 import numpy as np
 from matplotlib.colors import Normalize, is_color_like, to_rgba, to_rgba_array
+from matplotlib.patches import Rectangle
 
 from .._utils.given import of_kind
 from ..rna.elements import element_kinds
@@ -71,6 +72,7 @@ def structure(
     letters: bool | None = None,
     label_ends: bool = True,
     key: bool | str | None = None,
+    window: ArrayLike | None = None,
 ) -> Axes:
     """Draw a secondary structure; above 500 nt, unless `layout` says otherwise, as arcs over the sequence.
 
@@ -103,6 +105,9 @@ def structure(
     key : bool or str, optional
         Explain the colours; by default all but those of nucleotides that have letters. False for none; a text is the
         title of a colour bar.
+    window : array_like, shape (2, 2), optional
+        Part of a drawing to show: limits of x and of y, in units of the layout, as the Axes of the whole drawing have
+        them. Arcs are always shown whole.
 
     Returns
     -------
@@ -111,7 +116,8 @@ def structure(
     Raises
     ------
     ValueError
-        If the reference, an array or a layout is not of the structure's length, or probabilities are missing.
+        If the reference, an array or a layout is not of the structure's length, or probabilities are missing; or for a
+        window that is not four finite numbers.
 
     Examples
     --------
@@ -137,11 +143,11 @@ def structure(
         )
     view = _view(s, layout)
     curves = crossing_arcs(view, crossing_pairs(s, reference))
-    framed = np.concatenate([view, *curves])
+    framed = np.concatenate([view, *curves]) if window is None else _corners(window)
     size = _size(framed, bottom_margin=BOTTOM_MARGIN)
     shown = _points(ax)[0] if ax is not None else 72 * size[0]
     unit = min(LARGEST, (shown - 6 - 2 * MARGIN) / (np.ptp(framed.real) + 1))
-    written = _with_letters(len(s), unit) if letters is None else letters
+    written = _with_letters(len(s) if window is None else 0, unit) if letters is None else letters
     if key is False or (name == "nucleotide" and written and not key):
         swatches = {}
     pairs_explained = reference is not None and key is not False
@@ -156,9 +162,10 @@ def structure(
         colors,
         reference,
         numbering=numbering,
-        letters=letters,
+        letters=letters if window is None else written,
         label_ends=label_ends,
         bottom_margin=bottom_margin,
+        window=None if window is None else framed,
     )
     width, height = _points(ax)
     if pairs_explained:
@@ -311,6 +318,14 @@ def _view(s: FoldedRNA, layout: str | ArrayLike = "circles") -> NDArray[np.compl
     return unit_steps(xy) @ (1, 1j)
 
 
+def _corners(window: ArrayLike) -> NDArray[np.complexfloating]:
+    """Return two opposite corners of the limits of x and of y."""
+    limits = np.asarray(window, dtype=float)
+    if limits.shape != (2, 2) or not np.isfinite(limits).all() or not (limits[:, 0] < limits[:, 1]).all():
+        raise ValueError(f"window={window!r}: expected the limits of x and of y, two rising numbers each")
+    return limits[0] + 1j * limits[1]
+
+
 def _framed(s: FoldedRNA, view: NDArray, reference: FoldedRNA | None) -> NDArray[np.complexfloating]:
     """Return the points that have to be inside the limits: nucleotides, and arcs of pairs that cross others."""
     return np.concatenate([view, *crossing_arcs(view, crossing_pairs(s, reference))])
@@ -346,12 +361,14 @@ def _draw(
     bottom_margin: float = 0,
     readable: float = READABLE,
     names: bool = True,
+    window: NDArray | None = None,
 ) -> None:
     """Draw the structure at the places of `view`, above a bottom margin of so many points.
 
     Letters are written by default where a unit has so many points as `readable`; `names` are those of objects in SVG.
+    Of a window, given by two corners, nothing outside is drawn.
     """
-    framed = _framed(s, view, reference)
+    framed = _framed(s, view, reference) if window is None else window
     unit = _set_limits(
         ax, framed, margin=MARGIN if numbering or label_ends else 4, bottom_margin=bottom_margin
     )
@@ -379,6 +396,13 @@ def _draw(
         label_ends=label_ends,
         names=names,
     )
+    if window is not None:
+        (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+        bottom += bottom_margin / unit
+        inside = Rectangle((left, bottom), right - left, top - bottom, transform=ax.transData)
+        for artist in (*ax.lines, *ax.collections, *ax.texts):
+            artist.set_clip_path(inside)
+            artist.set_clip_on(True)
 
 
 def _letters(

@@ -5,59 +5,42 @@ Python folds, decodes, scores and writes files; ``static/studio.js`` draws what 
 
 from __future__ import annotations
 
-import io
 import threading
 import warnings
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, get_args
 
 import traitlets
-from torch.overrides import TorchFunctionMode
 
 from .._utils.defaults import STRUCTURE
-from ..evaluation.folding_programs import viennarna
 from ..inference.decoding import rules_of
 from ..inference.folding import fold_each, folding_model, refold, structure_of
-from ..metrics import structure_scores
 from ..model.rinalmo import Encoder
 from ..rna.alphabet import VOCABULARY, CleanSequence
 from ..rna.decoding import as_min_loop, as_threshold
-from ..rna.formats import FORMATS as STRUCTURES
 from ..rna.mea import Pseudoknots
-from ..rna.pairs import as_pairs, pairs_from_dot_bracket, to_dot_bracket
-from ..rna.sequences import is_path, read_fasta, read_sequences
-from ..structure import Structure, write_structures
+from ..rna.pairs import as_pairs, to_dot_bracket
+from ..rna.sequences import is_path, read_sequences
+from ..structure import Structure
 from .base import LiveWidget, asset, said
-from .payload import candidates, strip_position_numbers, structure_payload
+from .cancelling import Cancelled, cancellable
+from .payload import candidates, structure_payload
+from .studio_code import code_of
+from .studio_compare import References, by_viennarna
+from .studio_figure import FORMATS, file_bytes
+from .studio_input import EXAMPLES, checked_pair, not_empty, pasted, time_of
+from .studio_view import COLOR_BY, PALETTE, PANELS, drawing_payload, first_panel, view_payload
 
-__all__ = ["FoldingStudio"]
+__all__ = ["FORMATS", "FoldingStudio", "pasted"]
 
-IMAGES = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png"}
-
-
-FORMATS = {form.name: form.media_type for form in STRUCTURES.values() if form.render is not None} | IMAGES
-"""Name of a format that can be exported → its media type."""
+LETTERS = "".join(sorted({*"".join(one for one in VOCABULARY if len(one) == 1), "U"}))
+SCRIPTS = ("common.js", "studio_text.js", "studio_drawing.js", "studio_maps.js", "studio.js")
+"""Files of the page, in the order in which they are joined."""
 
 
 METHODS = ("default", "alone", "paper")
-"""Ways to fold: as the model's file says, the same without energies, and greedily as in the paper (spec §4.1)."""
-
-
-class Cancelled(Exception):
-    """The user does not want to wait."""
-
-
-class _Interruptible(TorchFunctionMode):
-    """Look before every operation of torch whether it is still wanted; modes are of one thread alone."""
-
-    def __init__(self, stop: threading.Event) -> None:
-        super().__init__()
-        self.stop = stop
-
-    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if self.stop.is_set():
-            raise Cancelled
-        return function(*args, **(kwargs or {}))
+"""Ways to fold: as the model's file says, without energies, and greedily as in the paper (spec §4.1)."""
 
 
 class FoldingStudio(LiveWidget):
@@ -86,6 +69,14 @@ class FoldingStudio(LiveWidget):
         Weight of pairs in maximum expected accuracy; None: the model's.
     pseudoknots : {"strong", "all", "none"}
         Helices that may cross, in maximum expected accuracy.
+    color_by : {"nucleotide", "probability", "elements", "none"}
+        What the colours of the bases mean.
+    compare : {"none", "reference", "ViennaRNA"}
+        What the structure is compared with in the pictures, where there is such a structure.
+    panel : {"drawing", "arcs", "map"}
+        The largest picture, which is also the one that is exported.
+    reference : str
+        Known structure of the RNA that is shown, as dot-bracket; another RNA has another one, or none.
     structure : Structure or None
         What is shown; ``studio.observe(function, "structure")`` calls whenever it changes.
     structures : list of Structure
@@ -101,13 +92,11 @@ class FoldingStudio(LiveWidget):
     '(((......)))'
     """
 
-    _esm = asset("common.js", "studio.js")
+    _esm = asset(*SCRIPTS)
     _css = asset("common.css", "studio.css")
 
     text = traitlets.Unicode().tag(sync=True)
-    letters = traitlets.Unicode("".join(sorted({*"".join(v for v in VOCABULARY if len(v) == 1), "U"}))).tag(
-        sync=True
-    )
+    letters = traitlets.Unicode(LETTERS).tag(sync=True)
     names = traitlets.List(traitlets.Unicode()).tag(sync=True)
     record = traitlets.Int(0).tag(sync=True)
     threshold = traitlets.Float(0.5).tag(sync=True)
@@ -120,6 +109,12 @@ class FoldingStudio(LiveWidget):
     canonical_only = traitlets.Bool(True).tag(sync=True)
     min_loop = traitlets.Int(4).tag(sync=True)
     reference = traitlets.Unicode().tag(sync=True)
+    color_by = traitlets.Enum(COLOR_BY, "nucleotide").tag(sync=True)
+    compare = traitlets.Enum(("none", "reference", "ViennaRNA"), "none").tag(sync=True)
+    panel = traitlets.Enum(PANELS, "drawing").tag(sync=True)
+    examples = traitlets.Dict(EXAMPLES).tag(sync=True)
+    palette = traitlets.Dict(PALETTE).tag(sync=True)
+    expected = traitlets.Dict().tag(sync=True)
     forced: traitlets.List[Any] = traitlets.List().tag(sync=True)
     forbidden: traitlets.List[Any] = traitlets.List().tag(sync=True)
     busy = traitlets.Bool(False).tag(sync=True)
@@ -130,7 +125,8 @@ class FoldingStudio(LiveWidget):
     structure = traitlets.Any(None, allow_none=True)
 
     _settings = ("record", "method", "threshold", "gamma", "pseudoknots", "canonical_only", "min_loop")
-    from_page = frozenset({"text", "reference", *_settings})
+    _pictures = ("color_by", "compare", "panel")
+    from_page = frozenset({"text", "reference", *_settings, *_pictures})
 
     @traitlets.validate("threshold", "gamma", "min_loop", "record")
     def _valid(self, proposal: Any) -> Any:
@@ -161,7 +157,9 @@ class FoldingStudio(LiveWidget):
         self.structures: list[Structure] = []
         self._alone: list[Structure] = []
         self._mixed: tuple[Any, Structure] | None = None
-        self._others: dict[str, Structure] = {}
+        self._others: dict[int, Structure] = {}
+        self._references, self._settling = References(), False
+        self._rules_shown: dict[str, Any] = {}
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         if isinstance(sequence, Structure):
@@ -180,7 +178,10 @@ class FoldingStudio(LiveWidget):
             self.pseudoknots = self._own.pseudoknots
         else:
             self.methods = ["paper"]
-        self.observe(self._decode, names=[*self._settings, "reference", "forced", "forbidden"])
+        self.observe(self._decode, names=[*self._settings, "forced", "forbidden"])
+        self.observe(self._refer, names="reference")
+        self.observe(self._draw, names=[*self._pictures])
+        self.observe(self._expect, names="text")
         if records is not None:
             self.fold()
 
@@ -212,11 +213,12 @@ class FoldingStudio(LiveWidget):
         self.busy, self.progress, self.message = True, 0.0, {}
         folded: list[Structure] = []
         alone: list[Structure] = []
+        others: dict[int, Structure] = {}
         try:
-            records = pasted(self.text)
-            if not "".join(sequence for _, sequence in records).strip():
-                raise ValueError("there is no sequence yet: paste one, or FASTA")
-            with warnings.catch_warnings(record=True) as caught, _Interruptible(self._stop):
+            records, skipped = not_empty(pasted(self.text))
+            self._expect()
+            self._tell(records, 0)
+            with warnings.catch_warnings(record=True) as caught, cancellable(self._stop):
                 warnings.simplefilter("always")
                 for one in fold_each(records, model=self.model, energy=None):
                     if self._stop.is_set():
@@ -224,13 +226,14 @@ class FoldingStudio(LiveWidget):
                     alone.append(one)
                     folded.append(self._with_energies(one))
                     self.progress = len(folded) / len(records)
+                    self._tell(records, len(folded))
             notes = [str(one.message) for one in caught if issubclass(one.category, UserWarning)]
-            others, note = by_viennarna(folded)
+            others, note = by_viennarna(folded, self._stop)
             self.structures, self._alone, self._others, self._mixed = folded, alone, others, None
             with self.hold_trait_notifications():
                 self.names, self.record = [one.name for one in folded], 0
                 self.forced, self.forbidden = [], []
-            self.message = {"text": " ".join(dict.fromkeys([*notes, *note]))}
+            self.message = {"text": " ".join(dict.fromkeys([*filter(None, [skipped]), *notes, *note]))}
             self._decode()
         except Cancelled:
             self.message = {"text": "Cancelled."}
@@ -238,6 +241,24 @@ class FoldingStudio(LiveWidget):
             self.complain(said(error))
         finally:
             self.busy = False
+
+    def _expect(self, _: Any = None) -> None:
+        """Estimate how long the text will take to fold."""
+        self.expected = time_of(self.text, self.model)
+
+    def _tell(self, records: list[tuple[str, str]], done: int) -> None:
+        """Say what is folded now, and how long that takes if it is long."""
+        if done >= len(records):
+            return
+        name, letters = records[done]
+        text = (
+            f"Folding {name} ({len(letters):,} nt)"
+            if len(records) == 1
+            else f"Folded {done} of {len(records)}"
+        )
+        if words := self.expected.get("words", ""):
+            text += f"; {'this' if len(records) == 1 else 'all'} takes about {words}"
+        self.message = {"text": text}
 
     def _with_energies(self, alone: Structure, **rules: Any) -> Structure:
         """Return the fold by the model's rules, of the probabilities in its fold without energies."""
@@ -281,7 +302,7 @@ class FoldingStudio(LiveWidget):
         if change is not None and change["name"] == "threshold" and not self._greedy():
             self.method = "paper"  # which decodes
             return
-        if change is not None and change["name"] == "record" and (self.forced or self.forbidden):
+        if change is not None and change["name"] == "record":
             with self.hold_trait_notifications():
                 self.forced, self.forbidden = [], []
         if not 0 <= self.record < len(self.structures):
@@ -290,53 +311,94 @@ class FoldingStudio(LiveWidget):
         folded = self._folded()
         rules = self._rules(folded)
         try:
+            self._check_forced(folded.sequence)
             shown = refold(folded, model=self.model, force=self.forced, forbid=self.forbidden, **rules)
         except ValueError as error:
             self.complain(str(error))
             return
         if self.message.get("wrong"):
             self.message = {}
-        self.structure = shown
-        view = structure_payload(shown)
-        view["compared"] = {name: self._compared(shown, other) for name, other in self._known(shown).items()}
-        view["code"] = self._code(rules)
-        view["gamma"] = rules.get("gamma")
-        if change is None or change["name"] in ("record", "method", "canonical_only", "min_loop"):
-            self.cells = candidates(shown)
+        before, self.structure, self._rules_shown = self.structure, shown, rules
+        with self._one_drawing():
+            if change is None or change["name"] == "record":  # another RNA
+                self._show_reference(shown, first=before is None)
+            if before is None or len(before) != len(shown):
+                self.panel = first_panel(shown)
+            if change is None or change["name"] in ("record", "method", "canonical_only", "min_loop"):
+                self.cells = candidates(shown)
+
+    @contextmanager
+    def _one_drawing(self) -> Iterator[None]:
+        """Send what is to be seen when all is settled, and not at every change before."""
+        self._settling = True
+        try:
+            yield
+        finally:
+            self._settling = False
+        self._draw()
+
+    def _draw(self, _: Any = None) -> None:
+        """Send what is to be seen."""
+        shown = self.structure
+        if shown is None or self._settling:
+            return
+        known = self._known()
+        view = structure_payload(shown, places=False)
+        view |= view_payload(shown, known, compare=self.compare, color_by=self.color_by)
+        if self.panel == "drawing" or first_panel(shown) == "drawing":
+            view |= drawing_payload(shown, known.get(self.compare))
+        view["code"] = self._code(self._rules_shown)
+        view["gamma"] = self._rules_shown.get("gamma")
         self.view = view
 
-    def _known(self, shown: Structure) -> dict[str, Structure]:
-        """Return the structures to compare with."""
-        found = {}
-        if self.reference.strip():
-            try:
-                text = "".join(self.reference.split())
-                if len(text) != len(shown):
-                    raise ValueError(
-                        f"the reference has {len(text)} positions, {shown.name!r} has {len(shown)}"
-                    )
-                found["reference"] = Structure(shown.sequence, pairs_from_dot_bracket(text, name="reference"))
-            except ValueError as error:
-                self.complain(str(error))
-        if shown.name in self._others and self._others[shown.name].sequence == shown.sequence:
-            found["ViennaRNA"] = self._others[shown.name]
-        return found
+    # Structures to compare with
 
-    @staticmethod
-    def _compared(shown: Structure, other: Structure) -> dict[str, Any]:
-        scores = structure_scores(other, shown)
-        numbers = {key: round(getattr(scores, key), 3) for key in ("precision", "recall", "f1")}
-        return {"pairs": other.pairs.tolist(), **numbers}
+    def _known(self) -> dict[str, Structure]:
+        """Return the structures to compare with what is shown."""
+        found = {"reference": self._references.of(self.structure), "ViennaRNA": self._others.get(self.record)}
+        return {name: one for name, one in found.items() if one is not None}
+
+    def _refer(self, _: Any = None) -> None:
+        """Take the reference for that of the RNA that is shown, or say why it cannot be."""
+        if self.structure is None or self._references.restoring:
+            return
+        if self.message.get("wrong"):
+            self.message = {}
+        try:
+            if self._references.give(self.reference, self.structure):
+                self.compare = "reference"
+        except ValueError as error:
+            self.complain(str(error))
+        self._draw()
+
+    def _show_reference(self, s: Structure, *, first: bool) -> None:
+        """Show the reference of an RNA just folded or chosen; what is wrong is said of one for the first RNA alone."""
+        if not self._references.settled and self._references.of(s) is None:  # given before its RNA was folded
+            try:
+                if self._references.give(self.reference, s):
+                    self.compare = "reference"
+            except ValueError as error:
+                if first:
+                    self.complain(str(error))
+                    return
+        with self._references.restore(s) as text:
+            self.reference = text
 
     # Constraints, positions from 0
 
     def force(self, i: int, j: int) -> None:
-        """Force a pair of two positions, counted from 0, whatever its probability."""
+        """Force a pair of two positions, counted from 0, whatever its probability.
+
+        Raises
+        ------
+        ValueError
+            If the rules that are shown do not allow it, or one of the two is in another forced pair.
+        """
         pair = self._pair(i, j, "force")
-        kept = [other for other in self.forced if not {*other} & {*pair}]
+        self._check_forced(self.structures[self.record].sequence, pair)
         with self.hold_trait_notifications():
             self.forbidden = [other for other in self.forbidden if other != pair]
-            self.forced = [*kept, pair]
+            self.forced = [*(other for other in self.forced if other != pair), pair]
 
     def forbid(self, i: int, j: int) -> None:
         """Forbid a pair of two positions, counted from 0."""
@@ -351,6 +413,13 @@ class FoldingStudio(LiveWidget):
             raise ValueError("nothing is folded yet")
         return as_pairs([(i, j)], length=len(self.structures[self.record]), name=name)[0].tolist()
 
+    def _check_forced(self, sequence: str, pair: list[int] | None = None) -> None:
+        """Raise ValueError if a pair, or one that is forced already, cannot be by the rules in force."""
+        rules: dict[str, Any] = {"canonical_only": self.canonical_only, "min_loop": self.min_loop}
+        rules["nested"] = self.pseudoknots == "none" and not self._greedy()
+        for i, j in self.forced if pair is None else [pair]:
+            checked_pair(i, j, sequence, self.forced, **rules)
+
     def clear(self) -> None:
         """Clear all constraints."""
         with self.hold_trait_notifications():
@@ -364,32 +433,22 @@ class FoldingStudio(LiveWidget):
 
     def _code(self, rules: dict[str, Any]) -> str:
         """Return the code, given the rules of decoding in force."""
-        source = self.model.source
-        plain = {"decoding": "greedy", "canonical_only": True, "min_loop": 4}  # a threshold says greedy
-        rules = {key: value for key, value in rules.items() if plain.get(key) != value}
         own: dict[str, Any] = {"decoding": self._own.method, "pseudoknots": self._own.pseudoknots}
         own |= {"gamma": rules.get("gamma")} if self.gamma is None else {}
         given: dict[str, Any] = {"energy": None} if self.method == "alone" and not self._greedy() else {}
-        given |= {key: value for key, value in rules.items() if key not in own or own[key] != value}
-        sequence, model = self.structures[self.record].sequence, "model" if source is None else repr(source)
-        call = f"rk.fold({sequence!r}, model={model}{_arguments(given)})"
         constraints = {"force": self.forced, "forbid": self.forbidden}
-        if wanted := {key: [tuple(p) for p in pairs] for key, pairs in constraints.items() if pairs}:
-            call = f"rk.refold({call}{_arguments(rules | wanted)})"
-        note = (
-            ""
-            if source
-            else "# model: the object that the studio was given; it is in no file (rk.save makes one)\n"
-        )
-        return f"import rinalmo_kit as rk\n{note}{call}"
+        sequence = self.structures[self.record].sequence
+        return code_of(sequence, self.model.source, rules, own=own, given=given, constraints=constraints)
 
-    def export(self, kind: str) -> bytes:
-        """Return the shown structure as the bytes of a file.
+    def export(self, kind: str, window: Any = None) -> bytes:
+        """Return the shown structure as the bytes of a file; a picture has its colours, comparison and panel.
 
         Parameters
         ----------
         kind : str
             A key of :data:`FORMATS`: a text format of structures such as ``"dbn"``, or ``"svg"``, ``"pdf"``, ``"png"``.
+        window : (left, top, width, height), optional
+            Part of the drawing, in units of its places in :attr:`view`.
 
         Returns
         -------
@@ -398,33 +457,18 @@ class FoldingStudio(LiveWidget):
         Raises
         ------
         ValueError
-            For another kind, or before anything is folded.
+            For another kind, a window that is not four numbers, or before anything is folded.
         """
-        if not isinstance(kind, str) or kind not in FORMATS:
-            raise ValueError(f"{kind!r}: there are {', '.join(FORMATS)}")
-        if self.structure is None:
+        if self.structure is None and kind in FORMATS:
             raise ValueError("nothing is folded yet")
-        if kind not in IMAGES:
-            import tempfile
-
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder, f"structure.{kind}")
-                write_structures([self.structure], path)
-                return path.read_bytes()
-        from matplotlib.figure import Figure
-
-        from ..plot.secondary_structure import structure as draw
-        from ..plot.style import paper_style
-
-        with paper_style():
-            figure = Figure(figsize=(3.4, 3.4), layout="constrained")
-            draw(self.structure, ax=figure.add_subplot())
-            found = io.BytesIO()
-            figure.savefig(found, format=kind, dpi=300, bbox_inches="tight")
-        return found.getvalue()
+        looks = {"panel": self.panel, "color_by": self.view.get("color_by", "none"), "window": window}
+        compare = self.view.get("compare", "none")
+        return file_bytes(self.structure, kind, other=self._known().get(compare), compare=compare, **looks)
 
     def do(self, content: dict[str, Any]) -> None:
-        """Run what the page asks for."""
+        """Run what the page asks for; the settings that it was asked with may arrive later, so they come with it."""
+        if isinstance(state := content.get("state"), dict):
+            self.set_state(state)
         action = content.get("do")
         if action == "fold":
             self.start()
@@ -436,12 +480,9 @@ class FoldingStudio(LiveWidget):
             self.clear()
         elif action == "export":
             kind = content.get("kind", "")
-            data = self.export(kind)
-            stem = (
-                "".join(c if c.isalnum() or c in "-_." else "_" for c in self.structure.name)[:60]
-                or "structure"
-            )
-            self.send({"file": f"{stem}.{kind}", "type": FORMATS[kind]}, [data])
+            data = self.export(kind, content.get("window"))
+            stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in self.structure.name)[:60]
+            self.send({"file": f"{stem or 'structure'}.{kind}", "type": FORMATS[kind]}, [data])
 
     # Without a live kernel
 
@@ -455,38 +496,3 @@ class FoldingStudio(LiveWidget):
             }
         written = to_dot_bracket(s.pairs, len(s), drop=True)
         return {"text/html": s._repr_html_(), "text/plain": f"FoldingStudio\n{s.sequence}\n{written}"}
-
-
-def _arguments(given: dict[str, Any]) -> str:
-    """Return keyword arguments as they stand in code after others."""
-    return "".join(f", {key}={value!r}" for key, value in given.items())
-
-
-def pasted(text: str) -> list[tuple[str, str]]:
-    r"""Read what a person pasted, FASTA or one sequence, into (name, sequence) records; it is never a path.
-
-    Examples
-    --------
-    >>> pasted(">tRNA 1\n  1 gcgg auuu\n 61 acca"), pasted("ACG U")
-    ([('tRNA', 'gcggauuuacca')], [('sequence', 'ACGU')])
-    >>> pasted("/etc/hostname")
-    [('sequence', '/etc/hostname')]
-    """
-    text = strip_position_numbers(text.lstrip("\ufeff \t\r\n"))
-    return (
-        list(read_fasta(io.StringIO(text))) if text.startswith(">") else [("sequence", "".join(text.split()))]
-    )
-
-
-def by_viennarna(folded: list[Structure]) -> tuple[dict[str, Structure], list[str]]:
-    """Fold by ViennaRNA what is not long; the second is what went wrong with it, nothing where it is not installed."""
-    found = {}
-    try:
-        for one in folded:
-            if len(one) <= 1500:
-                found[one.name] = viennarna(one.sequence, name=one.name)
-    except ModuleNotFoundError:
-        return {}, []
-    except Exception as error:
-        return found, [f"No comparison with ViennaRNA: {said(error)}"]
-    return found, []

@@ -28,8 +28,8 @@ def strip_position_numbers(text: str) -> str:
     return "\n".join(line if line.startswith(">") else re.sub(r"[\d\s]", "", line) for line in lines)
 
 
-def structure_payload(s: Structure) -> dict[str, Any]:
-    """Return what a page needs to draw a structure.
+def structure_payload(s: Structure, *, places: bool = True) -> dict[str, Any]:
+    """Return what a page needs to draw a structure; without `places`, no layout is computed.
 
     Examples
     --------
@@ -38,7 +38,7 @@ def structure_payload(s: Structure) -> dict[str, Any]:
     """
     from ..plot.secondary_structure import _view
 
-    view = _view(s)
+    view = _view(s) if places else np.zeros(0, dtype=complex)
     straight = {*map(tuple, s.pairs[in_layout(s.pairs, len(s))].tolist())}
     p = s.probabilities
     pairs = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,21 @@ from ..model.pretrained import EMBEDDED, OFFICIAL
 from . import keeper
 
 __all__ = ["serve"]
+
+TEMPLATE = "rinalmo-kit"
+"""Template of the page, in the folder :data:`TEMPLATES`: Voilà's own asks a web site for icons."""
+
+
+TEMPLATES = Path(__file__).parent / "static" / "page"
+
+
+TITLE = "RiNALMo folding studio"
+
+
+EXPLANATION = (
+    "Paste an RNA, or FASTA, and press Fold: its secondary structure, drawn and with probabilities, to compare, "
+    "constrain and export. Everything is computed on this machine."
+)
 
 
 class _Ended(BaseException):
@@ -69,7 +85,7 @@ def serve(model: str, *, ip: str = "127.0.0.1", port: int = 8866, browser: bool 
             page = Path(folder, "studio.ipynb")
             page.write_text(json.dumps(notebook(model)), encoding="utf-8")
             words = [f"--Voila.ip={ip}", f"--port={port}", "--Voila.auto_token=True"]
-            words += [] if browser else ["--no-browser"]
+            words += [f"--template={TEMPLATE}"] + ([] if browser else ["--no-browser"])
             print(f"The studio is starting at {ip}:{port}; Ctrl-C ends it.", flush=True)
             command = [
                 sys.executable,
@@ -81,7 +97,13 @@ def serve(model: str, *, ip: str = "127.0.0.1", port: int = 8866, browser: bool 
                 "voila",
                 str(page),
             ]
-            held = subprocess.Popen([*command, *words], stdin=subprocess.PIPE, start_new_session=True)
+            paths = os.pathsep.join(filter(None, [str(TEMPLATES), os.environ.get("JUPYTER_PATH")]))
+            held = subprocess.Popen(
+                [*command, *words],
+                stdin=subprocess.PIPE,
+                start_new_session=True,
+                env=os.environ | {"JUPYTER_PATH": paths},
+            )
             return held.wait()
     except KeyboardInterrupt:
         return 0
@@ -108,7 +130,8 @@ def notebook(model: str) -> dict[str, Any]:
     cell: dict[str, Any] = {"cell_type": "code", "id": "studio", "metadata": {}, "source": source}
     cell |= {"execution_count": None, "outputs": []}
     kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
-    return {"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
+    metadata = kernel | {"title": TITLE, "explanation": EXPLANATION}
+    return {"cells": [cell], "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
 
 
 @contextmanager

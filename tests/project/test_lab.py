@@ -70,8 +70,8 @@ def studio(quickstart: tuple[Page, Any], tmp_path: Path) -> Iterator[Locator]:
 
 def dot_bracket(studio: Locator, length: int) -> str | None:
     """Dot-bracket of that length that the studio shows, if it does."""
-    found = re.search(rf"(?<!\S)[.()\[\]{{}}<>]{{{length}}}(?!\S)", studio.locator(".rk-strip").inner_text())
-    return found and found.group()
+    found = "".join(studio.locator(".rk-brackets").all_inner_texts())  # in lines of 60
+    return found if len(found) == length else None
 
 
 def pairs_of(text: str) -> set[tuple[int, int]]:
@@ -92,6 +92,12 @@ def fold(studio: Locator, text: str) -> None:
     studio.get_by_role("button", name="Fold", exact=True).click()
 
 
+def open_more(studio: Locator) -> None:
+    """Show the options of decoding."""
+    if not studio.get_by_label("Method").is_visible():
+        studio.get_by_text("More: how it is decoded").click()
+
+
 def fold_trna(studio: Locator) -> str:
     fold(studio, f">ala\n{TRNA}")
     return eventually(lambda: dot_bracket(studio, len(TRNA)))
@@ -110,6 +116,7 @@ def test_studio_folds_what_is_typed_and_follows_the_slider(studio):
     pairs, known = pairs_of(folded), pairs_of(KNOWN)
     assert all(TRNA[i] + TRNA[j] in CANONICAL for i, j in pairs)
     assert len(pairs & known) >= max(5, len(pairs) / 2)
+    open_more(studio)
     studio.get_by_label("Method").select_option("as in the paper")
     eventually(lambda: "greedy" in studio.locator(".rk-scores").inner_text())
     tuned = dot_bracket(studio, len(TRNA))
@@ -132,16 +139,17 @@ def test_studio_folds_as_the_model_says_alone_and_with_other_weights_of_pairs(st
         studio.locator(".rk-code"),
         studio.get_by_label("γ: weight of pairs"),
     )
+    open_more(studio)
     made = eventually(lambda: re.search(r".*γ = .*", scores.inner_text())).group()
     gamma.focus()
     gamma.press("Home")
     eventually(lambda: "γ = 0.5," in scores.inner_text() and "gamma=0.5" in code.inner_text())
     studio.get_by_role("button", name="model's").click()
     eventually(lambda: made in scores.inner_text() and "gamma" not in code.inner_text())
-    studio.get_by_label("Allow pseudoknots").select_option("none")
+    studio.get_by_label("Allow pseudoknots").uncheck()
     eventually(lambda: "no pseudoknots" in scores.inner_text() and "none" in code.inner_text())
     assert not {*dot_bracket(studio, len(TRNA))} - {*"(.)"}
-    studio.get_by_label("Allow pseudoknots").select_option("strong")
+    studio.get_by_label("Allow pseudoknots").check()
     studio.get_by_label("Method").select_option("model alone")
     eventually(lambda: "energy=None" in code.inner_text() and made not in scores.inner_text())
     studio.get_by_label("Method").select_option("default")

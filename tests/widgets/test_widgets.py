@@ -17,7 +17,7 @@ from rinalmo_kit.model.config import Config
 from rinalmo_kit.rna import formats
 from rinalmo_kit.rna.rules import Decoding
 from rinalmo_kit.widgets import EmbeddingExplorer, FoldingStudio, TrainingMonitor
-from rinalmo_kit.widgets.folding_studio import FORMATS
+from rinalmo_kit.widgets.folding_studio import FORMATS, SCRIPTS
 from rinalmo_kit.widgets.payload import candidates
 
 TRNA = "GCGGAUUUAGCUCAGUUGGGAGAGCGCCAGACUGAAGAUCUGGAGGUCCUGUGUUCGAUCCACAGAAUUCGCACCA"
@@ -62,8 +62,9 @@ def test_forced_and_forbidden_pairs():
     studio.force(1, 10)
     studio.forbid(0, 11)
     assert (1, 10) in map(tuple, studio.structure.pairs) and (0, 11) not in map(tuple, studio.structure.pairs)
-    studio.force(1, 9)  # takes the place of 1–10
-    assert studio.forced == [[1, 9]]
+    with pytest.raises(ValueError, match="2 is in the forced pair 2-11"):
+        studio.force(1, 9)
+    assert studio.forced == [[1, 10]]
     studio.force(0, 11)  # no longer forbidden
     assert studio.forbidden == [] and (0, 11) in map(tuple, studio.structure.pairs)
     studio.clear()
@@ -75,7 +76,7 @@ def test_forced_and_forbidden_pairs():
 def test_the_code_gives_the_same_structure():
     studio = FoldingStudio(TRNA)
     studio.threshold = 0.3
-    studio.force(1, 60)
+    studio.force(1, 64)
     studio.forbid(*map(int, studio.structure.pairs[-1]))
     names = {}
     *first, last = ast.parse(studio.code()).body
@@ -107,7 +108,7 @@ def test_viennarna_stands_beside_it():
 def test_several_records_and_numbers_of_databases():
     studio = FoldingStudio(f">a first\n 1 {TRNA[:30].lower()} 60\n61 {TRNA[30:]}\n>b\nGGGGAAAACCCC\n")
     assert studio.names == ["a", "b"] and studio.structure.sequence == TRNA
-    studio.force(0, 20)
+    studio.force(0, 12)
     studio.record = 1
     assert studio.structure.name == "b" and studio.forced == [], "constraints are those of a record"
     studio.text = TRNA
@@ -117,7 +118,7 @@ def test_several_records_and_numbers_of_databases():
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("ACGXU", "position 4: 'X'"), (">a\n>b\nACGU", "'a' is empty"), ("./x.fa", "position 1: '.'")],
+    [("ACGXU", "position 4: 'X'"), (">a\n>b\n", "there is no sequence yet"), ("./x.fa", "position 1: '.'")],
 )
 def test_bad_input_is_said_and_finished_work_stays(text, message):
     studio = FoldingStudio(TRNA)
@@ -302,11 +303,11 @@ def test_without_rules_in_the_file_all_is_as_in_the_paper(plain):
 def test_forced_pairs_that_cross_are_answered_where_pseudoknots_are_off(mixture):
     studio = FoldingStudio("GGGGAAAACCCCAAAAGGGG", model=mixture)
     studio.force(0, 9)
-    studio.force(5, 18)
-    assert {(0, 9), (5, 18)} <= {*map(tuple, studio.structure.pairs.tolist())}
+    studio.force(8, 18)
+    assert {(0, 9), (8, 18)} <= {*map(tuple, studio.structure.pairs.tolist())}
     shown = studio.structure
     studio.pseudoknots = "none"
-    assert "1-10 and 6-19 cross, and pseudoknots are switched off" in studio.message["text"]
+    assert "1-10 and 9-19 cross, and pseudoknots are switched off" in studio.message["text"]
     assert studio.structure is shown and run_code(studio) == shown
     studio.clear()
     assert studio.message == {}
@@ -550,7 +551,9 @@ BAD_STATES = [
     ("names", ["y"] * 9), ("view", {}), ("message", {"text": "<b>"}), ("busy", True), ("letters", ""), ("_esm", "evil"),
     ("method", "mea"), ("method", None), ("method", ["paper"]), ("gamma", 0), ("gamma", np.nan), ("gamma", "3"),
     ("gamma", -1.0), ("gamma", float("inf")), ("pseudoknots", "some"), ("pseudoknots", 5), ("methods", ["paper"]),
-    ("forced", [[0, 99]]), ("cells", b""), ("nothing", 1), ("__class__", 1), ("fold", 1),
+    ("forced", [[0, 99]]), ("cells", b""), ("color_by", "x"), ("color_by", None), ("compare", "giga"), ("compare", 5),
+    ("panel", "text"), ("panel", []), ("palette", {}), ("examples", {"x": "<b>"}), ("expected", {"words": "x"}),
+    ("nothing", 1), ("__class__", 1), ("fold", 1),
 ]  # fmt: skip
 
 
@@ -577,6 +580,9 @@ MESSAGES = [
     {"do": "forbid", "pair": [-1, 3]}, {"do": "force", "pair": [3, 3]}, {"do": "force", "pair": [0, 10**30]},
     {"do": "force", "pair": [[0], [3]]}, {"do": "force", "pair": list(range(10_000))}, {"do": "export", "kind": []},
     {"do": "export"}, {"do": "export", "kind": "../x"}, {"do": "export", "kind": {}},
+    {"do": "export", "kind": "svg", "window": "all"}, {"do": "export", "kind": "svg", "window": [0, 0, 0, 5]},
+    {"do": "export", "kind": "svg", "window": [0, 0, float("nan"), 5]},
+    {"do": "force", "pair": [0, 2]}, {"do": "force", "pair": [4, 11]},
 ]  # fmt: skip
 
 
@@ -754,7 +760,7 @@ def test_the_code_loads_the_model_again(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(path.parent)
     studio = FoldingStudio(TRNA, model=path.name)  # relative: the code holds the full path
     studio.threshold = 0.123456789
-    studio.force(1, 60)
+    studio.force(1, 64)
     monkeypatch.chdir("/")
     assert run_code(studio) == studio.structure
 
@@ -801,7 +807,7 @@ def test_names_are_text_in_every_output(name, explorer_of_five):
 def test_no_script_makes_html_of_text():
     from rinalmo_kit.widgets.base import asset
 
-    for script in ("common.js", "studio.js", "explorer.js", "monitor.js"):
+    for script in (*SCRIPTS, "explorer.js", "monitor.js"):
         for way in (
             "innerHTML",
             "outerHTML",
