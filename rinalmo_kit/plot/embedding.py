@@ -135,9 +135,10 @@ def _as_values(values: ArrayLike, points: int) -> NDArray[np.float64]:
 
 def _scatter_values(ax: Axes, points: NDArray, values: NDArray, style: dict[str, Any]) -> None:
     known = np.isfinite(values)
-    ax.scatter(*points[~known].T, color=GREY, **style)
+    x, y = points.T
+    ax.scatter(x[~known], y[~known], color=GREY, **style)
     if known.any():
-        dots = ax.scatter(*points[known].T, c=values[known], cmap="viridis", **style)
+        dots = ax.scatter(x[known], y[known], c=values[known], cmap="viridis", **style)
         bar = ax.figure.colorbar(dots, ax=ax, shrink=0.6, pad=0.02)
         bar.ax.tick_params(labelsize=7, length=2, width=0.6)
         bar.outline.set_linewidth(0.6)
