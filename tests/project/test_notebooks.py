@@ -18,6 +18,17 @@ from nbclient import NotebookClient
 from docs.colab import REPOSITORY, badge, with_colab
 from tests.helpers.lab import ROOT, environment, workplace
 
+NUMBER = r"\s+(-?\d+\.\d+)"
+CLAIMS = {  # of a notebook: two rows of its tables, and by how much the number of the first is above the other's
+    "02": [("after +f1", "before +f1", 0.3)],
+    "03": [
+        ("families trained on +after", "families trained on +before", 0.5),
+        ("families trained on +after", "families left out +after", 0.2),
+        ("families left out +viennarna", "families left out +after", 0.2),
+    ],
+    "05": [("after +accuracy", "before +accuracy", 0.3)],
+    "06": [("after +r2", "before +r2", 0.2)],
+}
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -92,7 +103,10 @@ def test_runs_top_to_bottom_with_nothing_but_the_package(
 ):
     monkeypatch.delenv("RINALMO_KIT_DATA", raising=False)
     monkeypatch.setenv("RINALMO_KIT_CACHE", str(tmp_path / "cache"))
-    run(path, tmp_path, monkeypatch)
+    text = run(path, tmp_path, monkeypatch)
+    for better, worse, by in CLAIMS.get(path.name[:2], []):
+        first, second = (float(re.search(row + NUMBER, text).group(1)) for row in (better, worse))
+        assert first > second + by, f"{better}: {first}, {worse}: {second}"
 
 
 @pytest.mark.slow
