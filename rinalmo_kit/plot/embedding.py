@@ -99,7 +99,9 @@ def embedding_map(
     for k, (name, _, _, marker) in enumerate(styles if values is None else ()):
         members = points[kept & (groups == name)]
         color = palette()[k % len(PALETTE)]
-        dots[name] = ax.scatter(*members.T, color=color, marker=marker, label=name or "_points", **style)
+        dots[name] = ax.scatter(
+            members[:, 0], members[:, 1], color=color, marker=marker, label=name or "_points", **style
+        )
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set(linewidth=0.6, color=GREY)
     ax.set_aspect("equal", adjustable="datalim")
@@ -135,9 +137,10 @@ def _as_values(values: ArrayLike, points: int) -> NDArray[np.float64]:
 
 def _scatter_values(ax: Axes, points: NDArray, values: NDArray, style: dict[str, Any]) -> None:
     known = np.isfinite(values)
-    ax.scatter(*points[~known].T, color=GREY, **style)
+    x, y = points.T
+    ax.scatter(x[~known], y[~known], color=GREY, **style)
     if known.any():
-        dots = ax.scatter(*points[known].T, c=values[known], cmap="viridis", **style)
+        dots = ax.scatter(x[known], y[known], c=values[known], cmap="viridis", **style)
         bar = ax.figure.colorbar(dots, ax=ax, shrink=0.6, pad=0.02)
         bar.ax.tick_params(labelsize=7, length=2, width=0.6)
         bar.outline.set_linewidth(0.6)
