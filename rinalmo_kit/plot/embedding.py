@@ -99,7 +99,9 @@ def embedding_map(
     for k, (name, _, _, marker) in enumerate(styles if values is None else ()):
         members = points[kept & (groups == name)]
         color = palette()[k % len(PALETTE)]
-        dots[name] = ax.scatter(*members.T, color=color, marker=marker, label=name or "_points", **style)
+        dots[name] = ax.scatter(
+            members[:, 0], members[:, 1], color=color, marker=marker, label=name or "_points", **style
+        )
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set(linewidth=0.6, color=GREY)
     ax.set_aspect("equal", adjustable="datalim")

@@ -31,8 +31,9 @@ def _structure(name: str, dataset: str, *, train: str, validation: str, test: st
         + " "
         + _text("""
             Learning rate 1e-4 of the paper (the script's default is 5e-4); decay over 7000 steps and a tenth of
-            the rate for unfrozen blocks are the code's (spec §5, §7.5), where the paper is silent. The weights of
-            the last epoch, the threshold with the best mean F1 on the validation set (spec §4.3).
+            the rate for unfrozen blocks are the code's (docs/model_specification.md §5, §7.5), where the paper
+            is silent. The weights of the last epoch, the threshold with the best mean F1 on the validation set
+            (docs/model_specification.md §4.3).
         """),
     )
 
@@ -59,8 +60,9 @@ def _splice(site: str) -> Recipe:
         experiment="splice",
         source=_text("""
             Paper, "Multi-species splice-site prediction": rate 1e-5, two epochs, batch 32. Cross-entropy of a
-            single logit, AdamW with weight decay 1e-6 and no training of the embedding as in the code (spec §5,
-            §7.9). Fold 0 of ten is the validation set; the paper's score is the mean of donor and acceptor F1.
+            single logit, AdamW with weight decay 1e-6 and no training of the embedding as in the code
+            (docs/model_specification.md §5, §7.9). Fold 0 of ten is the validation set; the paper's score is
+            the mean of donor and acceptor F1.
         """),
     )
 
@@ -89,7 +91,7 @@ def _ncrna(noise: int) -> Recipe:
         source=_text("""
             Paper, "ncRNA family classification": AdamW 8e-6, weight decay 0.01, 25 epochs, batch 128 (the
             script's default is 64), best validation accuracy, training classes resampled. The betas of the
-            SwiGLUs stay frozen as in the code (spec §5).
+            SwiGLUs stay frozen as in the code (docs/model_specification.md §5).
         """),
     )
 
@@ -119,8 +121,8 @@ def _utr(kind: str, cell: str) -> Recipe:
             Paper, "Translation efficiency and expression level prediction": rate 8e-5, decay over 3000 steps
             (the script has 1e-4 and 600: no weights were released, so the paper is followed), Huber loss, 30
             epochs, head only in the first five, ten folds. Validation is the fold before the test fold, best
-            validation R² (spec §5). Padded to 102 tokens always; the code pads to the longest of a batch, on
-            which a prediction then depends (spec §3.4).
+            validation R² (docs/model_specification.md §5). Padded to 102 tokens always; the code pads to the
+            longest of a batch, on which a prediction then depends (docs/model_specification.md §3.4).
         """),
     )
 
@@ -189,10 +191,11 @@ RECIPES_OF_PAPER: dict[str, Recipe] = {
             lowest=0.0,
             source=_text("""
                 Paper, "Mean ribosome loading prediction": rate 1e-4 falling to 1e-5 over 5000 steps, batch 64,
-                50 epochs, mean squared error of standardised targets. As in the code (spec §5, §7.7), the
-                blocks are unfrozen at epoch 3 (paper: 5), the lowest 6 of 33 never, at a tenth of the rate; but the
-                targets' mean is known at the start, where the code spends epoch 0 on it. Random7600 is watched
-                and is a reported result, so nothing is selected by it: the last weights count.
+                50 epochs, mean squared error of standardised targets. As in the code
+                (docs/model_specification.md §5, §7.7), the blocks are unfrozen at epoch 3 (paper: 5), the
+                lowest 6 of 33 never, at a tenth of the rate; but the targets' mean is known at the start, where
+                the code spends epoch 0 on it. Random7600 is watched and is a reported result, so nothing is
+                selected by it: the last weights count.
             """),
         ),
         *(_utr(kind, cell) for kind in ("te", "el") for cell in ("Muscle", "PC3", "HEK")),
