@@ -108,6 +108,8 @@ function render({ model, el }) {
     node("details", { open: true }, node("summary", {}, "Code for this view"), code));
   const root = node("div", { class: "rk-studio" }, node("div", { class: "rk-inside" },
     node("div", { class: "rk-input" }, text, node("div", { class: "rk-actions" }, node("div", { class: "rk-row" }, go, cancel), recordLabel)), node("div", { class: "rk-row rk-under" }, check, examples), bar, message, results));
+  for (const one of root.querySelectorAll("input, textarea, .rk-drawing svg")) one.dataset.lmSuppressShortcuts = "true"; // keys are not JupyterLab's there
+  for (const one of [reference, loop]) one.addEventListener("keydown", event => { if (event.key === "Enter") one.dispatchEvent(new Event("change")); });
   el.append(root);
 
   // Messages may overtake settings, so these go with them.
@@ -151,7 +153,7 @@ function render({ model, el }) {
 
   function controls() {
     if (document.activeElement !== text && text.value !== model.get("text")) text.value = model.get("text");
-    if (document.activeElement !== reference || !model.get("reference")) reference.value = model.get("reference");
+    if (document.activeElement !== reference) reference.value = model.get("reference");
     threshold.value = model.get("threshold");
     thresholdText.textContent = Number(model.get("threshold")).toFixed(2);
     const greedy = model.get("method") === "paper" || !model.get("methods").includes("default");
@@ -277,11 +279,13 @@ function render({ model, el }) {
     link.remove();
     setTimeout(() => URL.revokeObjectURL(link.href), 30_000);
   };
+  const referred = () => { reference.value = model.get("reference"); };
   const settings = ["text", "busy", "message", "names", "record", "view", "method", "threshold", "gamma", "pseudoknots", "canonical_only", "min_loop",
     "reference", "forced", "forbidden", "panel", "color_by", "expected"].map(name => `change:${name}`).join(" ");
   model.on("change:view change:cells change:panel", draw);
   model.on(settings, controls);
   model.on("change:progress", progress);
+  model.on("change:reference", referred);
   model.on("msg:custom", received);
   const size = new ResizeObserver(flat), theme = new MutationObserver(flat), preference = matchMedia("(prefers-color-scheme: dark)");
   size.observe(views);
@@ -295,6 +299,7 @@ function render({ model, el }) {
     model.off("change:view change:cells change:panel", draw);
     model.off(settings, controls);
     model.off("change:progress", progress);
+    model.off("change:reference", referred);
     model.off("msg:custom", received);
   };
 }
