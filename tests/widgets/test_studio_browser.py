@@ -180,6 +180,9 @@ def test_nothing_is_cut_off_beside_the_file_browser(lab, studio, width):
     assert box["x"] + box["width"] <= panel["x"] + panel["width"]
     strip = studio.locator(".rk-strip").evaluate("one => one.scrollWidth - one.clientWidth")
     assert strip <= (0 if width > 900 else 60)
+    for label in studio.locator(".rk-arcs text.rk-tick").all():
+        inside, frame = label.bounding_box(), studio.locator(".rk-arcs").bounding_box()
+        assert inside["y"] + inside["height"] <= frame["y"] + frame["height"]
     columns = studio.locator(".rk-views").evaluate(
         "one => getComputedStyle(one).gridTemplateColumns.split(' ').length"
     )
@@ -268,6 +271,7 @@ def test_a_pair_that_cannot_be_is_answered(studio):
         studio.get_by_label("Second nucleotide").fill(str(second))
         studio.get_by_role("button", name="Force pair").click()
         eventually(lambda words=words: words in studio.locator(".rk-message").inner_text())
+        assert words in studio.locator(".rk-row:has([aria-label='First nucleotide']) + div").inner_text()
     assert brackets(studio) == shown and "forced" not in studio.inner_text()
 
 
