@@ -21,6 +21,10 @@ LEAST = 1e-4
 """Probabilities below it are taken for 0."""
 
 
+SHORT = 400
+"""Nucleotides whose partition function does not overflow: 400 at −0.8 kcal/mol each are 1e220 times ViennaRNA's guess."""
+
+
 ELSEWHERE: ContextVar[Callable[[str, dict[str, Any]], Any] | None] = ContextVar("elsewhere", default=None)
 """Runs a function of this module with its arguments in another process, or returns None: then it runs in this one."""
 
@@ -37,7 +41,8 @@ def rows_of(
     ensemble = package.fold_compound(letters)
     if probed is not None:
         ensemble.sc_add_SHAPE_deigan(*probed)
-    ensemble.exp_params_rescale(ensemble.mfe()[1])  # else long sequences overflow
+    if len(letters) > SHORT:
+        ensemble.exp_params_rescale(ensemble.mfe()[1])  # else they overflow
     ensemble.pf()
     return [(pair.i - 1, pair.j - 1, pair.p) for pair in ensemble.plist_from_probs(LEAST)]
 

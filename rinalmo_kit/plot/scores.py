@@ -77,10 +77,10 @@ def score_boxes(
     places = groups or methods
     dot = {"marker": "o", "markersize": 2.5, "markerfacecolor": mpl.rcParams["axes.facecolor"]}
     sns.boxplot(
-        x=samples[group or by].map(places.index),
-        y=samples[value],
+        x=[places.index(name) for name in samples[group or by]],
+        y=samples[value].to_numpy(),
         order=range(len(places)),
-        hue=samples[by].map(methods.index),
+        hue=[methods.index(name) for name in samples[by]],
         hue_order=range(len(methods)),
         palette=[*_colors(methods).values()],
         fill=False,
@@ -142,7 +142,7 @@ def score_densities(
     methods = list(dict.fromkeys(samples[by]))
     colors = _colors(methods)
     ax = chart_axes(ax, WIDTH, 0.6 * WIDTH)
-    which = samples[by].map(methods.index).to_numpy()
+    which = [methods.index(name) for name in samples[by]]
     style: dict[str, Any] = {"palette": [*colors.values()], "lw": 1.2, "legend": False}
     sns.kdeplot(x=samples[value].to_numpy(), hue=which, cut=0, common_norm=False, ax=ax, **style)
     legend(ax, colors, loc="lower left", bbox_to_anchor=(0, 1.02))

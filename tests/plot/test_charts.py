@@ -67,6 +67,13 @@ def test_densities_are_of_each_method_and_as_wide_as_its_scores():
         plot.score_densities(rows, value="inf")
 
 
+def test_boxes_of_categories_are_those_that_occur_in_their_order():
+    rows = scores(2)
+    rows["family"] = pd.Categorical(rows["family"], ["none", "family 1", "family 0"], ordered=True)
+    ax = plot.score_boxes(rows.sort_values("family", kind="stable"), group="family")
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["family 1\n(20)", "family 0\n(20)"]
+
+
 def test_boxes_need_their_columns():
     with pytest.raises(ValueError, match="no column 'inf'; there are method, f1, family"):
         plot.score_boxes(scores(), value="inf")

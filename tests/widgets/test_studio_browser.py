@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from rinalmo_kit.widgets.studio_input import EXAMPLES
-from tests.helpers.lab import chromium, environment, errors, jupyterlab, needs_browser, page, run_all
+from tests.helpers.lab import environment, errors, jupyterlab, needs_browser, page, run_all
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -30,9 +30,9 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 HAIRPIN = "GGGGAAAACCCC"
 TRNA = EXAMPLES["tRNA-Phe (yeast)"]
 OVERFLOWING = """
-root => [...root.querySelectorAll("*")].filter(one => one.checkVisibility() && !one.closest("svg svg, .rk-strip, textarea")
-  && one.getBoundingClientRect().right > root.getBoundingClientRect().right + 1
-  && !one.closest(".rk-panel svg")).map(one => one.outerHTML.slice(0, 80))
+root => [...root.querySelectorAll("*")].filter(one => one.checkVisibility()
+  && !one.closest(".rk-strip, .rk-panel svg")
+  && one.getBoundingClientRect().right > root.getBoundingClientRect().right + 1).map(one => one.outerHTML.slice(0, 80))
 """
 
 
@@ -69,7 +69,7 @@ def studio(lab: Page, tmp_path: Path) -> Iterator[Locator]:
     """The studio at 1400 × 900; a picture of the page is left in `tmp_path`."""
     lab.set_viewport_size({"width": 1400, "height": 900})
     found = lab.locator(".rk-studio")
-    found.locator("textarea").scroll_into_view_if_needed()
+    found.evaluate("root => root.closest('.jp-Cell').scrollIntoView()")
     for label, value in (("View", "drawing"), ("Colours", "nucleotide"), ("Compare with", "none")):
         one = found.get_by_label(label, exact=True)
         if one.is_visible():
@@ -162,7 +162,6 @@ def test_a_base_tells_its_element(studio):
 def test_input_drawing_and_files_are_seen_together(lab, studio):
     fold(studio, TRNA)
     lab.mouse.move(700, 5)
-    studio.evaluate("root => root.closest('.jp-Cell').scrollIntoView()")
     for part in ("textarea", ".rk-drawing", ".rk-arcs", ".rk-map", ".rk-key", ".rk-files", ".rk-scores"):
         box = studio.locator(part).first.bounding_box()
         assert box["y"] >= 60 and box["y"] + box["height"] <= 875 and box["x"] + box["width"] <= 1360, part
@@ -181,16 +180,21 @@ def test_nothing_is_cut_off_beside_the_file_browser(lab, studio, width):
     assert box["x"] + box["width"] <= panel["x"] + panel["width"]
     strip = studio.locator(".rk-strip").evaluate("one => one.scrollWidth - one.clientWidth")
     assert strip <= (0 if width > 900 else 60)
+    for label in studio.locator(".rk-arcs text.rk-tick").all():
+        inside, frame = label.bounding_box(), studio.locator(".rk-arcs").bounding_box()
+        assert inside["y"] + inside["height"] <= frame["y"] + frame["height"]
     columns = studio.locator(".rk-views").evaluate(
         "one => getComputedStyle(one).gridTemplateColumns.split(' ').length"
     )
-    assert columns == (1 if width == 800 else 2), "by its own width, not the window's"
+    assert columns == (1 if box["width"] <= 620 else 2), "by its own width, not the window's"
 
 
 def test_arcs_map_and_frames_follow_the_theme(lab, studio):
     fold(studio, TRNA)
-    pixel = """canvas => { const box = canvas.getContext("2d").getImageData(canvas.width / 2 | 0, canvas.height / 4 | 0, 1, 1).data;
-                           return (box[0] + box[1] + box[2]) / 3; }"""
+    pixel = """canvas => {
+      const [r, g, b] = canvas.getContext("2d").getImageData(canvas.width / 2 | 0, canvas.height / 4 | 0, 1, 1).data;
+      return (r + g + b) / 3;
+    }"""
     stroke = "one => getComputedStyle(one).stroke.match(/\\d+/g).slice(0, 3).reduce((sum, v) => sum + Number(v), 0) / 3"
     border = "one => getComputedStyle(one).borderTopWidth + getComputedStyle(one).borderTopStyle"
     try:
@@ -207,7 +211,7 @@ def test_arcs_map_and_frames_follow_the_theme(lab, studio):
 def test_the_wheel_is_the_notebooks_unless_the_drawing_has_the_focus(lab, studio):
     fold(studio, TRNA)
     svg, top = studio.locator(".rk-drawing svg"), lambda: studio.bounding_box()["y"]
-    studio.get_by_label("First nucleotide").focus()
+    studio.get_by_label("First nucleotide").evaluate("one => one.focus({preventScroll: true})")
     box, view = svg.bounding_box(), svg.get_attribute("viewBox")
     lab.mouse.move(box["x"] + 40, box["y"] + 150)
     before = top()
@@ -267,6 +271,7 @@ def test_a_pair_that_cannot_be_is_answered(studio):
         studio.get_by_label("Second nucleotide").fill(str(second))
         studio.get_by_role("button", name="Force pair").click()
         eventually(lambda words=words: words in studio.locator(".rk-message").inner_text())
+        assert words in studio.locator(".rk-row:has([aria-label='First nucleotide']) + div").inner_text()
     assert brackets(studio) == shown and "forced" not in studio.inner_text()
 
 
@@ -366,41 +371,35 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_of_its_own(address, scheme, tmp_path):
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"]
-        )
-        tab = browser.new_page(viewport={"width": 1400, "height": 900}, color_scheme=scheme)
-        elsewhere, problems = [], []
-        tab.on("request", lambda one: elsewhere.append(one.url))
-        tab.on("console", lambda one: problems.append(one.text) if one.type == "error" else None)
-        tab.on("pageerror", lambda one: problems.append(str(one)))
-        tab.on("response", lambda one: problems.append(one.url) if one.status >= 400 else None)
-        try:
-            tab.goto(address, wait_until="commit")
-            tab.get_by_text("Loading the model").wait_for()
-            assert tab.locator("h1").inner_text() == tab.title() == "RiNALMo folding studio"
-            assert "Paste an RNA, or FASTA, and press Fold" in tab.locator(".rk-head p").inner_text()
-            studio = tab.locator(".rk-studio")
-            studio.wait_for(timeout=120_000)
-            assert tab.get_by_text("Loading the model").count() == 0
-            assert studio.locator(".rk-examples button").count() == 3
-            studio.get_by_role("button", name="tRNA-Phe (yeast)").click()
-            eventually(lambda: len(brackets(studio)) == 76)
-            assert studio.bounding_box()["width"] > 1300, "its width is used"
-            assert studio.evaluate(OVERFLOWING) == []
-            back = tab.evaluate("getComputedStyle(document.querySelector('.rk-studio')).backgroundColor")
-            assert (max(map(int, re.findall(r"\d+", back)[:3])) < 80) == (scheme == "dark")
-            box = studio.locator(".rk-drawing").bounding_box()
-            tab.mouse.move(box["x"] + 50, box["y"] + 50)
-            tab.mouse.wheel(0, 120)
-            eventually(lambda: tab.evaluate("window.scrollY") > 0)
-            tab.screenshot(path=tmp_path / "page.png")
-            here = address.partition("/?")[0]
-            assert [url for url in elsewhere if not url.startswith((here, "data:", "blob:"))] == []
-            assert problems == []
-        finally:
-            browser.close()
+def test_the_page_of_its_own(lab, address, scheme, tmp_path):
+    tab = lab.context.browser.new_page(viewport={"width": 1400, "height": 900}, color_scheme=scheme)
+    elsewhere, problems = [], []
+    tab.on("request", lambda one: elsewhere.append(one.url))
+    tab.on("console", lambda one: problems.append(one.text) if one.type == "error" else None)
+    tab.on("pageerror", lambda one: problems.append(str(one)))
+    tab.on("response", lambda one: problems.append(one.url) if one.status >= 400 else None)
+    try:
+        tab.goto(address, wait_until="commit")
+        tab.get_by_text("Loading the model").wait_for()
+        assert tab.locator("h1").inner_text() == tab.title() == "RiNALMo folding studio"
+        assert "Paste an RNA, or FASTA, and press Fold" in tab.locator(".rk-head p").inner_text()
+        studio = tab.locator(".rk-studio")
+        studio.wait_for(timeout=120_000)
+        assert tab.get_by_text("Loading the model").count() == 0
+        assert studio.locator(".rk-examples button").count() == 3
+        studio.get_by_role("button", name="tRNA-Phe (yeast)").click()
+        eventually(lambda: len(brackets(studio)) == 76)
+        assert studio.bounding_box()["width"] > 1300, "its width is used"
+        assert studio.evaluate(OVERFLOWING) == []
+        back = tab.evaluate("getComputedStyle(document.querySelector('.rk-studio')).backgroundColor")
+        assert (max(map(int, re.findall(r"\d+", back)[:3])) < 80) == (scheme == "dark")
+        box = studio.locator(".rk-drawing").bounding_box()
+        tab.mouse.move(box["x"] + 50, box["y"] + 50)
+        tab.mouse.wheel(0, 120)
+        eventually(lambda: tab.evaluate("window.scrollY") > 0)
+        tab.screenshot(path=tmp_path / "page.png")
+        here = address.partition("/?")[0]
+        assert [url for url in elsewhere if not url.startswith((here, "data:", "blob:"))] == []
+        assert problems == []
+    finally:
+        tab.close()

@@ -20,7 +20,7 @@ function render({ model, el }) {
     options(made, entries);
     return made;
   };
-  let hover = null, chosen = [], timer = 0, clock = 0, since = 0;
+  let hover = null, chosen = [], asked = "", timer = 0, clock = 0, since = 0;
 
   // What is folded
   const text = node("textarea", { "aria-label": "Sequence or FASTA", placeholder: "Paste a sequence, or FASTA with one record or many", spellcheck: "false", rows: "3" });
@@ -79,20 +79,21 @@ function render({ model, el }) {
   const first = node("input", { type: "number", min: "1", "aria-label": "First nucleotide" });
   const second = node("input", { type: "number", min: "1", "aria-label": "Second nucleotide" });
   const constrain = kind => () => {
+    asked = "pair";
     const [i, j] = [Number(first.value) - 1, Number(second.value) - 1], length = model.get("view").sequence?.length ?? 0;
     if (!Number.isInteger(i) || !Number.isInteger(j) || i < 0 || j < 0 || i >= length || j >= length || i === j)
       return show({ text: `choose two nucleotides between 1 and ${length}`, wrong: true });
     say({ do: kind, pair: [i, j] });
     chosen = [];
   };
-  const wanted = node("span", { class: "rk-faint" });
+  const wanted = node("span", { class: "rk-faint" }), beside = { pair: node("div", { class: "rk-wrong" }), reference: node("div", { class: "rk-wrong" }) };
   const constraints = node("div", { class: "rk-row" }, node("label", { title: "Or click two nucleotides of the drawing" }, "Nucleotides ", first, " – ", second),
     node("button", { onclick: constrain("force") }, "Force pair"), node("button", { onclick: constrain("forbid") }, "Forbid pair"),
     node("button", { onclick: () => { chosen = []; say({ do: "clear" }); } }, "Clear"), wanted);
 
   // Reference, files, code
   const reference = node("input", { type: "text", "aria-label": "Reference dot-bracket", placeholder: "dot-bracket to compare with", title: "It belongs to the sequence that is shown; another sequence has its own" });
-  reference.addEventListener("change", () => save("reference", reference.value));
+  reference.addEventListener("change", () => { asked = "reference"; save("reference", reference.value); });
   const copy = node("button", { title: "Copy sequence and dot-bracket", onclick: () => {
     const view = model.get("view");
     navigator.clipboard?.writeText(`>${view.name}\n${view.sequence}\n${view.dot_bracket}\n`).then(() => show({ text: "Copied." }), () => show({ text: "the browser does not let a page copy", wrong: true }));
@@ -103,16 +104,18 @@ function render({ model, el }) {
 
   const results = node("div", { class: "rk-results" },
     node("div", { class: "rk-row" }, node("label", {}, "View ", panel), node("label", {}, "Colours ", color), node("label", {}, "Compare with ", compare), knotsLabel, status),
-    views, key, files, scores, strip.root, constraints,
-    node("div", { class: "rk-row" }, node("label", { class: "rk-wide" }, "Known structure of this RNA, if there is one ", reference)), more,
+    views, key, files, scores, strip.root, constraints, beside.pair,
+    node("div", { class: "rk-row" }, node("label", { class: "rk-wide" }, "Known structure of this RNA, if there is one ", reference)), beside.reference, more,
     node("details", { open: true }, node("summary", {}, "Code for this view"), code));
   const root = node("div", { class: "rk-studio" }, node("div", { class: "rk-inside" },
     node("div", { class: "rk-input" }, text, node("div", { class: "rk-actions" }, node("div", { class: "rk-row" }, go, cancel), recordLabel)), node("div", { class: "rk-row rk-under" }, check, examples), bar, message, results));
+  for (const one of root.querySelectorAll("input, textarea, .rk-drawing svg")) one.dataset.lmSuppressShortcuts = "true"; // keys are not JupyterLab's there
+  for (const one of [reference, loop]) one.addEventListener("keydown", event => { if (event.key === "Enter") one.dispatchEvent(new Event("change")); });
   el.append(root);
 
   // Messages may overtake settings, so these go with them.
   const now = (...names) => Object.fromEntries(names.map(name => [name, model.get(name)]));
-  function fold() { flush(); say({ do: "fold", state: now("text") }); }
+  function fold() { asked = ""; flush(); say({ do: "fold", state: now("text") }); }
   function flush() { clearTimeout(timer); if (model.get("text") !== text.value) save("text", text.value); }
   text.addEventListener("input", () => { validate(); clearTimeout(timer); timer = setTimeout(flush, 400); });
   text.addEventListener("keydown", event => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); go.click(); } event.stopPropagation(); });
@@ -134,6 +137,7 @@ function render({ model, el }) {
   function show(content) {
     message.textContent = content.text ?? "";
     message.classList.toggle("rk-wrong", Boolean(content.wrong));
+    for (const [what, place] of Object.entries(beside)) place.textContent = content.wrong && what === asked ? content.text : ""; // where one looks
   }
 
   // Records that are done; of one, the share of the time that was estimated
@@ -151,7 +155,7 @@ function render({ model, el }) {
 
   function controls() {
     if (document.activeElement !== text && text.value !== model.get("text")) text.value = model.get("text");
-    if (document.activeElement !== reference || !model.get("reference")) reference.value = model.get("reference");
+    if (document.activeElement !== reference) reference.value = model.get("reference");
     threshold.value = model.get("threshold");
     thresholdText.textContent = Number(model.get("threshold")).toFixed(2);
     const greedy = model.get("method") === "paper" || !model.get("methods").includes("default");
@@ -277,11 +281,13 @@ function render({ model, el }) {
     link.remove();
     setTimeout(() => URL.revokeObjectURL(link.href), 30_000);
   };
+  const referred = () => { reference.value = model.get("reference"); };
   const settings = ["text", "busy", "message", "names", "record", "view", "method", "threshold", "gamma", "pseudoknots", "canonical_only", "min_loop",
     "reference", "forced", "forbidden", "panel", "color_by", "expected"].map(name => `change:${name}`).join(" ");
   model.on("change:view change:cells change:panel", draw);
   model.on(settings, controls);
   model.on("change:progress", progress);
+  model.on("change:reference", referred);
   model.on("msg:custom", received);
   const size = new ResizeObserver(flat), theme = new MutationObserver(flat), preference = matchMedia("(prefers-color-scheme: dark)");
   size.observe(views);
@@ -295,6 +301,7 @@ function render({ model, el }) {
     model.off("change:view change:cells change:panel", draw);
     model.off(settings, controls);
     model.off("change:progress", progress);
+    model.off("change:reference", referred);
     model.off("msg:custom", received);
   };
 }
