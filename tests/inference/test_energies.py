@@ -143,7 +143,7 @@ def test_refold_keeps_the_probabilities_and_honours_constraints(model):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"decoding": "best"}, "method='best': expected one of greedy, mea"),
+        ({"decoding": "best"}, "decoding='best': expected one of greedy, mea"),
         ({"energy": "mfold"}, "energy='mfold': expected None or one of viennarna, linearpartition"),
         ({"gamma": -1}, "gamma=-1: expected a number above 0"),
         ({"gamma": float("nan")}, "gamma=nan"),
@@ -261,3 +261,19 @@ def test_rules_live_in_the_file_of_a_model(model, tmp_path):
 def test_nonsense_in_a_file_is_rejected_by_name(rules):
     with pytest.raises(ValueError, match=r"m\.safetensors: decoding: "):
         read_metadata(json.dumps({"decoding": rules}), "m.safetensors")
+
+
+@pytest.mark.parametrize(
+    "sequence",
+    ["G" * 98 + "AAAA" + "C" * 98, "C" * 98 + "AAAA" + "G" * 98, "A" * 200, "GGCC" * 50, "GCAUUCGGAUGC" * 16],
+)
+def test_ensembles_that_are_not_rescaled_are_those_that_are(sequence: str, monkeypatch: pytest.MonkeyPatch):
+    from rinalmo_kit.inference import ensembles
+
+    package = pytest.importorskip("RNA")
+    assert len(sequence) <= ensembles.SHORT
+    plain = {pair[:2]: pair[2] for pair in ensembles.rows_of(package, "viennarna", sequence)}
+    monkeypatch.setattr(ensembles, "SHORT", 0)
+    rescaled = {pair[:2]: pair[2] for pair in ensembles.rows_of(package, "viennarna", sequence)}
+    for pair in plain.keys() | rescaled.keys():
+        assert abs(plain.get(pair, 0) - rescaled.get(pair, 0)) < 2e-4, pair
