@@ -145,7 +145,7 @@ def score_densities(
     which = [methods.index(name) for name in samples[by]]
     style: dict[str, Any] = {"palette": [*colors.values()], "lw": 1.2, "legend": False}
     sns.kdeplot(x=samples[value].to_numpy(), hue=which, cut=0, common_norm=False, ax=ax, **style)
-    legend(ax, colors, loc="lower left", bbox_to_anchor=(0, 1.02))
+    legend(ax, colors, ncols=min(len(colors), 3), loc="lower left", bbox_to_anchor=(0, 1.02))
     ax.set_xlabel(_score_label(value), fontsize=8, parse_math=False)
     ax.set_ylabel("density", fontsize=8)
     return ax
