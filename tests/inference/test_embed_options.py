@@ -63,7 +63,9 @@ def test_a_function_that_pools_wrongly(model: RiNALMo) -> None:
         rk.embed(RNAS, model=model, pool=lambda rows: np.nan)
     with pytest.raises(ValueError, match="'sequence 1': pool gave object"):
         rk.embed(RNAS, model=model, pool=lambda rows: None)
-    with pytest.raises(ValueError, match="pool='median': expected None, 'cls', 'mean', 'std' or 'max'"):
+    with pytest.raises(
+        ValueError, match="pool='median' .did you mean 'mean'.*: expected None, 'cls', 'mean', 'std' or 'max'"
+    ):
         rk.embed(RNAS, model=model, pool="median")
 
 

@@ -87,7 +87,7 @@ def test_of_an_empty_list_there_are_no_results(nothing, tiny):
     assert rk.embed(nothing(), model=tiny) == [] == rk.fold(nothing())
     assert rk.embed(nothing(), model=tiny, pool="cls").shape == (0, 32)
     table = rk.predict(nothing())
-    assert len(table) == 0 and list(table.columns[:3]) == ["name", "label", "probability"]
+    assert len(table) == 0 and list(table.columns[:4]) == ["name", "label", "family", "probability"]
 
 
 PACKINGS = {
