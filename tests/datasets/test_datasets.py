@@ -202,7 +202,7 @@ def test_structures_by_split_and_family(data):
 
 
 def test_what_is_not_there(cache, monkeypatch, tmp_path):
-    with pytest.raises(ValueError, match="unknown dataset 'bpRNA' .did you mean 'bprna'..; known: bprna"):
+    with pytest.raises(ValueError, match=r"unknown dataset 'bpRNA' .did you mean 'bprna'..; known: bprna"):
         load_table("bpRNA")
     with pytest.raises(FileNotFoundError, match=r"RINALMO_KIT_DATA.*or run rinalmo-kit data get mrl"):
         load_table("mrl")

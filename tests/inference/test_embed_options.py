@@ -64,7 +64,8 @@ def test_a_function_that_pools_wrongly(model: RiNALMo) -> None:
     with pytest.raises(ValueError, match="'sequence 1': pool gave object"):
         rk.embed(RNAS, model=model, pool=lambda rows: None)
     with pytest.raises(
-        ValueError, match="pool='median' .did you mean 'mean'.*: expected None, 'cls', 'mean', 'std' or 'max'"
+        ValueError,
+        match=r"pool='median' .did you mean 'mean'.*: expected None, 'cls', 'mean', 'std' or 'max'",
     ):
         rk.embed(RNAS, model=model, pool="median")
 
