@@ -98,9 +98,9 @@ def test_no_torchvision():
     )
 
 
-def test_all_is_all_but_flash_peers_and_docs():
+def test_all_is_all_but_flash_peers_docs_and_onnx():
     assert names(requirements("all")) == names(
-        requirements(*(set(EXTRAS) - {"all", "dev", "docs", "flash", "peers"}))
+        requirements(*(set(EXTRAS) - {"all", "dev", "docs", "flash", "onnx", "peers"}))
     )
 
 
