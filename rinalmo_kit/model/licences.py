@@ -41,13 +41,13 @@ def licence_of(model: Encoder) -> Licence | None:
     """
     files = {file: name for name, (file, _) in OFFICIAL.items()}
     found = {files.get(name, name).removesuffix(".safetensors") for name in origins(model)}
-    if found & {*OFFICIAL}:
+    if found & {*OFFICIAL, CC_BY.identifier}:
         return CC_BY
-    return APACHE if found & {*EMBEDDED, *REPLACED} else None
+    return APACHE if found & {*EMBEDDED, *REPLACED, APACHE.identifier} else None
 
 
 def origins(model: Encoder) -> Iterator[str]:
-    """Yield the names of a model and of those that it was trained from, as far as it knows them, the newest first."""
+    """Yield the names, or licences, of a model and of those that it was trained from, as far as it knows them."""
     yield from (model.name, model.source or "")
     if model.adapter is not None and model.adapter.base is not None:
         yield model.adapter.base.name
@@ -55,9 +55,8 @@ def origins(model: Encoder) -> Iterator[str]:
 
 
 def _starts(about: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the starts in what is known of a training, with those of the earlier ones."""
-    if isinstance(start := about.get("start"), str):
-        yield start
+    """Yield the starts and licences in what is known of a training, with those of the earlier ones."""
+    yield from (name for key in ("start", "licence") if isinstance(name := about.get(key), str))
     for key in ("pretraining", "earlier"):
         if isinstance(inner := about.get(key), Mapping):
             yield from _starts(inner)
