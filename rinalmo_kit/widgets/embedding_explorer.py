@@ -24,6 +24,7 @@ from ..plot.style import PALETTE
 from ..rna.sequences import read_sequences
 from .base import LiveWidget, asset, said
 from .folding_studio import pasted
+from .large_maps import scatter
 from .payload import structure_payload
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class EmbeddingExplorer(LiveWidget):
 
     _esm = asset("common.js", "explorer.js")
     _css = asset("common.css", "explorer.css")
+    scatter = scatter
 
     x = traitlets.Bytes().tag(sync=True)
     y = traitlets.Bytes().tag(sync=True)
