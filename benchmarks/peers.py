@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from rinalmo_kit.model.multimolecule_weights import to_multimolecule_state
 from rinalmo_kit.model.rinalmo import RiNALMo
 from rinalmo_kit.rna.alphabet import VOCABULARY
 
@@ -61,7 +62,10 @@ class Peer:
         known = RnaTokenizer().get_vocab()
         theirs = [known.get(symbol.replace("T", "U"), known["<unk>"]) for symbol in VOCABULARY]
         self.ids = torch.tensor(theirs)  # our token id → theirs
-        self.model.load_state_dict(convert(model, self.model, theirs))
+        state = to_multimolecule_state(model)
+        self.model.load_state_dict(
+            {name.removeprefix("model."): x for name, x in state.items() if name.startswith("model.")}
+        )
 
     def encode(self, tokens: list[Tensor], setting: Setting) -> list[Tensor]:
         """Encode our token ids (one tensor a sequence); results come in input order."""
@@ -77,36 +81,3 @@ class Peer:
                 for i, row in zip(chosen, rows, strict=True):
                     results[i] = row[: len(tokens[i])].clone()
         return results
-
-
-def convert(model: RiNALMo, peer: nn.Module, ids: list[int]) -> dict[str, Tensor]:
-    """Our state dict under multimolecule's names."""
-    ours, theirs = model.state_dict(), {}
-    theirs["embeddings.word_embeddings.weight"] = peer.state_dict()[
-        "embeddings.word_embeddings.weight"
-    ].clone()
-    theirs["embeddings.word_embeddings.weight"][ids] = ours["embedding.weight"]
-    names = {
-        "attention.layer_norm.weight": "attn_layer_norm.weight",
-        "attention.layer_norm.bias": "attn_layer_norm.bias",
-        "attention.output.dense.weight": "mh_attn.out_proj.weight",
-        "layer_norm.weight": "out_layer_norm.weight",
-        "layer_norm.bias": "out_layer_norm.bias",
-        "intermediate.bias": "transition.0.beta",
-        "intermediate.linear.weight": "transition.0.linear.weight",
-        "intermediate.linear.bias": "transition.0.linear.bias",
-        "intermediate.linear_gate.weight": "transition.0.linear_gate.weight",
-        "intermediate.linear_gate.bias": "transition.0.linear_gate.bias",
-        "output.dense.weight": "transition.2.weight",
-        "output.dense.bias": "transition.2.bias",
-    }
-    for block in range(model.config.blocks):
-        source, target = f"transformer.blocks.{block}.", f"encoder.layer.{block}."
-        for their_name, our_name in names.items():
-            theirs[target + their_name] = ours[source + our_name]
-        parts = ours[source + "mh_attn.Wqkv.weight"].chunk(3)
-        for name, part in zip(("query", "key", "value"), parts, strict=True):
-            theirs[f"{target}attention.self.{name}.weight"] = part
-    for name in ("weight", "bias"):
-        theirs[f"encoder.layer_norm.{name}"] = ours[f"transformer.final_layer_norm.{name}"]
-    return theirs

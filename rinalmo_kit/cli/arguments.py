@@ -161,9 +161,7 @@ def parser() -> argparse.ArgumentParser:
         "a folder of tables that resumes after a stop",
     )
     _add_job_options(command)
-    command.add_argument(
-        "-m", "--model", default=STRUCTURE, help=f"name or checkpoint file (default: {STRUCTURE})"
-    )
+    command.add_argument("-m", "--model", default=STRUCTURE, help=f"name or file (default: {STRUCTURE})")
     command.add_argument(
         "--decoding",
         choices=["greedy", "mea"],
@@ -200,9 +198,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "-o", "--output", type=place, required=True, help="folder; what is finished in it is not repeated"
     )
-    command.add_argument(
-        "-m", "--model", default=ENCODER, help=f"name or checkpoint file (default: {ENCODER})"
-    )
+    command.add_argument("-m", "--model", default=ENCODER, help=f"name or file (default: {ENCODER})")
     command.add_argument(
         "--pool",
         choices=["mean", "cls", "std", "max", "none"],
@@ -248,10 +244,7 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("predict", help="FASTA in, table of classes or numbers out")
     command.add_argument("input", type=place, help="FASTA file (packed or not), or - for standard input")
     command.add_argument(
-        "-m",
-        "--model",
-        default=FAMILIES,
-        help=f"name or checkpoint file (default: {FAMILIES}, 88 families of ncRNA)",
+        "-m", "--model", default=FAMILIES, help=f"name or file (default: {FAMILIES}, 88 families of ncRNA)"
     )
     command.add_argument(
         "-o",
@@ -296,6 +289,14 @@ def parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("models", help="list all models with size, task, licence and scores")
     command.set_defaults(run="models")
+
+    command = commands.add_parser(
+        "export", help="write a structure model as ONNX, for programs without torch"
+    )
+    command.add_argument("what", choices=["onnx"])
+    command.add_argument("-m", "--model", default=STRUCTURE, help=f"name or file (default: {STRUCTURE})")
+    command.add_argument("-o", "--output", type=place, help="file (default: the model's name and .onnx)")
+    command.set_defaults(run="export")
 
     command = commands.add_parser("reproduce", help="make the weights in the package again, tables to scores")
     command.add_argument("what", choices=["embedded"])

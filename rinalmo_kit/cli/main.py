@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 from .._utils.files import output_lock, user_path
 from .arguments import parser, settings
@@ -50,6 +51,14 @@ def _run(options: argparse.Namespace) -> int:
         return 130
 
 
+def _export(options: argparse.Namespace) -> int:
+    from ..model.onnx_export import export_onnx
+
+    output = options.output or f"{Path(options.model).stem}.onnx"
+    print(export_onnx(output, model=options.model))
+    return 0
+
+
 def _reproduce(options: argparse.Namespace) -> int:
     try:
         from reproduction.embedded_weights import reproduce
@@ -75,6 +84,7 @@ COMMANDS = {
     "predict": _predict,
     "variants": _variants,
     "models": _models,
+    "export": _export,
     "reproduce": _reproduce,
     "studio": _studio,
     "recipes": _recipes,

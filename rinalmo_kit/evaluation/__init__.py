@@ -3,7 +3,7 @@
 from .._utils.provenance import provenance
 from .baselines import BASELINES, installed, kmer_counts, most_pairs, ngram_perplexity, simple, trivial
 from .comparison import average_scores, compare, join_published
-from .embedding_maps import Map, embedding_scores, neighbour_labels, standardised, tsne_map
+from .embedding_maps import Map, embedding_scores, neighbour_labels, standardised, to_anndata, tsne_map
 from .folding_programs import PROGRAMS, Program, fold_by, on_path, viennarna
 from .gpu_table import gpu_table
 from .interpretation import (
@@ -67,6 +67,7 @@ __all__ = [
     "simple",
     "standardised",
     "structure_table",
+    "to_anndata",
     "trained_on",
     "trivial",
     "tsne_map",

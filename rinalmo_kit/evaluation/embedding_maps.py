@@ -9,11 +9,14 @@ import numpy as np
 from .._utils.extras import importing, optional
 from .._utils.numbers_given import positive_number, whole_number
 from .._utils.progress import progress_bar
+from ..rna.sequences import read_sequences
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Map", "embedding_scores", "neighbour_labels", "standardised", "tsne_map"]
+__all__ = ["Map", "embedding_scores", "neighbour_labels", "standardised", "to_anndata", "tsne_map"]
 
 STEPS_SHOWN = 50
 """Iterations of t-SNE between two updates of its progress bar."""
@@ -121,6 +124,59 @@ def tsne_map(vectors: ArrayLike, *, perplexity: float = 30, seed: int = 0, progr
             callbacks_every_iters=STEPS_SHOWN,
         )
         return Map(learner.fit(_two_wide(standardised(found))), found)
+
+
+def to_anndata(embeddings: ArrayLike, table: Any, *, coordinates: ArrayLike | Map | None = None) -> AnnData:
+    """Return embeddings as an AnnData object, for scanpy: ``X``, ``obs`` and the map in ``obsm["X_tsne"]``.
+
+    Parameters
+    ----------
+    embeddings : array_like of float, shape (n, dim)
+        Such as those of :func:`rinalmo_kit.embed` with a ``pool``.
+    table : DataFrame, or what :func:`rinalmo_kit.embed` takes
+        A row a sequence; its columns become those of ``obs``. A column ``name`` or ``id`` without repeats names the
+        rows; else their numbers do.
+    coordinates : array_like of float, shape (n, 2), or Map, optional
+        Default: columns ``x`` and ``y`` of the table, as :class:`rinalmo_kit.widgets.EmbeddingExplorer` has; without
+        them, a t-SNE map of the embeddings.
+
+    Returns
+    -------
+    anndata.AnnData
+        ``X`` in float32.
+
+    Raises
+    ------
+    ValueError
+        If embeddings, rows and coordinates are not equally many, or a value is not a number.
+    ModuleNotFoundError
+        Without anndata: ``pip install 'rinalmo-kit[maps]'``.
+    """
+    import pandas as pd
+
+    anndata = optional(
+        "anndata", "AnnData needs anndata: pip install 'rinalmo-kit[maps]'", needs=("AnnData",)
+    )
+    vectors = _checked(embeddings)
+    if not isinstance(table, pd.DataFrame):
+        table = pd.DataFrame(read_sequences(table), columns=["name", "sequence"])
+    if len(table) != len(vectors):
+        raise ValueError(f"{len(vectors)} embeddings for {len(table)} rows of the table: expected one each")
+    if coordinates is None:
+        coordinates = table[["x", "y"]] if {"x", "y"} <= {*table} else tsne_map(vectors)
+    places = _checked(coordinates.coordinates if isinstance(coordinates, Map) else coordinates)
+    if places.shape != (len(vectors), 2):
+        raise ValueError(f"coordinates have shape {places.shape}, expected ({len(vectors)}, 2)")
+    obs = table.rename(columns=str).set_axis(_row_names(table))
+    return anndata.AnnData(X=vectors.astype(np.float32), obs=obs, obsm={"X_tsne": places})
+
+
+def _row_names(table: pd.DataFrame) -> list[str]:
+    """Return the names of a table's rows if no two are the same, else their numbers from 0."""
+    for column in ("name", "id"):
+        if column in table and not table[column].isna().any() and table[column].astype(str).is_unique:
+            return table[column].astype(str).tolist()
+    return [str(row) for row in range(len(table))]
 
 
 def _two_wide(vectors: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,14 +31,15 @@ def save(
 ) -> Path:
     """Write a model as safetensors that :func:`load` reads: the released layout, head and threshold included.
 
-    The file appears complete or not at all.
+    The file appears complete or not at all. Into a folder, the layout of the Hugging Face hub is written:
+    ``model.safetensors``, ``config.json`` and, unless there is one, ``README.md``, the model's card with its licence.
 
     Parameters
     ----------
     model : Encoder
         Also inside torch.compile, DataParallel and the like.
     path : path
-        Ends in ``.safetensors``.
+        Ends in ``.safetensors``; or a folder: one that exists, or a path without an ending.
     dtype : torch.dtype, optional
         Store in this precision, such as ``torch.float16`` for half the size. With one of 8 bits, such as
         ``torch.float8_e4m3fn``, matrices alone are; biases and norms are kept in float16.
@@ -64,8 +67,13 @@ def save(
     2
     """
     path, model = user_path(path), unwrapped(model)
+    if not adapter and (path.is_dir() or not path.suffix):
+        return _save_folder(model, path, dtype=dtype)
     if path.suffix.lower() != ".safetensors":
-        raise ValueError(f"{path}: a model is saved as .safetensors")
+        what = "an adapter is saved as .safetensors"
+        raise ValueError(
+            f"{path}: {what if adapter else 'a model is saved as .safetensors, or into a folder'}"
+        )
     if adapter:
         from .adapters import adapter_content
 
@@ -76,6 +84,26 @@ def save(
     with atomic_write(path) as temporary:
         save_file(state, temporary, metadata=metadata)
     return path
+
+
+def _save_folder(model: Encoder, folder: Path, *, dtype: torch.dtype | None) -> Path:
+    """Write a model in the layout of the Hugging Face hub; a card that is there stays."""
+    from .hub_layout import CONFIG, WEIGHTS, layout_config
+    from .licences import licence_of
+    from .model_card import model_card
+
+    title = model.name if model.name != type(model).__name__ else folder.resolve().name
+    texts = {CONFIG: json.dumps(layout_config(model), indent=2) + "\n"}
+    if not (folder / "README.md").exists():
+        texts["README.md"] = model_card(model, title.removesuffix(".safetensors"))
+    if (licence := licence_of(model)) is not None:  # which its name told, in the folder another one
+        model = copy.copy(model)
+        model.info = replace(model.info, about={**model.about, "licence": licence.identifier})
+    save(model, folder / WEIGHTS, dtype=dtype)
+    for name, text in texts.items():
+        with atomic_write(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return folder
 
 
 def file_content(

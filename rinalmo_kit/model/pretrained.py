@@ -24,6 +24,7 @@ from .checkpoint import model_from_state
 from .checkpoint_files import read_state
 from .config import Config
 from .heads import StructureHead
+from .hub_layout import PREFIX, check_config, download, is_layout, read_folder
 from .lora import has_lora
 from .rinalmo import Encoder, RiNALMo
 from .unwrap import unwrapped
@@ -177,7 +178,9 @@ def load(
         ``"micro"``, ``"mega"``, ``"giga"`` and the fine-tuned ``"giga-ss-bprna"``, … (:data:`OFFICIAL`) are
         downloaded once from their public record, or taken from ``$RINALMO_KIT_DATA`` where there is no internet.
         Else a file: ``.pt``, ``.ckpt`` or ``.safetensors`` in any layout of the official code, or saved by
-        :func:`save`. It may come from anyone: nothing in it is run. An adapter file (``adapter.safetensors`` of a
+        :func:`save`; or a folder in the layout of the Hugging Face hub, ours or multimolecule's RiNALMo; or
+        ``"hf:owner/name"`` for one on the hub (``"hf:owner/name@revision"``), by huggingface_hub and its cache. It may
+        come from anyone: nothing in it is run. An adapter file (``adapter.safetensors`` of a
         run with ``mode="lora"``) is merged into its base, and gives the model that the training gave.
     base : Encoder, name or path, optional
         Of an adapter file: the model that it was trained on. Default: the model of the name that the adapter tells, or
@@ -223,7 +226,7 @@ def load(
     if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
         raise ValueError(f"dtype={dtype!r}: expected torch.float32, torch.bfloat16 or torch.float16")
     path = model_file(name_or_path)
-    state, metadata = read_state(path)
+    state, metadata, described = read_model(path)
     if "adapter" in metadata:
         file = read_adapter(state, metadata, str(path))
         whole, place = base_model(file.base.name, path, base=base, config=config)
@@ -232,11 +235,16 @@ def load(
         raise ValueError(f"{path} is a whole model: base= is for adapter files")
     else:
         model = model_from_state(state, metadata, config=config, source=str(path))
+    if described is not None:
+        check_config(model, described, path)
     name = os.fspath(name_or_path)
     known = name in EMBEDDED or name in OFFICIAL
-    model.name = name if known else path.name
+    on_hub = isinstance(name_or_path, str) and name.startswith(PREFIX)
+    model.name = name if known or on_hub else path.name
     model.compiled = compiled
-    model.source = name if known else str(path.resolve()) if base is None else None
+    if on_hub:
+        name = f"{name.partition('@')[0]}@{path.name}"  # the folder is named after the commit
+    model.source = name if known or on_hub else str(path.resolve()) if base is None else None
     for fact, value in OFFICIAL_METADATA.get(name, {}).items():
         setattr(model, fact, value)
     return _placed(model, target, dtype or torch.float32).eval()
@@ -290,6 +298,8 @@ def _placed(model: Encoder, device: torch.device | str, dtype: torch.dtype) -> E
 def model_file(name_or_path: str | os.PathLike) -> Path:
     """Return the file of a model by its name, downloaded if need be, or the path that is given."""
     name = os.fspath(name_or_path)
+    if isinstance(name_or_path, str) and name.startswith(PREFIX):
+        return download(name)
     if name in EMBEDDED:
         return WEIGHTS / EMBEDDED[name]
     if name in OFFICIAL:
@@ -301,8 +311,13 @@ def model_file(name_or_path: str | os.PathLike) -> Path:
     known = (*EMBEDDED, *OFFICIAL)
     raise ValueError(
         f"unknown model {name!r}{did_you_mean(name, known)}; embedded: {', '.join(EMBEDDED)}; "
-        f"official: {', '.join(OFFICIAL)}; or give the path of a checkpoint file"
+        f"official: {', '.join(OFFICIAL)}; or give the path of a checkpoint file, or 'hf:owner/name'"
     )
+
+
+def read_model(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any] | None]:
+    """Read a file or a folder in the hub's layout: the state dict, the metadata, and the ``config.json`` if any."""
+    return read_folder(path) if is_layout(path) else (*read_state(path), None)
 
 
 def base_model(
@@ -336,7 +351,7 @@ def base_model(
                 f"put {name} there, or call rk.load({adapter.name!r}, base=…) with its path"
             )
     path = model_file(name if base is None else base)
-    state, metadata = read_state(path)
+    state, metadata, _ = read_model(path)
     if "adapter" in metadata:
         raise ValueError(
             f"{path} is an adapter itself: expected the whole model {name}, the base of {adapter}"

@@ -25,6 +25,7 @@ from ..plot.embedding import STYLES, group_styles
 from ..rna.sequences import read_sequences
 from .base import LiveWidget, asset, said
 from .folding_studio import pasted
+from .large_maps import scatter
 from .payload import structure_payload
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ class EmbeddingExplorer(LiveWidget):
     offered = ("color", "columns", "map", "place", "select", "selected", "selection", "table")
     _esm = asset("common.js", "explorer.js")
     _css = asset("common.css", "explorer.css")
+    scatter = scatter
 
     x = traitlets.Bytes().tag(sync=True)
     y = traitlets.Bytes().tag(sync=True)

@@ -98,9 +98,9 @@ def test_no_torchvision():
     )
 
 
-def test_all_is_all_but_flash_peers_and_docs():
+def test_all_is_all_but_what_few_need():
     assert names(requirements("all")) == names(
-        requirements(*(set(EXTRAS) - {"all", "dev", "docs", "flash", "peers"}))
+        requirements(*(set(EXTRAS) - {"all", "dev", "docs", "flash", "hub", "maps", "onnx", "peers"}))
     )
 
 
@@ -127,6 +127,7 @@ MODULE_OF = {
     "scikit-learn": "sklearn",
     "viennarna": "RNA",
     "flash-attn": "flash_attn",
+    "jupyter-scatter": "jscatter",
     "opentsne": "openTSNE",
 }
 NOT_IMPORTED = {"jupyterlab", "ipykernel", "voila"}  # programs that are run
@@ -169,7 +170,9 @@ def modules(*extras: str) -> set[str]:
 
 def test_what_is_imported_is_declared():
     used_where_installed = {"linearpartition"}
-    assert imported("rinalmo_kit") - used_where_installed <= modules("all", "peers", "flash")
+    assert imported("rinalmo_kit") - used_where_installed <= modules(
+        "all", "peers", "flash", "hub", "maps", "onnx"
+    )
 
 
 def test_what_is_declared_is_used():
