@@ -124,7 +124,9 @@ def test_plan_counts_a_corpus_as_training_does():
 
 
 def test_bad_arguments_are_named():
-    with pytest.raises(ValueError, match="unknown GPU 'b100'; known are a100-80gb"):
+    with pytest.raises(
+        ValueError, match=r"unknown GPU 'b100' \(did you mean 'h100'\?\); known are a100-80gb"
+    ):
         plan(1000, gpu="b100", steps=1)
     with pytest.raises(ValueError, match="unknown size 'tera'; known are pico, nano"):
         plan(1000, model="tera", steps=1)
