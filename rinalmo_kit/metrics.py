@@ -98,7 +98,7 @@ def structure_scores(
     Examples
     --------
     >>> structure_scores([(0, 20), (1, 19)], [(0, 19), (3, 17)])
-    StructureScores(precision=0.5, recall=1.0, f1=0.6666666666666666, inf=0.7071067811865476)
+    StructureScores(precision=0.5, recall=1.0, f1=0.667, inf=0.707)
     >>> structure_scores([(0, 20), (1, 19)], [(0, 19), (3, 17)], shift=0).f1
     0.0
     """

@@ -499,7 +499,7 @@ PATHS += [
 
 @pytest.mark.parametrize("text", PATHS)
 def test_a_pasted_path_is_text(text, home, monkeypatch):
-    monkeypatch.setattr("rinalmo_kit.rna.sequences.open_text", lambda *_: pytest.fail("a file was opened"))
+    monkeypatch.setattr("rinalmo_kit.rna.fasta.open_text", lambda *_: pytest.fail("a file was opened"))
     text = text.format(home=home)
     studio = FoldingStudio()
     studio.set_state({"text": text})
@@ -513,7 +513,7 @@ def test_a_pasted_path_is_text(text, home, monkeypatch):
 
 @pytest.mark.parametrize("text", PATHS)
 def test_a_path_pasted_into_the_explorer_is_text(explorer_of_five, text, home, monkeypatch):
-    monkeypatch.setattr("rinalmo_kit.rna.sequences.open_text", lambda *_: pytest.fail("a file was opened"))
+    monkeypatch.setattr("rinalmo_kit.rna.fasta.open_text", lambda *_: pytest.fail("a file was opened"))
     explorer_of_five._handle_custom_msg({"do": "place", "text": text.format(home=home)}, [])
     assert (
         "is not a nucleotide code" in explorer_of_five.message["text"] and explorer_of_five.message["wrong"]
