@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ import pytest
 from rinalmo_kit import read_structures
 from rinalmo_kit.rna.pairs import CANONICAL, pairs_from_dot_bracket
 from tests.helpers.lab import ROOT, environment, errors, jupyterlab, needs_browser, page, run_all, workplace
+from tests.helpers.waiting import eventually
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -76,15 +77,6 @@ def dot_bracket(studio: Locator, length: int) -> str | None:
 
 def pairs_of(text: str) -> set[tuple[int, int]]:
     return {*map(tuple, pairs_from_dot_bracket(text).tolist())}
-
-
-def eventually(value: Callable[[], Any], *, seconds: float = 60) -> Any:
-    """Return the value as soon as it is a true one."""
-    deadline = time.monotonic() + seconds
-    while not (result := value()):
-        assert time.monotonic() < deadline, f"still {result!r} after {seconds} s"
-        time.sleep(0.2)
-    return result
 
 
 def fold(studio: Locator, text: str) -> None:

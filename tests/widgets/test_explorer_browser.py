@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import nbformat
 import pytest
 
 from tests.helpers.lab import errors, jupyterlab, needs_browser, page, run_all, workplace
+from tests.helpers.waiting import eventually
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -96,14 +97,6 @@ def explorer(lab: Page, tmp_path: Path) -> Iterator[Locator]:
 
 def picture(widget: Locator, path: Path) -> None:
     widget.screenshot(path=(os.environ.get("PICTURES") and Path(os.environ["PICTURES"], path.name)) or path)
-
-
-def eventually(value: Callable[[], Any], *, seconds: float = 60) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (result := value()):
-        assert time.monotonic() < deadline, f"still {result!r} after {seconds} s"
-        time.sleep(0.2)
-    return result
 
 
 def pixels(explorer: Locator, color: str) -> int:

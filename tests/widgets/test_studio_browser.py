@@ -10,9 +10,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import nbformat
 import numpy as np
@@ -20,6 +20,7 @@ import pytest
 
 from rinalmo_kit.widgets.studio_input import EXAMPLES
 from tests.helpers.lab import environment, errors, jupyterlab, needs_browser, page, run_all
+from tests.helpers.waiting import eventually
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -34,15 +35,6 @@ root => [...root.querySelectorAll("*")].filter(one => one.checkVisibility()
   && !one.closest(".rk-strip, .rk-panel svg")
   && one.getBoundingClientRect().right > root.getBoundingClientRect().right + 1).map(one => one.outerHTML.slice(0, 80))
 """
-
-
-def eventually(value: Callable[[], Any], *, seconds: float = 60) -> Any:
-    """Return the value as soon as it is a true one."""
-    deadline = time.monotonic() + seconds
-    while not (result := value()):
-        assert time.monotonic() < deadline, f"still {result!r} after {seconds} s"
-        time.sleep(0.1)
-    return result
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,8 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from rinalmo_kit import cli
 from rinalmo_kit.widgets import keeper
 from rinalmo_kit.widgets.studio_page import notebook
 from tests.helpers.lab import environment
+from tests.helpers.waiting import eventually
 
 SERVER = """
 import os, signal, subprocess, sys, time
@@ -42,14 +42,6 @@ held = subprocess.Popen([sys.executable, "-P", keeper, folder, sys.executable, "
 print(held.pid, flush=True)
 time.sleep(600)
 """
-
-
-def eventually(value: Callable[[], Any], *, seconds: float = 60) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (result := value()):
-        assert time.monotonic() < deadline, f"still {result!r} after {seconds} s"
-        time.sleep(0.05)
-    return result
 
 
 def alive(pid: int) -> bool:
