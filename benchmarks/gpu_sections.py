@@ -25,6 +25,7 @@ from tests.helpers.golden import CONFIGS
 
 from . import official
 from .gpu import OFFICIAL, OURS, Bench, with_patience
+from .gpu_paper import paper
 from .gpu_parity import chosen, half, parity, with_head
 
 SEED = 0
@@ -350,6 +351,7 @@ SECTIONS: dict[str, Callable[[Bench], None]] = {
     "pretrain": pretrain,
     "half": half,
     "fold": fold,
+    "paper": paper,
     "profile": profiles,
 }
 """Sections in their order: what is quick and decides whether the rest means anything comes first."""

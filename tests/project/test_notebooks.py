@@ -76,12 +76,14 @@ def test_first_cell_installs_in_colab_alone(monkeypatch: pytest.MonkeyPatch):
     assert REPOSITORY in ran[0] and ran[1][-1] == f"{folders[0]}[all]" == f"{ran[0][-1]}[all]"
 
 
-def run(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Run a copy of a notebook; return the text of its outputs."""
+def run(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, *, first: str | None = None) -> str:
+    """Run a copy of a notebook, after other code if any; return the text of its outputs."""
     copies = workplace(folder)
     for name, value in environment().items():
         monkeypatch.setenv(name, value)
     notebook = nbformat.read(copies / path.name, as_version=4)
+    if first is not None:
+        notebook.cells.insert(0, nbformat.v4.new_code_cell(first))
     client = NotebookClient(
         notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": copies}}
     )
@@ -115,6 +117,28 @@ def test_runs_top_to_bottom_with_nothing_but_the_package(
 )
 def test_runs_on_the_tables(path: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     run(path, tmp_path, monkeypatch)
+
+
+PAPER_SCALE = [p for p in NOTEBOOKS if p.name[:2] not in ("08", "13", "14")]  # 13 has one scale; see below for 08
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", PAPER_SCALE, ids=lambda path: path.stem)
+def test_runs_at_the_scale_of_the_paper(path: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SCALE", "paper")
+    run(path, tmp_path, monkeypatch, first="from tests.helpers import paper_scale; paper_scale.shrink()")
+
+
+@pytest.mark.slow
+def test_embeds_at_the_scale_of_the_paper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SCALE", "paper")
+    monkeypatch.delenv("RINALMO_KIT_DATA", raising=False)  # the table of Rfam takes minutes
+    run(
+        ROOT / "notebooks/08_embedding_maps.ipynb",
+        tmp_path,
+        monkeypatch,
+        first="from tests.helpers import paper_scale; paper_scale.shrink()",
+    )
 
 
 @every_notebook
