@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
+    "METRIC_NAMES",
     "THRESHOLDS",
     "StructureScores",
     "binary_scores",
@@ -32,6 +33,18 @@ __all__ = [
 
 THRESHOLDS = tuple(i / 100 for i in range(1, 30))
 """Candidates of threshold tuning, 0.01 … 0.29 (spec §4.3)."""
+
+METRIC_NAMES = {
+    "accuracy": "accuracy",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "f1_strict": "strict F1",
+    "inf": "INF",
+    "r2": "R²",
+    "spearman": "Spearman's ρ",
+}
+"""Metric in a table of scores → its name in print."""
 
 
 class StructureScores(NamedTuple):

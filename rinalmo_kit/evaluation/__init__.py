@@ -26,6 +26,7 @@ from .matching import Matched, UnscoredWarning, match_structures, matched_scores
 from .predictors import Baseline, FoldingFunction, ModelPredictor
 from .scoring import Evaluation, evaluate
 from .structure_table import structure_table
+from .tables import printed_scores
 from .variants import variant_scores
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "neighbour_labels",
     "ngram_perplexity",
     "on_path",
+    "printed_scores",
     "provenance",
     "simple",
     "standardised",

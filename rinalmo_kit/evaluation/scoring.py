@@ -27,6 +27,7 @@ from ..rna.rules import Energy
 from .matching import holds_structures, matched_scores
 from .predictors import Baseline, ModelPredictor, name_of_energy, predictors_of
 from .score_files import add_lines, read_lines
+from .tables import printed_scores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,6 +63,28 @@ class Evaluation(NamedTuple):
             interval = "" if low is None or low != low else f" ({low:.3g} to {high:.3g})"
             scores.append(f"{metric} {value:.3g}{interval}")
         return f"<Evaluation of {first['model']} on {first['recipe']}, n = {first['n']}: {', '.join(scores)}>"
+
+    def table(
+        self, metrics: str | Sequence[str], *, by: str | Sequence[str] | None = None, group: str | None = "all"
+    ) -> pd.DataFrame:
+        """Return scores as a table to print, of all folds together: see
+        :func:`~rinalmo_kit.evaluation.tables.printed_scores`.
+
+        Parameters
+        ----------
+        metrics : str or sequence of str
+            Such as ``"f1"`` or ``["r2", "spearman"]``.
+        by : str or sequence of str, optional
+            Columns that name the rows. Default: the method, of :func:`compare`, or the model.
+        group : str or None
+            Rows of this group; None takes those of all groups, which `by` has to tell apart.
+        """
+        scores = self.scores[self.scores["fold"].astype(str) == "all"]
+        if group is not None:
+            scores = scores[scores["group"] == group]
+        if by is None:
+            by = "method" if "method" in scores else "model"
+        return printed_scores(scores, metrics, by=by)
 
     def __getitem__(self, key: Any) -> Any:
         """``evaluation["f1"]`` is that score over all test rows; a number indexes the pair itself."""

@@ -9,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 
 from .._utils.given import table_with
-from ..metrics import regression_scores
+from ..metrics import METRIC_NAMES, regression_scores
 from .style import (
     DOUBLE,
     GREY,
@@ -31,6 +31,13 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 __all__ = ["regression", "reliability", "score_boxes", "score_densities", "score_table"]
+
+PLACES = {
+    **dict.fromkeys(("nano-ss", "giga-ss-bprna", "after"), 0),
+    **dict.fromkeys(("nano-ss, alone", "giga-ss-bprna, alone"), 4),
+    **{"before": 1, "viennarna": 2, "trivial": 8},
+}
+"""Methods that have the same colour in every figure → its place in the palette."""
 
 
 def score_boxes(
@@ -151,12 +158,22 @@ def score_densities(
     return ax
 
 
-def _colors(methods: Iterable[str]) -> dict[str, str]:
-    return {name: palette()[m % len(PALETTE)] for m, name in enumerate(methods)}
+def _colors(methods: Iterable[str]) -> dict[str, Any]:
+    """Return a colour for each method: some always have theirs, others take what is left, in their order."""
+    names, colors = list(methods), palette()
+    found: dict[str, Any] = {}
+    for name in names:
+        place = PLACES.get(name)
+        if place is not None and colors[place] not in found.values():
+            found[name] = colors[place]
+    left = [color for color in colors if color not in found.values()] or colors
+    others = [name for name in names if name not in found]
+    found |= {name: left[k % len(left)] for k, name in enumerate(others)}
+    return {name: found[name] for name in names}
 
 
 def _score_label(value: str) -> str:
-    return plain(value).replace("f1", "F1").replace("inf", "INF")
+    return METRIC_NAMES.get(value, plain(value))
 
 
 def _rotate_crowded_labels(ax: Axes) -> None:
@@ -178,7 +195,8 @@ def score_table(
     Parameters
     ----------
     table : DataFrame
-        One row a method, named by the index; columns of numbers are scores, others stand as they are.
+        One row a method, named by the index; columns of floats are scores, whole numbers are counts, and others stand
+        as they are.
     lowest_is_best : sequence of str
         Columns of which the lowest number is the best.
     digits : int
@@ -193,10 +211,15 @@ def score_table(
     """
     table_with("table", table)
     cells = table.copy().astype(object)
-    bold = {}
+    bold, right = {}, set()
     for name in table.columns:
         column = table[name]
-        if column.dtype.kind in "fiu":
+        known = [v for v in column if v is not None and v == v]
+        if known and all(isinstance(v, int | float | np.number) and not isinstance(v, bool) for v in known):
+            right.add(name)
+        if name in right and all(float(v).is_integer() for v in known) and max(map(abs, known)) > 1:
+            cells[name] = [f"{int(v):,}" if v == v and v is not None else "\N{EN DASH}" for v in column]
+        elif column.dtype.kind == "f":
             best = column.min() if name in lowest_is_best else column.max()
             bold[name] = column.round(digits) == round(best, digits)
             cells[name] = [f"{v:.{digits}f}" if v == v and v is not None else "\N{EN DASH}" for v in column]
@@ -219,11 +242,10 @@ def score_table(
         ax.plot([0, 1], [y, y], color=ink(), lw=0.8 if y != 1 else 0.5, clip_on=False)
     style: dict[str, Any] = {"fontsize": 7, "va": "center", "parse_math": False}
     for k, name in enumerate(table.columns):
-        number = name in bold
-        x, ha = (ends[k + 1] - 0.01, "right") if number else (starts[k + 1] + 0.01, "left")
+        x, ha = (ends[k + 1] - 0.01, "right") if name in right else (starts[k + 1] + 0.01, "left")
         ax.text(x, 0.5, plain(name), ha=ha, weight="bold", **style)
         for row, text in enumerate(cells[name]):
-            weight = "bold" if number and bold[name].iloc[row] else "normal"
+            weight = "bold" if name in bold and bold[name].iloc[row] else "normal"
             ax.text(x, row + 1.5, text, ha=ha, weight=weight, **style)
     for row, text in enumerate(names):
         ax.text(0.0, row + 1.5, text, ha="left", **style)

@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from .._utils.given import table_with
 from .._utils.run_log import training_log
+from ..metrics import METRIC_NAMES
 from .style import BLUE, GREEN, GREY, ORANGE, PALETTE, chart_axes, ink, legend, palette, plain
 
 if TYPE_CHECKING:
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["perplexity", "training_curves"]
 
 # Training -----------------------------------------------------------------------------------------------
-
-
-SYMBOLS = {"accuracy": "accuracy", "f1": "F1", "r2": "R²", "spearman": "Spearman"}
 
 
 def training_curves(log: str | os.PathLike | pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -56,8 +54,8 @@ def training_curves(log: str | os.PathLike | pd.DataFrame, *, ax: Axes | None = 
         shown = {"val_perplexity": "model", "val_perplexity_unigram": "letter frequencies alone"}
         label = "validation perplexity"
     elif scores:
-        shown = {f"val_{name}": SYMBOLS[name] for name in scores}
-        label = f"validation {SYMBOLS[scores[0]]}" if len(scores) == 1 else "validation score"
+        shown = {f"val_{name}": METRIC_NAMES[name] for name in scores}
+        label = f"validation {METRIC_NAMES[scores[0]]}" if len(scores) == 1 else "validation score"
     else:
         shown, label = {"train_loss": "training loss"}, "training loss"
     if missing := [name for name in shown if name not in table]:
