@@ -17,6 +17,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPAT
 import rinalmo_kit  # noqa: E402
 
 project = author = "rinalmo_kit"
+copyright = "the authors of rinalmo_kit"
 version = release = rinalmo_kit.__version__
 language = "en"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
@@ -55,6 +56,9 @@ napoleon_use_rtype = False
 napoleon_use_ivar = True
 
 html_theme = "furo"
+html_static_path = ["style"]
+html_css_files = ["site.css"]
+pygments_style, pygments_dark_style = "default", "github-dark"
 html_title = f"rinalmo_kit {release}"
 html_extra_path = ["site"]
 html_copy_source = False
