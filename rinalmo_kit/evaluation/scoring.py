@@ -65,10 +65,15 @@ class Evaluation(NamedTuple):
         return f"<Evaluation of {first['model']} on {first['recipe']}, n = {first['n']}: {', '.join(scores)}>"
 
     def table(
-        self, metrics: str | Sequence[str], *, by: str | Sequence[str] | None = None, group: str | None = "all"
+        self,
+        metrics: str | Sequence[str],
+        *,
+        by: str | Sequence[str] | None = None,
+        group: str | None = "all",
     ) -> pd.DataFrame:
-        """Return scores as a table to print, of all folds together: see
-        :func:`~rinalmo_kit.evaluation.tables.printed_scores`.
+        """Return scores of all folds together as a table to print.
+
+        See :func:`~rinalmo_kit.evaluation.tables.printed_scores`.
 
         Parameters
         ----------

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["printed_scores"]
 
+
 def printed_scores(
     scores: pd.DataFrame, metrics: str | Sequence[str], *, by: str | Sequence[str] = "method", digits: int = 3
 ) -> pd.DataFrame:
@@ -60,7 +61,9 @@ def printed_scores(
             raise ValueError(f"{metric!r}: there are {', '.join(sorted(set(scores['metric'])))}")
         if rows[keys].duplicated().any():
             twice = rows.loc[rows[keys].duplicated(), keys].iloc[0].tolist()
-            raise ValueError(f"two scores of {metric} for {twice}: select one group and fold, or name them in by")
+            raise ValueError(
+                f"two scores of {metric} for {twice}: select one group and fold, or name them in by"
+            )
         name = METRIC_NAMES.get(metric, metric)
         part = rows.set_index(keys)[["value"]].astype(float).round(digits).rename(columns={"value": name})
         if rows["low"].notna().any():

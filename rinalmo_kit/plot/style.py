@@ -190,7 +190,12 @@ def paper_style(columns: int = 1) -> Iterator[None]:
         "svg.fonttype": "none",
         "pdf.fonttype": 42,
     }
-    figure = {"figure.figsize": (width, 0.75 * WIDTH), "figure.dpi": 160, "savefig.dpi": 300, "lines.linewidth": 1}
+    figure = {
+        "figure.figsize": (width, 0.75 * WIDTH),
+        "figure.dpi": 160,
+        "savefig.dpi": 300,
+        "lines.linewidth": 1,
+    }
     settings: dict[Any, Any] = {**sizes, **widths, **fonts, **texts, **figure}
     with mpl.rc_context(settings):
         try:

@@ -18,8 +18,8 @@ import traitlets
 from .._utils.files import user_path
 from .._utils.numbers_given import positive_number
 from .._utils.run_log import training_log
+from ..metrics import METRIC_NAMES
 from ..plot.style import BLUE, GREEN, ORANGE
-from ..plot.training import SYMBOLS
 from ..training.control import PROGRESS, STOP
 from .base import LiveWidget, asset, said
 from .watching import watch
@@ -248,4 +248,4 @@ def axis_label(column: str, log: Any) -> str:
     if column == "lr":
         return "learning rate"
     name = column.removeprefix("val_")
-    return f"validation {SYMBOLS.get(name, name.replace('_', ' '))}"
+    return f"validation {METRIC_NAMES.get(name, name.replace('_', ' '))}"

@@ -188,3 +188,21 @@ def test_style_has_presets_for_one_and_two_columns():
             assert mpl.rcParams["figure.figsize"][0] == width and mpl.rcParams["svg.fonttype"] == "none"
     with pytest.raises(ValueError, match="1 or 2 columns"), plot.paper_style(3):
         pass
+
+
+def test_counts_stand_right_and_are_never_the_best():
+    table = pd.DataFrame({"F1": [0.75, 0.54], "rows": [1305, None], "from": ["a", "b"]}, index=["x", "y"])
+    texts = {text.get_text(): text for text in plot.score_table(table).texts}
+    assert texts["1,305"].get_ha() == texts["0.75"].get_ha() == "right" and texts["a"].get_ha() == "left"
+    assert texts["0.75"].get_weight() == "bold" and texts["1,305"].get_weight() == "normal"
+
+
+def test_a_method_has_the_same_colour_beside_any_others():
+    def edges(methods):
+        rows = pd.DataFrame({"method": np.repeat(methods, 4), "f1": [0.1, 0.3, 0.5, 0.6] * len(methods)})
+        ax = plot.score_densities(rows)
+        return dict(zip(methods, [line.get_color() for line in ax.lines][::-1], strict=True))
+
+    alone, beside = edges(["nano-ss", "viennarna"]), edges(["trivial", "other", "viennarna", "nano-ss"])
+    assert {name: beside[name] for name in alone} == alone
+    assert len(set(beside.values())) == 4

@@ -119,12 +119,14 @@ def test_runs_on_the_tables(path: Path, data: Path, tmp_path: Path, monkeypatch:
     run(path, tmp_path, monkeypatch)
 
 
-PAPER_SCALE = [p for p in NOTEBOOKS if p.name[:2] not in ("08", "13", "14")]  # 13 has one scale; see below for 08
+PAPER_SCALE = [p for p in NOTEBOOKS if p.name[:2] not in ("08", "13", "14")]  # 08 below
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", PAPER_SCALE, ids=lambda path: path.stem)
-def test_runs_at_the_scale_of_the_paper(path: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_runs_at_the_scale_of_the_paper(
+    path: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("SCALE", "paper")
     run(path, tmp_path, monkeypatch, first="from tests.helpers import paper_scale; paper_scale.shrink()")
 
