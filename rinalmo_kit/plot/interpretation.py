@@ -96,6 +96,8 @@ def attention_map(
         ax.tick_params(length=0)
     else:
         ax.tick_params(labelsize=7, length=2, width=0.6)
+        ax.set_xlabel("attended position", fontsize=8)
+        ax.set_ylabel("position", fontsize=8)
     ax.spines[:].set_linewidth(0.6)
     small_bar(ax, image, "attention")
     return ax
