@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reproduction.structure_tables import markdown, short
-from rinalmo_kit.evaluation import structure_table
+from rinalmo_kit.evaluation import gpu_table, structure_table
 from rinalmo_kit.model.pretrained import EMBEDDED
 
 ROOT = Path(__file__).parents[2]
@@ -145,6 +145,22 @@ def test_speed_ratios_are_the_measured_ones():
     assert shown
     for name, cells in shown.items():
         assert re.fullmatch(r"([\d.]+)×", cells[-1]) and cells[-1][:-1] in ratios, (name, cells)
+
+
+def test_gpu_speeds_are_the_measured_ones():
+    measured = gpu_table().drop(columns="card").set_index(["work", "size", "way"])
+    shown = table("docs/gpu.md", "on an NVIDIA H200")
+    assert len(shown) == len(measured)
+    for (work, size, way), cells in measured.drop(columns="goal").iterrows():
+        name = f"{work}, {size}" + ("" if way == "ours" else f", {way}")
+        assert shown[name] == cells.tolist(), name
+    runs = [row for row in rows(ROOT / "data/measured/gpu.csv") if row["work"] == "training of the paper"]
+    shown = table("docs/gpu.md", "run of the paper")
+    assert {row["size"] for row in runs} == set(shown)
+    for row in runs:
+        cells = [float(cell.replace(",", "")) for cell in shown[row["size"]]]
+        wanted = [float(row[key]) for key in ("seconds", "peak_gb", "value")]
+        assert cells == pytest.approx(wanted, rel=0.05), row["size"]
 
 
 def test_measured_files_say_where_they_come_from():

@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from benchmarks import gpu, gpu_sections
+from benchmarks import gpu, gpu_paper, gpu_sections
 
 
 def rows_of(path):
@@ -21,7 +21,7 @@ def bench(tmp_path):
     return gpu.Bench(torch.device("cpu"), tmp_path / "gpu.csv", seconds=100, smoke=True, repetitions=2)
 
 
-def test_smoke(tmp_path, capsys):
+def test_smoke(data, tmp_path, capsys):
     path = tmp_path / "gpu.csv"
     gpu.main(["--smoke", "--output", str(path)])
     assert "0 failed" in capsys.readouterr().out
@@ -37,6 +37,7 @@ def test_smoke(tmp_path, capsys):
         "pretraining step",
         "pairs above 0.2 as in float32",
         "fold",
+        "training of the paper",
         "profile, embed",
         "profile, pretraining step",
         "profile, structure fine-tuning",
@@ -57,6 +58,15 @@ def test_smoke(tmp_path, capsys):
         assert all(float(row["share_of_peak"]) > 0 and row["unit"].endswith("/s") for row in ours), work
     shares = [float(r["value"]) for r in rows if r["work"] == "profile, embed" and r["way"] != "all kernels"]
     assert 0 < math.fsum(shares) <= 1.001
+
+
+def test_the_papers_training_is_left_out_without_its_table(bench, monkeypatch):
+    monkeypatch.delenv("RINALMO_KIT_DATA", raising=False)
+    monkeypatch.setattr(gpu_paper, "measured", lambda *_: (1.0, None))
+    gpu_paper.paper(bench)
+    first, *_, last = rows_of(bench.output)
+    assert first["status"] == "skipped: no table mrl" and not first["seconds"]
+    assert last["size"].startswith("pretraining") and float(last["value"]) > 0
 
 
 def test_what_fails_is_a_row_and_the_rest_is_measured(bench, monkeypatch):
