@@ -45,7 +45,7 @@ def printed_scores(
     >>> from rinalmo_kit.datasets import load_structures
     >>> from rinalmo_kit.evaluation import compare
     >>> found = compare(["trivial", "most-pairs"], load_structures("examples", family="tRNA"), draws=0)
-    >>> printed_scores(found.scores.query("group == 'all'"), ["f1", "inf"]).columns.tolist()
+    >>> printed_scores(found.scores[found.scores["group"] == "all"], ["f1", "inf"]).columns.tolist()
     ['F1', 'INF', 'n']
     """
     import pandas as pd
