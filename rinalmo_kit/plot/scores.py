@@ -224,10 +224,10 @@ def score_table(
             bold[name] = column.round(digits) == round(best, digits)
             cells[name] = [f"{v:.{digits}f}" if v == v and v is not None else "\N{EN DASH}" for v in column]
         else:
-            cells[name] = [plain(v) if v == v and v is not None else "\N{EN DASH}" for v in column]
+            cells[name] = [plain(v, 50) if v == v and v is not None else "\N{EN DASH}" for v in column]
     names = [plain(name) for name in table.index]
     letters = [max(map(len, names), default=1)]
-    letters += [max(len(plain(name)), *(len(str(v)) for v in cells[name]), 3) for name in table.columns]
+    letters += [max(len(plain(name)) + 2, *(len(str(v)) for v in cells[name]), 3) for name in table.columns]
     rows = len(table) + 1
     ax = (
         new_axes(min(DOUBLE, max(WIDTH, 0.062 * (sum(letters) + 3 * len(letters)))), 0.17 * rows + 0.1)
