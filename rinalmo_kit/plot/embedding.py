@@ -154,6 +154,8 @@ def _label_groups(ax: Axes, points: NDArray, groups: NDArray, names: list[str]) 
 
     Where there are few points, beside them.
     """
+    if len(points) <= FEW:
+        ax.figure.draw_without_rendering()  # the layout, with the names of the axes
     ax.apply_aspect()
     scale = 72 / ax.figure.dpi
     size = 7.0 if len(names) <= len(PALETTE) else 5.0
@@ -161,7 +163,7 @@ def _label_groups(ax: Axes, points: NDArray, groups: NDArray, names: list[str]) 
     taken: list[tuple[NDArray, NDArray]] = []
     left = []
     dots = scale * ax.transData.transform(points) if len(points) <= FEW else np.empty((0, 2))
-    turns = np.arange(1, 60)
+    turns = np.arange(1, 180 if len(dots) else 60)
     spiral = (
         np.stack([np.cos(2.4 * turns), 0.6 * np.sin(2.4 * turns)], axis=1)
         * (size * 0.55 * np.sqrt(turns))[:, None]
