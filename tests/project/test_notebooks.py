@@ -20,7 +20,7 @@ from tests.helpers.lab import ROOT, environment, workplace
 
 NUMBER = r"\s+(-?\d+\.\d+)"
 CLAIMS = {  # of a notebook: two rows of its tables, and by how much the number of the first is above the other's
-    "02": [("after +f1", "before +f1", 0.3)],
+    "02": [("\nafter", "\nbefore", 0.3)],
     "03": [
         ("families trained on +after", "families trained on +before", 0.5),
         ("families trained on +after", "families left out +after", 0.2),
