@@ -52,7 +52,7 @@ def perplexities(model: RiNALMo, sequences: list[str], *, seed: int = SEED) -> d
     for sequence in sequences:
         tokens = tokenize([sequence])[0]
         corrupted, chosen = corrupt(tokens, generator=generator)
-        logits = model(corrupted[None]).logits[0].float()
+        logits = model(corrupted[None]).logits[0].float().cpu()
         loss = torch.nn.functional.cross_entropy(logits[chosen], tokens[chosen], reduction="none")
         losses.append(loss.numpy())
         hidden.append((corrupted == MASK)[chosen].numpy())

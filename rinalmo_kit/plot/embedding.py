@@ -22,6 +22,9 @@ MARKERS = "oDs^vP*X"
 STYLES = len(PALETTE) * len(MARKERS)
 """Groups that colours and markers tell apart."""
 
+FEW = 200
+"""Up to so many points, names stand beside them rather than on them."""
+
 
 # Embeddings ---------------------------------------------------------------------------------------------
 
@@ -147,14 +150,20 @@ def _scatter_values(ax: Axes, points: NDArray, values: NDArray, style: dict[str,
 
 
 def _label_groups(ax: Axes, points: NDArray, groups: NDArray, names: list[str]) -> list[str]:
-    """Write each name near the middle of its group, with a line to it where that is taken; return those left over."""
+    """Write each name near the middle of its group, with a line to it where that is taken; return those left over.
+
+    Where there are few points, beside them.
+    """
+    if len(points) <= FEW:
+        ax.figure.draw_without_rendering()  # the layout, with the names of the axes
     ax.apply_aspect()
     scale = 72 / ax.figure.dpi
     size = 7.0 if len(names) <= len(PALETTE) else 5.0
     box = scale * ax.get_window_extent().get_points()
     taken: list[tuple[NDArray, NDArray]] = []
     left = []
-    turns = np.arange(1, 60)
+    dots = scale * ax.transData.transform(points) if len(points) <= FEW else np.empty((0, 2))
+    turns = np.arange(1, 180 if len(dots) else 60)
     spiral = (
         np.stack([np.cos(2.4 * turns), 0.6 * np.sin(2.4 * turns)], axis=1)
         * (size * 0.55 * np.sqrt(turns))[:, None]
@@ -166,14 +175,20 @@ def _label_groups(ax: Axes, points: NDArray, groups: NDArray, names: list[str]) 
         middle = members[np.argmin(np.square(members - np.median(members, axis=0)).sum(axis=1))]
         anchor = scale * ax.transData.transform(middle)
         half = np.array([0.3 * size * len(plain(name)) + 1, 0.6 * size])
+        free = []
         for move in (np.zeros(2), *spiral):
             spot = anchor + move
             inside = (spot - half >= box[0]).all() and (spot + half <= box[1]).all()
             if inside and all((np.abs(spot - other) >= half + room).any() for other, room in taken):
-                break
-        else:
+                covered = (np.abs(dots - spot) < half + 2).all(axis=1).sum()
+                free.append((covered, len(free), move))
+                if not covered:
+                    break
+        if not free:
             left.append(name)
             continue
+        move = min(free)[2]
+        spot = anchor + move
         taken.append((spot, half))
         color = 0.7 * np.array(to_rgb(palette()[k % len(PALETTE)])) + 0.3 * dark()  # to be read on the ground
         x, y = ax.transData.inverted().transform(spot / scale)

@@ -93,13 +93,15 @@ class Plan:
 
     def __str__(self) -> str:
         name = f"dim {self.model.dim}, {self.model.blocks} blocks, {parameters(self.model) / 1e6:.1f} M parameters"
+        time = f"{self.days:.3g} days" if self.days >= 1 else f"{24 * self.days:.3g} hours"
+        gpus = f"{self.n_gpus} × {self.gpu.upper()}"
         checkpointing = "with" if self.gradient_checkpointing else "without"
         lines = [
             f"model            {name}",
-            f"hardware         {self.n_gpus} × {self.gpu}, {self.strategy}, {checkpointing} gradient checkpointing",
+            f"hardware         {gpus}, {self.strategy}, {checkpointing} gradient checkpointing",
             f"tokens           {self.tokens:.3g} in {self.steps:,} steps of {self.tokens_per_batch:,}",
             f"arithmetic       {self.flops:.3g} FLOP, {self.attention_share:.0%} of it attention",
-            f"time             {self.days:.3g} days at a utilisation of {self.mfu:.0%} (an assumption: measure yours)",
+            f"time             {time} at a utilisation of {self.mfu:.0%} (an assumption: measure yours)",
             "memory, GB       weights  gradients   Adam  activations   total",
         ]
         for label, memory in self.alternatives.items():

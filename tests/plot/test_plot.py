@@ -435,6 +435,17 @@ def test_embedding_map_separates_labels():
     assert not any(boxes[a].overlaps(boxes[b]) for a in range(len(boxes)) for b in range(a))
 
 
+def test_names_of_a_small_embedding_map_lie_beside_its_points():
+    rng = np.random.default_rng(0)
+    labels = np.repeat(["tRNA", "SAM riboswitch", "5S rRNA"], 6)
+    points = rng.normal(size=(18, 2)) + 3 * np.eye(3)[:, :2].repeat(6, 0)
+    ax = plot.embedding_map(points, labels)
+    ax.figure.canvas.draw()
+    spots = ax.transData.transform(points)
+    assert len(ax.texts) == 3
+    assert not any(text.get_window_extent().contains(*spot) for text in ax.texts for spot in spots)
+
+
 @pytest.mark.parametrize(
     ("points", "labels", "message"),
     [([[1, 2, 3]], None, "expected"), ([[1, 2]], ["a", "b"], "there are 1 points")],

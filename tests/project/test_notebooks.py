@@ -21,7 +21,7 @@ from tests.helpers.lab import ROOT, environment, workplace
 NUMBER = r"\s+(-?\d+\.\d+)"
 KNOWN, NEW = (rf"(?s:families {which} +trivial.*?" for which in ("trained on", "left out"))
 CLAIMS = {  # of a notebook: two rows of its tables, and by how much the number of the first is above the other's
-    "02": [("after +f1", "before +f1", 0.3)],
+    "02": [("\nafter", "\nbefore", 0.3)],
     "03": [
         (f"{KNOWN}after)", f"{KNOWN}before)", 0.5),
         (f"{KNOWN}after)", f"{NEW}after)", 0.2),

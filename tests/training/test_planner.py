@@ -156,10 +156,17 @@ def test_command_line(capsys, tmp_path):
     command = ["plan", "--tokens", "1.7e10", "--size", "giga", "--gpu", "h100", "--n", "8", "--epochs", "2"]
     assert main([*command, "--tokens-per-batch", "1e6", "--strategy", "fsdp", "--checkpointing"]) == 0
     shown = capsys.readouterr().out
-    assert "650.9 M parameters" in shown and "8 × h100, fsdp, with gradient checkpointing" in shown
+    assert "650.9 M parameters" in shown and "8 × H100, fsdp, with gradient checkpointing" in shown
     assert "34,000 steps" in shown and "fsdp + ckpt" in shown and "←" in shown
     fasta = tmp_path / "rnas.fasta"
     fasta.write_text(">a\nACGU\n>b\nGGCC\n")
     assert main(["plan", str(fasta), "--steps", "10"]) == 0
     assert main(["plan", "--steps", "10"]) == 2
     assert "give a corpus or --tokens" in capsys.readouterr().err
+
+
+def test_a_plan_of_less_than_a_day_is_in_hours():
+    short, long = (plan(10**9, gpu="rtx-4090", epochs=n) for n in (1, 1000))
+    assert short.days < 1 < long.days
+    assert f"{24 * short.days:.3g} hours" in str(short) and f"{long.days:.3g} days" in str(long)
+    assert "1 × RTX-4090" in str(short)
