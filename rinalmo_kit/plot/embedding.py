@@ -155,7 +155,9 @@ def _label_groups(ax: Axes, points: NDArray, groups: NDArray, names: list[str]) 
     Where there are few points, beside them.
     """
     if len(points) <= FEW:
-        ax.figure.draw_without_rendering()  # the layout, with the names of the axes
+        figure = ax.get_figure(root=True)
+        if figure is not None:
+            figure.draw_without_rendering()  # the layout, with the names of the axes
     ax.apply_aspect()
     scale = 72 / ax.figure.dpi
     size = 7.0 if len(names) <= len(PALETTE) else 5.0
@@ -175,7 +177,7 @@ def _label_groups(ax: Axes, points: NDArray, groups: NDArray, names: list[str]) 
         middle = members[np.argmin(np.square(members - np.median(members, axis=0)).sum(axis=1))]
         anchor = scale * ax.transData.transform(middle)
         half = np.array([0.3 * size * len(plain(name)) + 1, 0.6 * size])
-        free = []
+        free: list[tuple[int, int, NDArray]] = []  # dots covered, order, place
         for move in (np.zeros(2), *spiral):
             spot = anchor + move
             inside = (spot - half >= box[0]).all() and (spot + half <= box[1]).all()
