@@ -117,6 +117,7 @@ def perplexity(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         legend(ax, trained, loc="upper right", ncols=1, borderaxespad=0.5)
     for name, color in trained.items() if len(trained) == 1 else ():
         ax.annotate(plain(name), end, xytext=(0, 4), textcoords="offset points", color=color, **plain_text)
+    ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.set_xlabel("tokens seen (millions)", fontsize=8)
     ax.set_ylabel("validation perplexity", fontsize=8)
     return ax
