@@ -22,7 +22,8 @@ def test_positions_count_from_the_border_and_there_is_no_zero():
     )
     found = site_letters(table).set_index(["site", "position"])
     assert 0 not in found.index.get_level_values("position")
-    read = {key: "ACGU"[int(np.argmax(row))] for key, row in zip(found.index, found[[*"ACGU"]].values)}
+    rows = found[[*"ACGU"]].to_numpy()
+    read = {key: "ACGU"[int(np.argmax(row))] for key, row in zip(found.index, rows, strict=True)}
     assert "".join(read["donor", place] for place in (-2, -1, 1, 2, 3)) == "AGGUC"
     assert "".join(read["acceptor", place] for place in (-3, -2, -1, 1)) == "CAGU"
     assert (found[[*"ACGU"]].sum(axis=1) == found["n"]).all()
