@@ -108,7 +108,7 @@ def score_boxes(
         for edge in range(1, len(groups)):
             ax.axvline(edge - 0.5, color=GREY, lw=0.3)
         place: Any = {"loc": "lower left", "bbox_to_anchor": (0, 1.02)}
-        legend(ax, _colors(methods), ncols=min(len(methods), 6 if wide else 3), **place)
+        legend(ax, _colors(methods), ncols=_legend_columns(methods, wide=wide), **place)
     ax.set_xticks(range(len(places)), names, parse_math=False)
     _rotate_crowded_labels(ax)
     ax.set_xlabel("")
@@ -152,7 +152,7 @@ def score_densities(
     which = [methods.index(name) for name in samples[by]]
     style: dict[str, Any] = {"palette": [*colors.values()], "lw": 1.2, "legend": False}
     sns.kdeplot(x=samples[value].to_numpy(), hue=which, cut=0, common_norm=False, ax=ax, **style)
-    legend(ax, colors, ncols=min(len(colors), 3), loc="lower left", bbox_to_anchor=(0, 1.02))
+    legend(ax, colors, ncols=_legend_columns(methods), loc="lower left", bbox_to_anchor=(0, 1.02))
     ax.set_xlabel(_score_label(value), fontsize=8, parse_math=False)
     ax.set_ylabel("density", fontsize=8)
     return ax
@@ -170,6 +170,12 @@ def _colors(methods: Iterable[str]) -> dict[str, Any]:
     others = [name for name in names if name not in found]
     found |= {name: left[k % len(left)] for k, name in enumerate(others)}
     return {name: found[name] for name in names}
+
+
+def _legend_columns(methods: Sequence[str], *, wide: bool = False) -> int:
+    """Return in how many columns of a legend names fit into a line above the chart."""
+    letters = sum(6 + len(plain(name)) for name in methods)  # 6: of the line and the gaps
+    return min(len(methods), 6 if wide else 3 if letters > 54 else 4)
 
 
 def _score_label(value: str) -> str:
