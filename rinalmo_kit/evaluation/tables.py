@@ -68,9 +68,9 @@ def printed_scores(
         part = rows.set_index(keys)[["value"]].astype(float).round(digits).rename(columns={"value": name})
         if rows["low"].notna().any():
             ends = rows.set_index(keys)[["low", "high"]].astype(float)
-            part[f"95 % of {name}" if len(wanted) > 1 else "95 % interval"] = [
+            part[f"95 % interval of {name}" if len(wanted) > 1 else "95 % interval"] = [
                 "" if pd.isna(low) else f"{low:.{digits}f} to {high:.{digits}f}"
-                for low, high in ends.itertuples(index=False)
+                for low, high in (ends.round(digits) + 0.0).itertuples(index=False)  # no -0.000
             ]
         parts.append(part)
     counts = scores[scores["metric"] == wanted[0]].set_index(keys)[["n"]]

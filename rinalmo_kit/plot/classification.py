@@ -67,7 +67,7 @@ def confusion(
     few = len(names) <= 14
     ax = new_axes(WIDTH if few else DOUBLE, 0.9 * WIDTH if few else DOUBLE) if ax is None else ax
     image = ax.imshow(shares, cmap=PROBABILITIES, vmin=0, vmax=1, interpolation="nearest")
-    size = 7 if few else max(2.5, 300 / len(names) * 0.9)
+    size = 7 if few else float(np.clip(270 / len(names), 2.5, 6))
     shown = [plain(name, 32) for name in names]
     ax.set_xticks(range(len(names)), shown, rotation=90, fontsize=size, parse_math=False)
     ax.set_yticks(range(len(names)), shown, fontsize=size, parse_math=False)

@@ -27,7 +27,13 @@ def test_a_row_a_method_with_its_interval(found):
 
 
 def test_several_metrics_each_with_its_own(found):
-    assert list(found.table(["f1", "inf"])) == ["F1", "95 % of F1", "INF", "95 % of INF", "n"]
+    assert list(found.table(["f1", "inf"])) == [
+        "F1",
+        "95 % interval of F1",
+        "INF",
+        "95 % interval of INF",
+        "n",
+    ]
 
 
 def test_one_model_is_named_by_its_name_and_without_draws_there_is_no_interval():
@@ -43,6 +49,13 @@ def test_rows_named_by_two_columns_keep_their_order():
     table = printed_scores(scores, "f1", by=["test", "method"])
     assert list(table.index) == [("b", "x"), ("a", "y"), ("a", "x")]
     assert table["F1"].tolist() == [0.5, 0.25, 0.333]
+
+
+def test_no_negative_zero():
+    scores = pd.DataFrame(
+        {"method": ["a"], "metric": "r2", "value": -0.0001, "low": -0.01, "high": -0.0002, "n": 3}
+    )
+    assert printed_scores(scores, "r2").loc["a", "95 % interval"] == "-0.010 to 0.000"
 
 
 def test_what_is_not_there_and_what_is_there_twice_is_an_error(found):
