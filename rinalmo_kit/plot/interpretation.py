@@ -104,12 +104,7 @@ def attention_map(
 
 
 def mutation_map(
-    effects: ArrayLike,
-    sequence: str,
-    *,
-    first: int = 1,
-    label: str = "effect of the mutation",
-    ax: Axes | None = None,
+    effects: ArrayLike, sequence: str, *, label: str = "effect of the mutation", ax: Axes | None = None
 ) -> Axes:
     """Show what each possible substitution does, one column a position; dots mark the letters that are there.
 
@@ -119,8 +114,6 @@ def mutation_map(
         For A, C, G, U; blue is lower, red higher than 0; NaN stays empty.
     sequence : str
         L letters.
-    first : int
-        Number of the first position.
     label : str
         Of the colour bar.
     ax : Axes, optional
@@ -149,8 +142,8 @@ def mutation_map(
         ax.plot(*np.array(places).T, ".", color=INK, ms=2.5, mew=0)
     ax.set_yticks(range(4), "ACGU", fontsize=7)
     step = next((n for n in (1, 5, 10, 20, 50, 100, 200) if len(sequence) <= 12 * n), 500)
-    ticks = [k for k in range(len(sequence)) if (k + first) % step == 0]
-    ax.set_xticks(ticks, [str(k + first) for k in ticks], fontsize=7)
+    ticks = [k for k in range(len(sequence)) if (k + 1) % step == 0]
+    ax.set_xticks(ticks, [str(k + 1) for k in ticks], fontsize=7)
     ax.tick_params(length=2, width=0.6)
     ax.spines[:].set_linewidth(0.6)
     ax.set_xlabel("position", fontsize=8)

@@ -120,6 +120,7 @@ def test_runs_on_the_tables(path: Path, data: Path, tmp_path: Path, monkeypatch:
     run(path, tmp_path, monkeypatch)
 
 
+SHRINK = "from tests.helpers import paper_scale; paper_scale.shrink()"
 PAPER_SCALE = [p for p in NOTEBOOKS if p.name[:2] not in ("08", "13", "14")]  # 08 below
 
 
@@ -129,19 +130,14 @@ def test_runs_at_the_scale_of_the_paper(
     path: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("SCALE", "paper")
-    run(path, tmp_path, monkeypatch, first="from tests.helpers import paper_scale; paper_scale.shrink()")
+    run(path, tmp_path, monkeypatch, first=SHRINK)
 
 
 @pytest.mark.slow
 def test_embeds_at_the_scale_of_the_paper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SCALE", "paper")
     monkeypatch.delenv("RINALMO_KIT_DATA", raising=False)  # the table of Rfam takes minutes
-    run(
-        ROOT / "notebooks/08_embedding_maps.ipynb",
-        tmp_path,
-        monkeypatch,
-        first="from tests.helpers import paper_scale; paper_scale.shrink()",
-    )
+    run(ROOT / "notebooks/08_embedding_maps.ipynb", tmp_path, monkeypatch, first=SHRINK)
 
 
 @every_notebook
