@@ -38,7 +38,7 @@ def printed_scores(
     Raises
     ------
     ValueError
-        If a metric is not there, or a row has two scores of one.
+        If none or a missing metric is asked for, or a row has two scores of one.
 
     Examples
     --------
@@ -52,6 +52,8 @@ def printed_scores(
 
     keys = [by] if isinstance(by, str) else list(by)
     wanted = [metrics] if isinstance(metrics, str) else list(metrics)
+    if not keys or not wanted:
+        raise ValueError("metrics and by: expected one name at least in each, such as 'f1' and 'method'")
     table_with("scores", scores, [*keys, "metric", "value", "low", "high", "n"])
     order = scores[keys].drop_duplicates()
     parts = []

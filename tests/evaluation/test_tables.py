@@ -61,5 +61,8 @@ def test_no_negative_zero():
 def test_what_is_not_there_and_what_is_there_twice_is_an_error(found):
     with pytest.raises(ValueError, match=r"'r2': there are .*f1"):
         found.table("r2")
+    for nothing in ({"metrics": []}, {"metrics": "f1", "by": []}):
+        with pytest.raises(ValueError, match="expected one name at least"):
+            found.table(**nothing)
     with pytest.raises(ValueError, match=r"two scores of f1 for .*trivial.*: select one group and fold"):
         printed_scores(pd.concat([found.scores, found.scores]), "f1")
