@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -13,13 +12,12 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 import rinalmo_kit as rk
-from rinalmo_kit.model.config import Config
-from rinalmo_kit.model.rinalmo import RiNALMo
 from rinalmo_kit.recipes import PAPER, RECIPES
 from rinalmo_kit.recipes.recipe import Recipe
 from rinalmo_kit.recipes.splits import splits_of
 
-from .gpu import OURS, Bench, with_patience
+from .gpu import OURS, Bench
+from .gpu_models import clear, random_model, random_sequences
 
 WORK = "training of the paper"
 STEPS = {"ss-bprna": 48, "ss-archiveII-5s": 48, "ncrna-0": 10, "mrl": 16, "te-muscle": 24}
@@ -76,9 +74,7 @@ def paper(bench: Bench) -> None:
 def measured(bench: Bench, recipe: Recipe | None, steps: int) -> tuple[float, float | None]:
     """Return the seconds of a step, and the memory in GB at its peak; None stands for pretraining."""
     cuda = bench.device.type == "cuda"
-    torch.manual_seed(0)
-    with torch.device(bench.device):
-        model = RiNALMo(Config(32, 2, heads=2) if bench.smoke else Config.giga())
+    model = random_model(bench, "tiny" if bench.smoke else "giga").train()
     clock = Clock(bench, steps)
     options: dict[str, Any] = {"model": model, "callbacks": [clock], "progress": False, "devices": 1}
     options |= {"accelerator": "gpu" if cuda else "cpu", "checkpoint_every": 10**6}
@@ -96,16 +92,12 @@ def measured(bench: Bench, recipe: Recipe | None, steps: int) -> tuple[float, fl
             pass
     peak = torch.cuda.max_memory_allocated(bench.device) / 1e9 if cuda else None
     del model, options
-    gc.collect()
-    if cuda:
-        with_patience(torch.cuda.empty_cache)
+    clear(bench)
     return clock.seconds, peak
 
 
 def pretrain(bench: Bench, **options: Any) -> None:
     """Pretrain on random RNAs of full length, each a step of the paper's is made of."""
-    from .gpu_sections import random_sequences
-
     longest = 30 if bench.smoke else PAPER.max_tokens - 2
     rnas = random_sequences(300 if bench.smoke else 1500, longest, longest)
     budget = 128 if bench.smoke else PAPER.tokens_per_batch // ACCUMULATED

@@ -19,12 +19,11 @@ from rinalmo_kit.model.heads import StructureHead
 from rinalmo_kit.model.rinalmo import RiNALMo
 from rinalmo_kit.model.tasks import TASKS
 from rinalmo_kit.rna.alphabet import PAD
-from tests.helpers.golden import CONFIGS, golden_model
+from tests.helpers.golden import golden_model
 
 from . import half_precision
 from .gpu import ROOT, Bench
-
-SEED = 0
+from .gpu_models import SEED, config_of
 
 
 def without_tf32(function: Callable[[], None]) -> None:
@@ -143,7 +142,7 @@ def head_parity(bench: Bench) -> None:
 
 def with_head(head: StructureHead, bench: Bench) -> RiNALMo:
     """Return a small model with a head, which tasks ask for."""
-    model = RiNALMo(CONFIGS["tiny"]).eval()
+    model = RiNALMo(config_of("tiny")).eval()
     model.head = head
     return model.to(bench.device)
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,37 +12,22 @@ from torch import Tensor
 import rinalmo_kit as rk
 from rinalmo_kit.inference.batching import encode_sequences
 from rinalmo_kit.model.batched_structure_head import MAP_ENTRIES
-from rinalmo_kit.model.config import Config
 from rinalmo_kit.model.flops import encoder_flops, head_flops
 from rinalmo_kit.model.heads import StructureHead
-from rinalmo_kit.model.rinalmo import RiNALMo
 from rinalmo_kit.model.tasks import TASKS
 from rinalmo_kit.rna.alphabet import MASK, PAD, clean
 from rinalmo_kit.rna.folded import FoldedRNA
-from tests.helpers.golden import CONFIGS
 
 from . import official
-from .gpu import OFFICIAL, OURS, Bench, with_patience
+from .gpu import OFFICIAL, OURS, Bench
+from .gpu_models import SEED, clear, config_of, random_model, random_sequences
 from .gpu_paper import paper
 from .gpu_parity import chosen, half, parity, with_head
 
-SEED = 0
 HEAD_DIM = 1280
 STEP_TOKENS = {"nano": 32_768, "micro": 32_768, "giga": 8_192}
 LEARNING_RATE = 1e-5
 COMPILED = ("giga", "micro")  # whose blocks are compiled for the comparison, which takes a while
-
-
-def config_of(size: str) -> Config:
-    """Return the configuration of a size; ``tiny`` is that of the golden data."""
-    return CONFIGS[size]
-
-
-def random_model(bench: Bench, size: str, *, dtype: torch.dtype = torch.float32, **changes: Any) -> RiNALMo:
-    """Return an encoder with random weights, made on the device."""
-    torch.manual_seed(SEED)
-    with torch.device(bench.device):
-        return RiNALMo(replace(config_of(size), **changes)).to(dtype).eval()
 
 
 def official_model(bench: Bench, size: str) -> official.Encoder:
@@ -53,13 +36,6 @@ def official_model(bench: Bench, size: str) -> official.Encoder:
     torch.manual_seed(SEED)
     with torch.device(bench.device):
         return official.Encoder(config.dim, config.blocks, config.heads).eval()
-
-
-def random_sequences(number: int, shortest: int, longest: int) -> list[str]:
-    """Return so many RNAs of random length, the same in each run."""
-    random = np.random.default_rng(SEED)
-    lengths = random.integers(shortest, longest + 1, number)
-    return ["".join(random.choice(list("ACGU"), length)) for length in lengths]
 
 
 def half_of(bench: Bench) -> torch.autocast:
@@ -335,12 +311,6 @@ def profiles(bench: Bench) -> None:
     clear(bench)
     bench.profile(small, "structure fine-tuning", lambda: structure_step(bench, small, together=True)[0])
     bench.profile("L=24" if bench.smoke else "L=200", "structure head", maps)
-
-
-def clear(bench: Bench) -> None:
-    """Give back the memory of what is measured no more."""
-    if bench.device.type == "cuda":
-        with_patience(torch.cuda.empty_cache)
 
 
 SECTIONS: dict[str, Callable[[Bench], None]] = {
