@@ -6,6 +6,7 @@ is drawn from the plotting functions, and ``off`` none: pages then show code wit
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from pathlib import Path
@@ -41,6 +42,7 @@ NOTEBOOKS = os.environ.get("NOTEBOOKS", "cache")
 nb_execution_mode = "off" if NOTEBOOKS == "off" else "cache"
 nb_execution_excludepatterns = ["notebooks/[!1]*", "notebooks/1[!3]*"] if NOTEBOOKS == "gallery" else []
 nb_execution_timeout = 3600
+nb_output_stderr = "remove"  # progress bars
 nb_execution_raise_on_error = True
 nb_execution_cache_path = str(ROOT / "build" / "notebooks")
 nb_ipywidgets_js = {}  # widgets do not live without a kernel: their pictures are HTML
@@ -63,3 +65,26 @@ html_title = f"rinalmo_kit {release}"
 html_extra_path = ["site"]
 html_copy_source = False
 html_theme_options = {"sidebar_hide_name": False}
+
+
+def warn_of_old_outputs(*_: object) -> None:
+    """Say if the library is another one than that with which the notebooks in the cache ran."""
+    if NOTEBOOKS == "off":
+        return
+    digest = hashlib.sha256()
+    for path in sorted(Path(rinalmo_kit.__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    mark = Path(nb_execution_cache_path) / "library.sha256"
+    if mark.exists() and mark.read_text() != digest.hexdigest():
+        print(
+            "docs: the library changed since the notebooks ran; 'make clean docs' runs them all",
+            file=sys.stderr,
+        )
+    elif not mark.exists():
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.write_text(digest.hexdigest())
+
+
+def setup(app: object) -> None:
+    """Have Sphinx call what is above, before it reads the sources."""
+    app.connect("builder-inited", warn_of_old_outputs)  # type: ignore[attr-defined]

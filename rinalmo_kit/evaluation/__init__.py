@@ -19,6 +19,7 @@ from .leakage import (
     exact_duplicates,
     find,
     trained_on,
+    unseen,
     warn,
     warn_if_trained_on,
 )
@@ -73,6 +74,7 @@ __all__ = [
     "trained_on",
     "trivial",
     "tsne_map",
+    "unseen",
     "variant_scores",
     "viennarna",
     "warn",

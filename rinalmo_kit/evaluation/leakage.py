@@ -2,7 +2,8 @@
 
 Three kinds are found: a test set, or family, on which the model was trained; single test rows whose sequence
 is one of its training rows, as with the TestSetB and ArchiveII rows that are in TR0; and sets that cannot be
-compared here because the model's training rows are not available.
+compared here because the model's training rows are not available. For the models of the package these are: where
+their tables are not, the sequences are compared by :mod:`.fingerprints`.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from .._utils.rows import select
 from ..datasets.loading import TABLES, data_note, is_subset, load_table
 from ..rna.families import FAMILIES
 from ..rna.sequences import Sequences, read_texts
+from .fingerprints import as_compared, fingerprints, stored_fingerprints
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ..recipes.recipe import Recipe
     from ..recipes.splits import Example
+    from ..rna.folded import FoldedRNA
 
 __all__ = [
     "TRAINING_SETS",
@@ -31,6 +34,7 @@ __all__ = [
     "exact_duplicates",
     "find",
     "trained_on",
+    "unseen",
     "warn",
     "warn_if_trained_on",
 ]
@@ -117,14 +121,10 @@ def exact_duplicates(train: Sequences, test: Sequences) -> np.ndarray:
     [0, 2]
     """
     train = list(train) if isinstance(train, Set) else train
-    known = {_plain(sequence) for sequence in read_texts(train)}
+    known = {as_compared(sequence) for sequence in read_texts(train)}
     return np.array(
-        [i for i, sequence in enumerate(read_texts(test)) if _plain(sequence) in known], dtype=np.int64
+        [i for i, sequence in enumerate(read_texts(test)) if as_compared(sequence) in known], dtype=np.int64
     )
-
-
-def _plain(sequence: str) -> str:
-    return sequence.upper().replace("T", "U")
 
 
 def training_rows(what: TrainedOn, table: pd.DataFrame) -> pd.DataFrame:
@@ -177,7 +177,11 @@ def find(trained_on: Sequence[TrainedOn], table: pd.DataFrame, *, dataset: str |
         try:
             rows = training_rows(what, load_table(what.dataset))
         except (FileNotFoundError, ImportError) as error:
-            unchecked.append(f"{what}: {error}")
+            if (stored := stored_fingerprints().get(str(what))) is None:
+                unchecked.append(f"{what}: {error}")
+            else:
+                for row in np.flatnonzero(np.isin(fingerprints(table["sequence"]), stored)):
+                    reasons.setdefault(int(row), (str(what), "same sequence"))
             continue
         for row in exact_duplicates(rows["sequence"], table["sequence"]):
             reasons.setdefault(int(row), (str(what), "same sequence"))
@@ -219,6 +223,35 @@ def warn(
         message = f"whether {model} was trained on some of these test rows is unknown: {'; '.join(unchecked)}"
         warnings.warn(LeakWarning(message, rows), stacklevel=stacklevel)
     return rows
+
+
+def unseen(model: Any, rnas: Sequence[FoldedRNA] | pd.DataFrame) -> Any:
+    """Return the RNAs whose sequences a model was not trained on, as far as that is known: see :func:`find`.
+
+    Parameters
+    ----------
+    model : Encoder or name
+    rnas : list of FoldedRNA, or DataFrame
+        A table has a column sequence.
+
+    Returns
+    -------
+    list of FoldedRNA, or DataFrame
+        What was given, less the RNAs that were trained on.
+
+    Examples
+    --------
+    >>> from rinalmo_kit.datasets import load_structures
+    >>> rnas = load_structures("examples", family="tRNA")
+    >>> len(rnas), len(unseen("nano-ss", rnas))
+    (7, 3)
+    """
+    import pandas as pd
+
+    sequences = rnas["sequence"] if isinstance(rnas, pd.DataFrame) else [rna.sequence for rna in rnas]
+    table = pd.DataFrame({"id": range(len(rnas)), "sequence": list(sequences)})
+    kept = ~table["id"].isin(find(trained_on(model), table)["id"]).to_numpy()
+    return rnas[kept] if isinstance(rnas, pd.DataFrame) else [rnas[k] for k in np.flatnonzero(kept)]
 
 
 def trained_on(model: Any) -> tuple[TrainedOn, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from .._utils.given import table_with
 from ..metrics import METRIC_NAMES, regression_scores
+from .keys import color_bar
 from .style import (
     DOUBLE,
     GREY,
@@ -28,7 +29,7 @@ from .style import (
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["regression", "reliability", "score_boxes", "score_densities", "score_table"]
 
@@ -38,6 +39,8 @@ PLACES = {
     **{"before": 1, "viennarna": 2, "trivial": 8},
 }
 """Methods that have the same colour in every figure → its place in the palette."""
+DENSE = 300
+"""Points from which on their density is drawn."""
 
 
 def score_boxes(
@@ -259,7 +262,10 @@ def score_table(
 
 
 def regression(targets: ArrayLike, predictions: ArrayLike, *, ax: Axes | None = None) -> Axes:
-    """Scatter predictions against targets, coloured by density, with R² and Spearman's correlation.
+    """Scatter predictions against targets, with R² and Spearman's correlation.
+
+    From 300 points on their colour is the density of points, as a share of the highest: counts in cells of a hundredth
+    of the axes, smoothed by a Gaussian of three cells.
 
     Parameters
     ----------
@@ -283,16 +289,15 @@ def regression(targets: ArrayLike, predictions: ArrayLike, *, ax: Axes | None = 
     ax = chart_axes(ax, 0.8 * WIDTH, 0.8 * WIDTH)
     low, high = float(min(x.min(), y.min())), float(max(x.max(), y.max()))
     room = 0.03 * (high - low) or 1.0
-    bins = int(np.clip(np.sqrt(len(x)) / 2, 5, 60))
-    edges = np.linspace(low - room, high + room, bins + 1)
-    counts, *_ = np.histogram2d(x, y, bins=[edges, edges])
-    padded = np.pad(counts, 1)
-    smooth = np.sum([padded[i : i + bins, j : j + bins] for i in range(3) for j in range(3)], axis=0)
-    cells = [np.clip(np.digitize(v, edges) - 1, 0, bins - 1) for v in (x, y)]
-    density = smooth[cells[0], cells[1]]
-    order = np.argsort(density, kind="stable")  # the densest on top
     size, many = float(np.clip(3000 / len(x), 1.5, 10)), len(x) > 3000
-    ax.scatter(x[order], y[order], c=np.sqrt(density[order]), cmap="viridis", s=size, lw=0, rasterized=many)
+    style: dict[str, Any] = {"s": size, "lw": 0, "rasterized": many}
+    if len(x) >= DENSE:
+        density = _densities(x, y, low - room, high + room)
+        order = np.argsort(density, kind="stable")  # the densest on top
+        dots = ax.scatter(x[order], y[order], c=density[order], cmap="viridis", vmin=0, vmax=1, **style)
+        color_bar(ax, dots, "density", (0.66, 0.09, 0.3, 0.03))
+    else:
+        ax.scatter(x, y, color=palette()[0], **style)
     ends = low - room, high + room
     ax.plot(ends, ends, color=GREY, ls="--", lw=0.8, zorder=0)
     ax.set(xlim=ends, ylim=ends, aspect="equal")
@@ -302,6 +307,18 @@ def regression(targets: ArrayLike, predictions: ArrayLike, *, ax: Axes | None = 
     ax.set_xlabel("measured", fontsize=8)
     ax.set_ylabel("predicted", fontsize=8)
     return ax
+
+
+def _densities(x: NDArray, y: NDArray, low: float, high: float) -> NDArray[np.floating]:
+    """Return how dense the points are around each, as a share of the highest density."""
+    edges = np.linspace(low, high, 101)
+    counts, *_ = np.histogram2d(x, y, bins=[edges, edges])
+    gaussian = np.exp(-0.5 * (np.arange(-9, 10) / 3) ** 2)
+    for axis in (0, 1):
+        counts = np.apply_along_axis(np.convolve, axis, counts, gaussian, mode="same")
+    cells = [np.clip(np.digitize(v, edges) - 1, 0, len(edges) - 2) for v in (x, y)]
+    density = counts[cells[0], cells[1]]
+    return density / density.max()
 
 
 def reliability(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:

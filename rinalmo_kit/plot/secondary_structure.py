@@ -235,7 +235,8 @@ def structures(
     """Draw a known structure, and predictions of several methods for the same RNA, alike (paper, Figs. 3a and 3g).
 
     Pairs of predictions are coloured by whether they are in the reference, as with ``reference`` in :func:`structure`;
-    above each stands its F1, tolerant to ±1.
+    above each stands its F1, tolerant to ±1. Predictions are turned so that their nucleotides lie as near those of the
+    reference as can be.
 
     Parameters
     ----------
@@ -282,6 +283,7 @@ def structures(
         panels.append((f"{name}, F1 {structure_scores(reference, one).f1:.2f}", one))
     rows, width = -(-len(panels) // columns), WIDTH if columns <= 2 else DOUBLE
     views = [_view(one) for _, one in panels]
+    views = [views[0], *(_turned_like(views[0], view) for view in views[1:])]
     known = [None if one is reference else reference for _, one in panels]
     framed = [_framed(one, view, other) for (_, one), view, other in zip(panels, views, known, strict=True)]
     heights = [min(1.3, (np.ptp(v.imag) + 3) / (np.ptp(v.real) + 3)) * width / columns + 0.25 for v in framed]
@@ -316,6 +318,12 @@ def _view(s: FoldedRNA, layout: str | ArrayLike = "circles") -> NDArray[np.compl
     if xy.shape != (len(s), 2) or not np.isfinite(xy).all():
         raise ValueError(f"layout has shape {xy.shape}, expected ({len(s)}, 2) finite numbers for {s.name!r}")
     return unit_steps(xy) @ (1, 1j)
+
+
+def _turned_like(other: NDArray, view: NDArray) -> NDArray[np.complexfloating]:
+    """Turn a layout so that its nucleotides lie as near those of another as a rotation can bring them."""
+    view, other = view - view.mean(), other - other.mean()
+    return view * np.exp(1j * np.angle((view.conj() * other).sum()))
 
 
 def _corners(window: ArrayLike) -> NDArray[np.complexfloating]:

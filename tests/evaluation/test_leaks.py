@@ -5,12 +5,14 @@ from __future__ import annotations
 import warnings
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from reproduction.trained_on import training_fingerprints
 from rinalmo_kit import datasets
 from rinalmo_kit.datasets import load_table
-from rinalmo_kit.evaluation import leakage
+from rinalmo_kit.evaluation import evaluate, fingerprints, leakage
 from rinalmo_kit.evaluation.leakage import TRAINING_SETS, LeakWarning, TrainedOn
 from rinalmo_kit.model import pretrained
 from rinalmo_kit.rna import families
@@ -139,3 +141,60 @@ def test_noise_does_not_hide_a_row(data):
     noisy = examples(rows.assign(sequence="A" + rows["sequence"] + "A"))
     with pytest.warns(LeakWarning, match="20 of 20 test rows"):
         leakage.warn_if_trained_on(mine, recipe("rfam88", noise=200), noisy)
+
+
+# without the tables
+
+
+@pytest.fixture
+def no_tables(monkeypatch, tmp_path):
+    for name in ("RINALMO_KIT_DATA", "RINALMO_KIT_CACHE"):
+        monkeypatch.setenv(name, str(tmp_path))
+
+
+def test_the_package_knows_what_its_models_were_trained_on(data):
+    """Each model's fingerprints are those of its tables: as ``python -m reproduction.trained_on`` writes them."""
+    stored, expected = fingerprints.stored_fingerprints(), training_fingerprints()
+    assert set(stored) == set(expected) and len(stored) == 7
+    for name, numbers in expected.items():
+        assert np.array_equal(stored[name], numbers), name
+
+
+def test_shipped_rnas_that_were_trained_on_are_found_without_tables(no_tables):
+    examples = datasets.load_structures("examples")
+    with pytest.warns(
+        LeakWarning, match="14 of 37 test rows are in the data that nano-ss was trained on"
+    ) as caught:
+        scores = evaluate("nano-ss", examples)
+    assert set(caught[0].message.rows["why"]) == {"same sequence"} and len(scores.samples) == 37
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", LeakWarning)
+        others = leakage.unseen("nano-ss", examples)
+        assert len(others) == 23 and not {rna.name for rna in others} & set(caught[0].message.rows["id"])
+        assert len(evaluate("nano-ss", others[:3]).samples) == 3
+    table = pd.DataFrame({"sequence": [rna.sequence for rna in examples]}, index=range(100, 137))
+    assert leakage.unseen("nano-ss", table)["sequence"].tolist() == [rna.sequence for rna in others]
+    assert leakage.unseen("unknown", examples) == examples and leakage.unseen("nano-ss", []) == []
+
+
+@pytest.mark.parametrize("change", [str, str.lower, lambda text: text.replace("U", "T")])
+def test_letters_and_case_do_not_hide_a_row(no_tables, change):
+    sequence = next(
+        rna.sequence for rna in datasets.load_structures("examples") if trained_with(rna.sequence)
+    )
+    rows = leakage.find(TRAINING_SETS["nano-ss"], pd.DataFrame({"id": ["a"], "sequence": [change(sequence)]}))
+    assert rows["why"].tolist() == ["same sequence"] and rows.attrs["unchecked"] == []
+
+
+def trained_with(sequence):
+    known = np.concatenate(
+        [fingerprints.stored_fingerprints()[str(what)] for what in TRAINING_SETS["nano-ss"]]
+    )
+    return bool(np.isin(fingerprints.fingerprints([sequence]), known)[0])
+
+
+def test_models_trained_on_from_ours_are_compared_too(no_tables):
+    mine = model(**{"own data": 1, "earlier": {}, "start": "nano-ss"})
+    rna = next(rna for rna in datasets.load_structures("examples") if trained_with(rna.sequence))
+    with pytest.warns(LeakWarning, match="1 of 1 test rows"):
+        leakage.warn_if_trained_on(mine, recipe("own"), [SimpleNamespace(name="a", sequence=rna.sequence)])

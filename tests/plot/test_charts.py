@@ -136,6 +136,19 @@ def test_regression_says_how_well_it_fits():
         plot.regression([1.0, 2.0], [1.0])
 
 
+def test_regression_colours_many_points_by_their_density():
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(0, 0.1, 900), [5.0, -5.0]])
+    ax = plot.regression(x, x)
+    dots, shares = ax.collections[0], ax.collections[0].get_array()
+    assert shares.max() == 1 and shares.argmax() == len(x) - 1, "the densest on top"
+    alone = np.abs(dots.get_offsets()[:, 0]) == 5
+    assert alone.sum() == 2 and shares[alone].max() < 0.05
+    assert [text.get_text() for text in ax.child_axes[0].texts] == ["density"], "the colours have a key"
+    few = plot.regression(x[:20], x[:20])
+    assert few.collections[0].get_array() is None and not few.child_axes
+
+
 def test_attention_has_known_pairs_on_both_sides():
     ax = plot.attention_map(np.eye(6), reference=[(0, 5), (1, 4)], sequence="GGAACC")
     circles = next(c for c in ax.collections if c.get_label() == "_reference")

@@ -116,6 +116,17 @@ def test_names_in_svg_are_unique_in_a_figure_of_several_panels():
     assert len(found) == len(set(found)) == 2 * len(TRNA.pairs)
 
 
+def test_predictions_are_turned_like_the_reference():
+    known = load_structures("examples", family="SAM-riboswitch")[0]
+    nested = rk.Structure(known.sequence, [pair for pair in known.pairs.tolist() if pair[0] < 8])
+    drawn = plot.structures(known, {"closing stem alone": nested})
+    places = [next(line for line in ax.lines if line.get_label() == "_backbone").get_xydata() for ax in drawn]
+    reference, predicted = (xy @ (1, 1j) - (xy @ (1, 1j)).mean() for xy in places)
+    apart = [abs(reference - predicted * np.exp(1j * angle)).sum() for angle in np.radians(range(0, 360, 90))]
+    assert np.argmin(apart) == 0
+    np.testing.assert_allclose(np.angle((predicted.conj() * reference).sum()), 0, atol=1e-6)
+
+
 def test_above_500_nt_pairs_are_arcs_unless_asked_otherwise():
     ax = plot.structure(LONG)
     assert len(segments(ax, "_pairs")) == len(LONG.pairs) and not segments(ax, "_bases") and ax.axison
