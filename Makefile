@@ -23,8 +23,12 @@ $(VENV)/.installed-%: pyproject.toml .ci/setup
 
 # Without a display no browser can open (unless BROWSER names one); the address is printed in any case.
 # OMP_WAIT_POLICY: as rinalmo_kit sets it, for notebooks that import torch first (rinalmo_kit/_utils/openmp.py).
+ifndef OMP_WAIT_POLICY
+lab: export OMP_WAIT_POLICY = passive
+lab: export GOMP_SPINCOUNT ?= 2000
+endif
+
 # use_redirect_file: browsers that run in a sandbox, as Ubuntu's do, may not read the file Jupyter hands them.
-lab: export OMP_WAIT_POLICY ?= passive
 lab: $(VENV)/.installed-$(EXTRAS) ## open JupyterLab on the first notebook (PORT=8888, EXTRAS=notebooks for less, LAB_ARGS=…)
 	@echo "JupyterLab is starting; if no browser opens, open the address below. Ctrl-C stops it."
 	@flags=; \

@@ -42,7 +42,6 @@ NOTEBOOKS = os.environ.get("NOTEBOOKS", "cache")
 nb_execution_mode = "off" if NOTEBOOKS == "off" else "cache"
 nb_execution_excludepatterns = ["notebooks/[!1]*", "notebooks/1[!3]*"] if NOTEBOOKS == "gallery" else []
 nb_execution_timeout = 3600
-nb_output_stderr = "remove"  # progress bars
 nb_execution_raise_on_error = True
 nb_execution_cache_path = str(ROOT / "build" / "notebooks")
 nb_ipywidgets_js = {}  # widgets do not live without a kernel: their pictures are HTML

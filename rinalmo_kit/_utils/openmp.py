@@ -1,10 +1,15 @@
 """How threads wait for work: set when it is imported, which must be before torch.
 
 OpenMP's threads spin while they wait, for milliseconds by default. On a machine that does anything else they take the
-cores that the others compute on: embedding is several times slower then. Threads that sleep cost nothing on an idle
-machine (``python -m benchmarks busy``). A policy that the user set stays.
+cores that the others compute on: embedding is several times slower then. Threads that sleep at once take tens of
+microseconds to wake, which is longer than most operations of a small model take. Ours spin for some microseconds, and
+sleep then (``python -m benchmarks busy``). A policy that the user set stays.
 """
 
 import os
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+SPINS = 2000  # of GNU's OpenMP, that of torch on Linux
+
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ["OMP_WAIT_POLICY"] = "passive"
+    os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))

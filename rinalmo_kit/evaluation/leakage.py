@@ -251,7 +251,9 @@ def unseen(model: Any, rnas: Sequence[FoldedRNA] | pd.DataFrame) -> Any:
     sequences = rnas["sequence"] if isinstance(rnas, pd.DataFrame) else [rna.sequence for rna in rnas]
     table = pd.DataFrame({"id": range(len(rnas)), "sequence": list(sequences)})
     kept = ~table["id"].isin(find(trained_on(model), table)["id"]).to_numpy()
-    return rnas[kept] if isinstance(rnas, pd.DataFrame) else [rnas[k] for k in np.flatnonzero(kept)]
+    if isinstance(rnas, pd.DataFrame):
+        return rnas[kept]
+    return [rna for rna, keep in zip(rnas, kept, strict=True) if keep]
 
 
 def trained_on(model: Any) -> tuple[TrainedOn, ...]:

@@ -37,12 +37,11 @@ __all__ = ["Estimate", "estimate"]
 MB = 2**20
 
 
-# Memory of a CPU: what a fresh process that has imported the package grows by (benchmarks/estimates.py). Chosen so that
-# the estimates are 0.99 to 1.4 times what the jobs there take.
-REUSE = 1.5  # bytes that the allocator holds for a byte in use, where batches differ in size
+# Memory of a CPU: what a fresh process that has imported the package grows by (benchmarks/estimates.py).
+SPREAD = 0.35  # bytes between the rows of embeddings that the allocator cannot use, for a byte of them
 
 
-WORKSPACE = 20 * MB  # kernels and threads of torch
+WORKSPACE = 10 * MB  # kernels and buffers of torch, for each thread
 
 
 IMPORTS = 100 * MB  # modules that loading a model by its name imports
@@ -223,12 +222,13 @@ def estimate(
         )
     largest = max(int(tokens[batch].sum()) for batch in batches)
     width = 10 * config.dim + 2 * config.ffn_hidden  # qkv, q, k, mixed and its copy, three of x; a, gate
-    buffers = (REUSE if len(batches) > 1 else 1.0) * largest * width * dtype.itemsize
+    buffers = float(largest * width * dtype.itemsize)
     weights = float(dtype.itemsize) * parameters(config) if known.loaded is None else 0.0
     results = _result_bytes(task, config, nucleotides, pooled=pool is not None)
     other = 0.0
     if chosen.type == "cpu":
-        other = WORKSPACE + (known.loaded is None) * IMPORTS + (task == "predict") * TABLES
+        other = WORKSPACE * torch.get_num_threads() + (known.loaded is None) * IMPORTS
+        other += TABLES if task == "predict" else SPREAD * results if task == "embed" else 0.0
     available = available_memory(chosen)
     fixed, head = weights + buffers + results + other, 0.0
     if task == "fold":

@@ -108,37 +108,31 @@ def attention(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], dropout: 
     return _Attention.apply(q, k, v, lengths, dropout_threshold(dropout))
 
 
-def attention_tiles(lengths: Sequence[int], heads: int) -> Iterator[tuple[slice, slice]]:
-    """Yield the tokens and heads that are computed together: one sequence, as many heads as fit."""
-    start = 0
-    for length in lengths:
-        step = max(1, TILE // max(1, length**2))
-        for head in range(0, heads if length else 0, step):
-            yield slice(start, start + length), slice(head, min(head + step, heads))
-        start += length
-
-
 class DropoutSoftmax:
     """Softmax weights and their dropout, tile after tile in the same buffers.
 
-    Called with q and k (heads, L, d_head) it returns the weights, negative where dropped, and the weights with
-    zeros there, both (heads, L, L). The caller may overwrite the second and :attr:`spare`.
+    Called with a part, and its q and k (rows, L, d_head), it returns the weights, negative where dropped, and the
+    weights with zeros there, both (rows, L, L). The caller may overwrite the second and :attr:`spare`.
     """
 
     def __init__(
-        self, like: Tensor, lengths: Sequence[int], dropped: int, generator: torch.Generator | None = None
+        self,
+        like: Tensor,
+        parts: Sequence[Tile | Group],
+        dropped: int,
+        generator: torch.Generator | None = None,
     ) -> None:
-        heads = like.shape[1]
-        size = max((min(heads, max(1, TILE // max(1, n * n))) * n * n for n in lengths), default=0)
+        size = max((part.weights_count for part in parts), default=0)
         self.buffers = like.new_empty(3, size)
         self.words = torch.empty(-(-size // 4), dtype=torch.int64)
         self.dropped, self.generator = dropped, generator
 
-    def __call__(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, part: Tile | Group, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         shape = (*q.shape[:2], k.shape[1])
         count = q.shape[0] * q.shape[1] * k.shape[1]
         weights, kept, self.spare = (buffer[:count].view(shape) for buffer in self.buffers)
         torch.baddbmm(kept, q, k.mT, beta=0, alpha=q.shape[-1] ** -0.5, out=kept)
+        part.hide_padding(kept)
         torch.softmax(kept, -1, out=weights)
         if not self.dropped:
             return weights, kept.copy_(weights)
@@ -153,13 +147,14 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], dropped: int) -> Tensor:
         ctx.state = torch.get_rng_state() if dropped else None
-        weights = DropoutSoftmax(q, lengths, dropped)
+        parts = list(parts_of(lengths, q.shape[1]))
+        weights = DropoutSoftmax(q, parts, dropped)
         out = torch.empty(q.shape, dtype=q.dtype)
-        for tile in attention_tiles(lengths, q.shape[1]):
-            q_, k_, v_ = (x[tile].transpose(0, 1) for x in (q, k, v))
-            out[tile] = (weights(q_, k_)[1] @ v_).transpose(0, 1)
+        for part in parts:
+            q_, k_, v_ = (part.pad(x) for x in (q, k, v))
+            part.unpad(weights(part, q_, k_)[1] @ v_, out)
         out *= LEVELS / (LEVELS - dropped)
-        ctx.lengths, ctx.dropped = lengths, dropped
+        ctx.parts, ctx.dropped = parts, dropped
         ctx.save_for_backward(q, k, v, out)
         return out
 
@@ -170,18 +165,18 @@ class _Attention(torch.autograd.Function):
         generator = torch.Generator()
         if ctx.dropped:
             generator.set_state(ctx.state)  # the same numbers as in the forward pass
-        weights = DropoutSoftmax(q, ctx.lengths, ctx.dropped, generator)
+        weights = DropoutSoftmax(q, ctx.parts, ctx.dropped, generator)
         dq, dk, dv = torch.empty(3, *q.shape, dtype=q.dtype).unbind(0)
         means = (grad * out).sum(-1)  # Σ_j P_ij ∂P_ij, (N, heads)
         grad = grad * (LEVELS / (LEVELS - ctx.dropped))
-        for tile in attention_tiles(ctx.lengths, q.shape[1]):
-            q_, k_, v_, grad_ = (x[tile].transpose(0, 1) for x in (q, k, v, grad))
-            signed, kept = weights(q_, k_)
-            dv[tile] = (kept.mT @ grad_).transpose(0, 1)
+        for part in ctx.parts:
+            q_, k_, v_, grad_, means_ = (part.pad(x) for x in (q, k, v, grad, means))
+            signed, kept = weights(part, q_, k_)
+            part.unpad(kept.mT @ grad_, dv)
             scores = torch.bmm(grad_, v_.mT, out=weights.spare).mul_(kept)
-            scores.sub_(torch.abs(signed, out=kept).mul_(means[tile].t()[..., None]))
-            dq[tile] = (scores @ k_).transpose(0, 1)
-            dk[tile] = (scores.mT @ q_).transpose(0, 1)
+            scores.sub_(torch.abs(signed, out=kept).mul_(means_[..., None]))
+            part.unpad(scores @ k_, dq)
+            part.unpad(scores.mT @ q_, dk)
         scale = q.shape[-1] ** -0.5
         return dq.mul_(scale), dk.mul_(scale), dv, None, None
 
@@ -215,12 +210,30 @@ def groups(lengths: Sequence[int], heads: int) -> Iterator[tuple[slice, Tensor, 
         first, start = last, stop
 
 
+class Tile:
+    """Some heads of one sequence: tokens to (heads, L, …) and back, without a copy."""
+
+    def __init__(self, tokens: slice, heads: slice) -> None:
+        self.where = tokens, heads
+        self.weights_count = (heads.stop - heads.start) * (tokens.stop - tokens.start) ** 2
+
+    def pad(self, x: Tensor) -> Tensor:
+        return x[self.where].transpose(0, 1)
+
+    def unpad(self, padded: Tensor, into: Tensor) -> None:
+        into[self.where] = padded.transpose(0, 1)
+
+    def hide_padding(self, scores: Tensor) -> None:
+        """Leave the scores: a sequence by itself has no padding."""
+
+
 class Group:
     """Padding and softmax of a group of :func:`groups`: tokens to (sequences × heads, width, …) and back."""
 
     def __init__(self, tokens: slice, rows: Tensor, count: int, width: int, heads: int) -> None:
         self.tokens, self.rows, self.count, self.width, self.heads = tokens, rows, count, width, heads
         self.full = len(rows) == count * width
+        self.weights_count = count * heads * width**2
         if not self.full:
             self.empty = torch.ones(count * width, dtype=torch.bool).index_fill_(0, rows, 0)
             self.empty = self.empty.view(count, 1, 1, width)
@@ -243,9 +256,23 @@ class Group:
 
     def weights(self, q: Tensor, k: Tensor) -> Tensor:
         scores = torch.baddbmm(q.new_empty(()), q, k.mT, beta=0, alpha=q.shape[-1] ** -0.5)
+        self.hide_padding(scores)
+        return scores.softmax(-1)
+
+    def hide_padding(self, scores: Tensor) -> None:
         if not self.full:
             scores.view(self.count, self.heads, self.width, -1).masked_fill_(self.empty, -torch.inf)
-        return scores.softmax(-1)
+
+
+def parts_of(lengths: Sequence[int], heads: int) -> Iterator[Tile | Group]:
+    """Yield what is computed together: similar neighbours, or as many heads of one sequence as fit."""
+    for tokens, rows, count, width in groups(lengths, heads):
+        step = heads if count > 1 else max(1, TILE // width**2)
+        if step >= heads:
+            yield Group(tokens, rows, count, width, heads)
+        else:
+            for first in range(0, heads, step):
+                yield Tile(tokens, slice(first, min(first + step, heads)))
 
 
 def grouped_attention(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int]) -> Tensor:

@@ -117,7 +117,7 @@ def test_names_in_svg_are_unique_in_a_figure_of_several_panels():
 
 
 def test_predictions_are_turned_like_the_reference():
-    known = load_structures("examples", family="SAM-riboswitch")[0]
+    known = next(s for s in EXAMPLES if "SAM-riboswitch" in s.name)
     nested = rk.Structure(known.sequence, [pair for pair in known.pairs.tolist() if pair[0] < 8])
     drawn = plot.structures(known, {"closing stem alone": nested})
     places = [next(line for line in ax.lines if line.get_label() == "_backbone").get_xydata() for ax in drawn]

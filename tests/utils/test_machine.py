@@ -283,21 +283,25 @@ def test_a_forked_process_does_not_hang(ways: list[str]) -> None:
 @pytest.mark.parametrize(
     ("imports", "given", "expected"),
     [
-        ("rinalmo_kit", None, "passive"),
-        ("rinalmo_kit.cli", None, "passive"),
-        ("rinalmo_kit", "active", "active"),
+        ("rinalmo_kit", None, ["passive", "2000"]),
+        ("rinalmo_kit.cli", None, ["passive", "2000"]),
+        ("rinalmo_kit", "active", ["active", "None"]),
+        ("rinalmo_kit", "passive", ["passive", "None"]),
     ],
 )
-def test_threads_sleep_while_they_wait_unless_told_otherwise(imports: str, given: str | None, expected: str):
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+def test_threads_soon_sleep_while_they_wait_unless_told_otherwise(
+    imports: str, given: str | None, expected: list[str]
+):
+    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    environment = {name: value for name, value in os.environ.items() if name not in names}
     environment |= {"OMP_WAIT_POLICY": given} if given else {}
     program = (
         "import importlib.abc, os, sys\n"
         "class Watch(importlib.abc.MetaPathFinder):\n"
         "    def find_spec(self, name, *_):\n"
-        "        if name == 'torch': print(os.environ.get('OMP_WAIT_POLICY'))\n"
+        f"        if name == 'torch': print(*map(os.environ.get, {names}))\n"
         "sys.meta_path.insert(0, Watch())\n"
         f"import {imports}"
     )
     run = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
-    assert run.stdout.split() == [expected], run.stderr
+    assert run.stdout.split() == expected, run.stderr
