@@ -179,14 +179,14 @@ def find(trained_on: Sequence[TrainedOn], table: pd.DataFrame, *, dataset: str |
         except (FileNotFoundError, ImportError) as error:
             if (stored := stored_fingerprints().get(str(what))) is None:
                 unchecked.append(f"{what}: {error}")
-            else:
-                for row in np.flatnonzero(np.isin(fingerprints(table["sequence"]), stored)):
-                    reasons.setdefault(int(row), (str(what), "same sequence"))
-            continue
-        for row in exact_duplicates(rows["sequence"], table["sequence"]):
+                continue
+            repeated = np.flatnonzero(np.isin(fingerprints(table["sequence"]), stored))
+        else:
+            repeated = exact_duplicates(rows["sequence"], table["sequence"])
+            if what.rows is None and not is_subset(what.dataset) and (note := data_note(what.dataset)):
+                unchecked.append(f"{what}: the available rows are not those it was trained on: {note}")
+        for row in repeated:
             reasons.setdefault(int(row), (str(what), "same sequence"))
-        if what.rows is None and not is_subset(what.dataset) and (note := data_note(what.dataset)):
-            unchecked.append(f"{what}: the available rows are not those it was trained on: {note}")
     found = table.loc[sorted(reasons)].copy()
     found["trained_on"] = [reasons[row][0] for row in found.index]
     found["why"] = [reasons[row][1] for row in found.index]

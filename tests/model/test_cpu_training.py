@@ -73,6 +73,16 @@ def test_attention_and_its_gradients_are_those_of_autograd(piece: int, p: float)
         torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-6)
 
 
+@pytest.mark.parametrize("p", [0.0, 0.4])
+def test_similar_lengths_are_padded_and_nothing_of_it_is_seen(
+    p: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "LENGTHS", [7, 8, 7])
+    [group] = cpu_training.parts_of(LENGTHS, 3)
+    assert group.count == 3 and not group.full
+    test_attention_and_its_gradients_are_those_of_autograd(cpu_training.TILE, p)
+
+
 @pytest.mark.parametrize("p", [0.0, 0.25])
 def test_attention_passes_gradcheck(piece: int, p: float) -> None:
     def seeded(*parts: Tensor) -> Tensor:
