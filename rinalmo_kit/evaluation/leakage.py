@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .._utils.given import of_kind
 from .._utils.rows import select
 from ..datasets.loading import TABLES, data_note, is_subset, load_table
 from ..rna.families import FAMILIES
@@ -225,19 +226,24 @@ def warn(
     return rows
 
 
-def unseen(model: Any, rnas: Sequence[FoldedRNA] | pd.DataFrame) -> Any:
+def unseen(model: Any, rnas: list[FoldedRNA] | list[str] | pd.DataFrame) -> Any:
     """Return the RNAs whose sequences a model was not trained on, as far as that is known: see :func:`find`.
 
     Parameters
     ----------
     model : Encoder or name
-    rnas : list of FoldedRNA, or DataFrame
+    rnas : list of FoldedRNA, list of str, or DataFrame
         A table has a column sequence.
 
     Returns
     -------
-    list of FoldedRNA, or DataFrame
+    list or DataFrame
         What was given, less the RNAs that were trained on.
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
 
     Examples
     --------
@@ -248,7 +254,8 @@ def unseen(model: Any, rnas: Sequence[FoldedRNA] | pd.DataFrame) -> Any:
     """
     import pandas as pd
 
-    sequences = rnas["sequence"] if isinstance(rnas, pd.DataFrame) else [rna.sequence for rna in rnas]
+    of_kind("rnas", rnas, (list, pd.DataFrame), "a list of structures or sequences, or a table")
+    sequences = rnas["sequence"] if isinstance(rnas, pd.DataFrame) else read_texts(rnas)
     table = pd.DataFrame({"id": range(len(rnas)), "sequence": list(sequences)})
     kept = ~table["id"].isin(find(trained_on(model), table)["id"]).to_numpy()
     if isinstance(rnas, pd.DataFrame):

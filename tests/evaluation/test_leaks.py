@@ -174,6 +174,11 @@ def test_shipped_rnas_that_were_trained_on_are_found_without_tables(no_tables):
         assert len(evaluate("nano-ss", others[:3]).samples) == 3
     table = pd.DataFrame({"sequence": [rna.sequence for rna in examples]}, index=range(100, 137))
     assert leakage.unseen("nano-ss", table)["sequence"].tolist() == [rna.sequence for rna in others]
+    assert leakage.unseen("nano-ss", table["sequence"].tolist()) == [rna.sequence for rna in others]
+    with pytest.raises(
+        TypeError, match="rnas: expected a list of structures or sequences, or a table, found a str"
+    ):
+        leakage.unseen("nano-ss", "ACGU")
     assert leakage.unseen("unknown", examples) == examples and leakage.unseen("nano-ss", []) == []
 
 
