@@ -36,23 +36,39 @@ SETTINGS = {  # no question about news, which would lie over the page
     }
 }
 # Clicking "Run All" too early asks for a kernel or runs nothing, so: wait for the kernel, then the command.
-RUN_ALL = """
+OPEN = """
 async ([path, seconds]) => {
   const app = window.jupyterapp;
   const deadline = Date.now() + 1000 * seconds;
+  const late = what => new Error(`no ${what} within ${seconds} s; `
+    + `dialog: ${document.querySelector(".jp-Dialog")?.innerText ?? "none"}`);
   const within = (promise, what) => Promise.race([promise, new Promise((_, reject) =>
-    setTimeout(() => reject(new Error(`no ${what} within ${seconds} s`)), deadline - Date.now()))]);
+    setTimeout(() => reject(late(what)), deadline - Date.now()))]);
   await within(app.restored, "JupyterLab");
   const panel = await within(app.commands.execute("docmanager:open", {path, factory: "Notebook"}), "notebook");
   await within(panel.context.ready, "notebook");
-  await within(panel.sessionContext.ready, "kernel");
+  await within(panel.sessionContext.ready, "session");
   while (panel.sessionContext.session?.kernel?.connectionStatus !== "connected") {
-    if (Date.now() > deadline) throw new Error(`no kernel within ${seconds} s`);
+    if (Date.now() > deadline) throw late("connection to a kernel");
     await new Promise(resolve => setTimeout(resolve, 100));
   }
-  await within(panel.sessionContext.session.kernel.info, "kernel");
+  await within(panel.sessionContext.session.kernel.info, "answer of the kernel");
+}
+"""
+SHUT_DOWN = """
+async path => {
+  const sessions = window.jupyterapp.serviceManager.sessions;
+  const found = await sessions.findByPath(path);
+  if (found) await sessions.shutdown(found.id);
+}
+"""
+RUN_ALL = """
+async ([path, seconds]) => {
+  const app = window.jupyterapp;
+  const panel = await app.commands.execute("docmanager:open", {path, factory: "Notebook"});
   app.shell.activateById(panel.id);
-  await within(app.commands.execute("notebook:run-all-cells"), "end of the last cell");
+  await Promise.race([app.commands.execute("notebook:run-all-cells"), new Promise((_, reject) =>
+    setTimeout(() => reject(new Error(`no end of the last cell within ${seconds} s`)), 1000 * seconds))]);
   return panel.content.widgets.map(cell => cell.model.toJSON()).filter(cell => cell.cell_type === "code");
 }
 """
@@ -119,6 +135,9 @@ def jupyterlab(folder: Path, *, home: Path) -> Iterator[str]:
                 pytest.fail(f"JupyterLab did not start:\n{log.read_text()[-3000:]}")
             time.sleep(0.2)
         yield address
+    except BaseException:
+        print(f"log of JupyterLab:\n{log.read_text()[-6000:]}")
+        raise
     finally:
         server.terminate()
         try:
@@ -159,8 +178,29 @@ def page(address: str) -> Iterator[Page]:
             browser.close()
 
 
+def open_notebook(tab: Page, path: str, *, seconds: float = 100, tries: int = 3) -> None:
+    """Open the notebook at `path` and wait for its kernel; one that does not answer is replaced by a new one.
+
+    Now and then, on a busy machine, a kernel of Jupyter never answers; a user would restart it, too.
+    """
+    from playwright.sync_api import Error
+
+    for left in reversed(range(tries)):
+        try:
+            tab.evaluate(OPEN, [path, seconds])
+            return
+        except Error as problem:
+            if not left:
+                raise
+            print(f"{path}: {problem}; tried again")
+            tab.evaluate(SHUT_DOWN, path)
+            tab.reload()
+            tab.wait_for_function("() => window.jupyterapp")
+
+
 def run_all(tab: Page, path: str, *, seconds: float = 300) -> list[dict[str, Any]]:
     """Open the notebook at `path`, run all its cells; the code cells as JupyterLab then has them."""
+    open_notebook(tab, path)
     return tab.evaluate(RUN_ALL, [path, seconds])
 
 

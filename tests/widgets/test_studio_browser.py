@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from rinalmo_kit.widgets.studio_input import EXAMPLES
-from tests.helpers.lab import environment, errors, jupyterlab, needs_browser, page, run_all
+from tests.helpers.lab import environment, errors, jupyterlab, needs_browser, open_notebook, page, run_all
 from tests.helpers.waiting import eventually
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
         nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": KERNEL}), folder / "studio.ipynb"
     )
     with jupyterlab(folder, home=home) as address, page(address) as tab:
+        open_notebook(tab, "studio.ipynb")
         tab.problems = []
         tab.on("console", lambda one: tab.problems.append(one.text) if one.type == "error" else None)
         tab.on("pageerror", lambda one: tab.problems.append(str(one)))
