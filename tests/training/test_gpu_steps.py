@@ -124,8 +124,8 @@ def test_a_step_on_a_gpu_does_not_wait(tmp_path) -> None:
     """CUDA itself tells of whatever waits for it."""
     corpus = ListCorpus([(f"r{i}", s) for i, s in enumerate(repeats(40))], holdout=0)
     data = batches_of(corpus, tokens_per_batch=300, max_tokens=60, steps=6)
-    model = RiNALMo(Config(64, 2, heads=4, attention_dropout=0.0)).train().cuda()
-    run = PretrainingRun(model, data, None, corpus=corpus, lr=1e-3, seed=0)
+    model = RiNALMo(Config(64, 2, heads=4, attention_dropout=0.0)).train()
+    run = PretrainingRun(model, data, None, corpus=corpus, lr=1e-3, seed=0).cuda()
     optimizer = trainer.make_optimizer("adamw", [{"params": list(model.parameters()), "lr": 1e-3}])
     assert optimizer.defaults["fused"]
     batches = list(data)
