@@ -283,25 +283,26 @@ def test_a_forked_process_does_not_hang(ways: list[str]) -> None:
 @pytest.mark.parametrize(
     ("imports", "given", "expected"),
     [
-        ("rinalmo_kit", None, ["passive", "2000"]),
-        ("rinalmo_kit.cli", None, ["passive", "2000"]),
-        ("rinalmo_kit", "active", ["active", "None"]),
-        ("rinalmo_kit", "passive", ["passive", "None"]),
+        ("rinalmo_kit", {}, ["passive", "2000", "4"]),
+        ("rinalmo_kit.cli", {}, ["passive", "2000", "4"]),
+        ("rinalmo_kit", {"OMP_WAIT_POLICY": "active"}, ["active", "None", "4"]),
+        ("rinalmo_kit", {"OMP_WAIT_POLICY": "passive"}, ["passive", "None", "4"]),
+        ("rinalmo_kit", {"OPENBLAS_THREAD_TIMEOUT": "26"}, ["passive", "2000", "26"]),
     ],
 )
 def test_threads_soon_sleep_while_they_wait_unless_told_otherwise(
-    imports: str, given: str | None, expected: list[str]
+    imports: str, given: dict[str, str], expected: list[str]
 ):
-    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
-    environment = {name: value for name, value in os.environ.items() if name not in names}
-    environment |= {"OMP_WAIT_POLICY": given} if given else {}
+    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OPENBLAS_THREAD_TIMEOUT")
+    environment = {name: value for name, value in os.environ.items() if name not in names} | given
     program = (
         "import importlib.abc, os, sys\n"
         "class Watch(importlib.abc.MetaPathFinder):\n"
         "    def find_spec(self, name, *_):\n"
-        f"        if name == 'torch': print(*map(os.environ.get, {names}))\n"
+        f"        if name in ('numpy', 'torch'): print(name, *map(os.environ.get, {names}), flush=True)\n"
         "sys.meta_path.insert(0, Watch())\n"
         f"import {imports}"
     )
     run = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
-    assert run.stdout.split() == expected, run.stderr
+    seen = {line.split()[0]: line.split()[1:] for line in reversed(run.stdout.splitlines())}
+    assert seen == {"numpy": expected, "torch": expected}, run.stderr
