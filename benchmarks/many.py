@@ -94,7 +94,7 @@ def main(words: list[str]) -> None:
             seconds = time.perf_counter() - start
             done.set()
             watcher.join()
-        assert report.records == options.records and not report.refused and not report.missing
+        assert report.records == options.records and not report.rejected and not report.missing
         size = sum(path.stat().st_size for path in output.iterdir()) / 2**20
     row = {
         "task": options.task,

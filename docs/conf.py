@@ -59,6 +59,7 @@ napoleon_use_ivar = True
 html_theme = "furo"
 html_static_path = ["style"]
 html_css_files = ["site.css"]
+html_js_files = ["tables.js"]
 pygments_style, pygments_dark_style = "default", "github-dark"
 html_title = f"rinalmo_kit {release}"
 html_extra_path = ["site"]

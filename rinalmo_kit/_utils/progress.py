@@ -30,7 +30,7 @@ def progress_bar(total: int | None, what: str, *, shown: bool, unit: str = "RNA"
     """Open a tqdm bar that counts RNAs, or other units; in a notebook its last state stays in the saved page."""
     options: dict[str, Any] = {"total": total, "disable": not shown, "desc": what, "unit": unit}
     if shown and in_notebook():
-        return PageBar(**options, file=io.StringIO(), ncols=100, ascii=False)
+        return PageBar(**options, file=io.StringIO(), ncols=88, ascii=False)
     return tqdm(**options)
 
 

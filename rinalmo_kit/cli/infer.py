@@ -38,14 +38,14 @@ def _job(options: argparse.Namespace, **more: Any) -> int:
     except DamagedInputError as error:  # what came before that place is there
         print(f"rinalmo-kit: error: {error}", file=sys.stderr)
         return 1
-    refused = f", {report.refused:,} of them skipped (column error)" if report.refused else ""
+    rejected = f", {report.rejected:,} of them skipped (column error)" if report.rejected else ""
     state = f"{report.missing} shards of other processes are missing" if report.missing else "finished"
     print(
-        f"{options.output}: {report.records:,} records in {report.shards} shards{refused}; {state}",
+        f"{options.output}: {report.records:,} records in {report.shards} shards{rejected}; {state}",
         file=sys.stderr,
     )
     # torchrun and srun would end the other processes
-    return 1 if report.refused and started_alone() else 0
+    return 1 if report.rejected and started_alone() else 0
 
 
 def _check_no_job(options: argparse.Namespace) -> None:

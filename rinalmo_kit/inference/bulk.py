@@ -134,7 +134,7 @@ def run_bulk(
     >>> fasta = Path(folder.name, "rna.fasta")
     >>> _ = fasta.write_text(">a\nGGGGAAAACCCC\n>b\nACXU\n>c\nACGU\n")
     >>> run_bulk("fold", fasta, fasta.with_name("folded"))
-    Report(records=3, refused=1, shards=1, missing=0)
+    Report(records=3, rejected=1, shards=1, missing=0)
     >>> import pandas as pd
     >>> list(pd.read_parquet(fasta.with_name("folded"))["name"])
     ['a', 'b', 'c']

@@ -42,6 +42,7 @@ Operation = Literal["embed", "fold", "predict"]
 
 
 SHARD = re.compile(r"part-(\d{6,})\.parquet")
+REJECTED = "refused"  # in the metadata of a shard; the name is that of tables that were written earlier
 
 
 class Report(NamedTuple):
@@ -49,7 +50,7 @@ class Report(NamedTuple):
 
     Attributes
     ----------
-    records, refused : int
+    records, rejected : int
         Rows of the shards that are there, and how many of them have an ``error`` for a result.
     shards : int
         Shards that are there.
@@ -58,7 +59,7 @@ class Report(NamedTuple):
     """
 
     records: int
-    refused: int
+    rejected: int
     shards: int
     missing: int
 
@@ -74,7 +75,7 @@ class Shard(NamedTuple):
     """Counts in the metadata of a shard."""
 
     records: int
-    refused: int
+    rejected: int
 
 
 def name_of(k: int) -> str:
@@ -154,7 +155,7 @@ def whole_shards(output: Path) -> tuple[dict[str, Shard], dict[str, str]]:
         try:
             with path.open("rb") as stream:  # pyarrow takes no path that is not UTF-8
                 about = pq.read_metadata(stream)
-            whole[path.name] = Shard(about.num_rows, int(about.metadata[b"refused"]))
+            whole[path.name] = Shard(about.num_rows, int(about.metadata[REJECTED.encode()]))
         except Exception as error:  # whatever a file may hold
             empty = path.is_file() and not path.stat().st_size
             damaged[path.name] = "it is empty" if empty else f"{error}".strip() or type(error).__name__
@@ -206,8 +207,8 @@ def report(output: Path, shards: int) -> Report:
         )
     whole, _ = whole_shards(output)
     records = sum(shard.records for shard in whole.values())
-    refused = sum(shard.refused for shard in whole.values())
-    return Report(records, refused, len(whole), shards - len(whole))
+    rejected = sum(shard.rejected for shard in whole.values())
+    return Report(records, rejected, len(whole), shards - len(whole))
 
 
 # --- the table of a shard --------------------------------------------------------------------------------
@@ -264,8 +265,8 @@ def table_of(
         **_windows(texts, options),
         "error": pa.array(errors, pa.string()),
     }
-    refused = sum(error is not None for error in errors)
-    return pa.table(columns).replace_schema_metadata({"refused": str(refused)})
+    rejected = sum(error is not None for error in errors)
+    return pa.table(columns).replace_schema_metadata({REJECTED: str(rejected)})
 
 
 def _results_of(

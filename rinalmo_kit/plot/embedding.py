@@ -93,7 +93,7 @@ def embedding_map(
     if len(styles) > STYLES:
         warnings.warn(f"{len(styles)} groups: colours and markers repeat after {STYLES}", stacklevel=2)
     side = WIDTH if len(styles) <= 2 * len(PALETTE) else DOUBLE
-    ax = new_axes(side, side) if ax is None else ax
+    ax = new_axes(side, side * _height(points[kept])) if ax is None else ax
     size = float(np.clip(9000 / max(len(points), 1), 1.5, 16))
     dots = {}
     style: dict[str, Any] = {"s": size, "linewidths": 0, "alpha": 0.8, "rasterized": len(points) > 5000}
@@ -124,6 +124,14 @@ def embedding_map(
                 columnspacing=0.8,
             )
     return ax
+
+
+def _height(points: NDArray) -> float:
+    """Return the height of a map of width 1 that fits its points; a square, if they lie on a line."""
+    if len(points) < 2:
+        return 1.0
+    width, height = np.ptp(points, axis=0)
+    return float(np.clip(height / width, 0.6, 1.2)) if width and height else 1.0
 
 
 def _as_values(values: ArrayLike, points: int) -> NDArray[np.float64]:
