@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -196,6 +197,10 @@ def _rotate_crowded_labels(ax: Axes) -> None:
         )
 
 
+PRINTED = re.compile(r"[-+\N{MINUS SIGN}]?[\d,]*\.?\d+")
+"""A number as text, which a table sets to the right as any other."""
+
+
 def score_table(
     table: pd.DataFrame, *, lowest_is_best: Sequence[str] = (), digits: int = 2, ax: Axes | None = None
 ) -> Axes:
@@ -205,7 +210,7 @@ def score_table(
     ----------
     table : DataFrame
         One row a method, named by the index; columns of floats are scores, whole numbers are counts, and others stand
-        as they are.
+        as they are: numbers to the right, words to the left.
     lowest_is_best : sequence of str
         Columns of which the lowest number is the best.
     digits : int
@@ -224,9 +229,10 @@ def score_table(
     for name in table.columns:
         column = table[name]
         known = [v for v in column if v is not None and v == v]
-        if known and all(isinstance(v, int | float | np.number) and not isinstance(v, bool) for v in known):
+        numbers = all(isinstance(v, int | float | np.number) and not isinstance(v, bool) for v in known)
+        if known and (numbers or all(isinstance(v, str) and PRINTED.fullmatch(v) for v in known)):
             right.add(name)
-        if name in right and all(float(v).is_integer() for v in known) and max(map(abs, known)) > 1:
+        if known and numbers and all(float(v).is_integer() for v in known) and max(map(abs, known)) > 1:
             cells[name] = [f"{int(v):,}" if v == v and v is not None else "\N{EN DASH}" for v in column]
         elif column.dtype.kind == "f":
             best = column.min() if name in lowest_is_best else column.max()

@@ -95,6 +95,13 @@ def test_equally_good_ones_are_all_bold():
     assert [t.get_weight() for t in ax.texts if t.get_text() == "0.70"] == ["bold", "bold"]
 
 
+def test_numbers_of_a_score_table_are_set_to_the_right_as_text_too():
+    table = pd.DataFrame({"size": ["1,600", "7.5", None], "from": ["7.5 M", "1", "x"]}, index=["a", "b", "c"])
+    sides = {text.get_text(): text.get_ha() for text in plot.score_table(table).texts}
+    assert sides["size"] == sides["1,600"] == sides["7.5"] == "right"
+    assert sides["from"] == sides["7.5 M"] == sides["1"] == "left"
+
+
 def test_confusion_shows_shares_of_the_true_class():
     ax = plot.confusion(list("aaab"), list("aabb"), labels=["b", "a"])
     assert np.allclose(ax.images[0].get_array(), [[1, 0], [1 / 3, 2 / 3]])
