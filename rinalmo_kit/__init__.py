@@ -9,7 +9,6 @@ from ._utils import openmp as _openmp  # noqa: F401  (before torch)
 
 # isort: split
 import importlib
-import warnings
 from typing import Any
 
 from . import datasets, metrics
@@ -87,11 +86,12 @@ def __getattr__(name: str) -> Any:
     if name not in _MOVED:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from ._utils.moved import Namespace
+    from ._utils.warn import warn_user
 
     modules, _, attribute = _MOVED[name].partition(":")
     places = [f"{__name__}{module}" for module in modules.split()]
     where = " and ".join(places) if not attribute else f"{places[0]}.{attribute}"
-    warnings.warn(f"{__name__}.{name} is now {where}", DeprecationWarning, stacklevel=2)
+    warn_user(f"{__name__}.{name} is now {where}", DeprecationWarning)
     found = [importlib.import_module(place) for place in places]
     if attribute:
         return getattr(found[0], attribute)

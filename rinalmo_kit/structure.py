@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 from ._utils.extras import importing
 from ._utils.files import atomic_write, user_path
 from ._utils.text_files import check_to_end, open_text, pack
+from ._utils.warn import warn_user
 from .rna.alphabet import CleanSequence
 from .rna.decoding import decode, greedy_pairs
 from .rna.elements import element_table
@@ -237,7 +237,7 @@ def _read_folder(path: Path) -> list[Structure]:
             0
         ]
     for problem in wrong:
-        warnings.warn(f"left out: {problem}", stacklevel=3)
+        warn_user(f"left out: {problem}")
     return structures
 
 

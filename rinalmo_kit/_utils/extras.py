@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
+
+from .warn import warn_user
 
 __all__ = ["importing", "optional", "usable"]
 
@@ -100,7 +101,7 @@ def usable(module: str, *, needs: Sequence[str] = ()) -> bool:
     except ModuleNotFoundError:
         return False
     except ImportError as error:
-        warnings.warn(f"left out: {error}", stacklevel=3)
+        warn_user(f"left out: {error}")
         return False
     return True
 

@@ -8,7 +8,6 @@ their tables are not, the sequences are compared by :mod:`.fingerprints`.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from .._utils.given import of_kind
 from .._utils.rows import select
+from .._utils.warn import warn_user
 from ..datasets.loading import TABLES, data_note, is_subset, load_table
 from ..rna.families import FAMILIES
 from ..rna.sequences import Sequences, read_texts
@@ -201,7 +201,6 @@ def warn(
     *,
     dataset: str | None = None,
     model: str = "the model",
-    stacklevel: int = 2,
 ) -> pd.DataFrame:
     """Warn once, with :class:`LeakWarning`, if test rows were trained on; the arguments are those of :func:`find`.
 
@@ -219,10 +218,10 @@ def warn(
             f"{len(rows)} of {len(table)} test rows are in the data that {model} was trained on: {counts}. "
             f"First: {first}. A score on them says nothing about new RNAs; leave them out, or use another model"
         )
-        warnings.warn(LeakWarning(message, rows), stacklevel=stacklevel)
+        warn_user(LeakWarning(message, rows))
     elif dataset is not None and (unchecked := rows.attrs["unchecked"]):
         message = f"whether {model} was trained on some of these test rows is unknown: {'; '.join(unchecked)}"
-        warnings.warn(LeakWarning(message, rows), stacklevel=stacklevel)
+        warn_user(LeakWarning(message, rows))
     return rows
 
 
@@ -299,4 +298,4 @@ def warn_if_trained_on(model: Any, recipe: Recipe, examples: Sequence[Example]) 
         if len(known):
             table, dataset = known, recipe.dataset
     name = str(getattr(model, "name", None) or "the model")
-    return warn(trained_on(model), table, dataset=dataset, model=name, stacklevel=3)
+    return warn(trained_on(model), table, dataset=dataset, model=name)

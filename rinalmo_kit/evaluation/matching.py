@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._utils.files import user_path
+from .._utils.warn import warn_user
 from ..metrics import matthews_correlation, structure_scores
 from ..rna.decoding import are_canonical
 from ..rna.folded import FoldedRNA
@@ -163,10 +163,7 @@ def _by_name(structures: list[FoldedRNA], *, several: bool) -> dict[str, FoldedR
             raise ValueError(f"{one.name!r}: there are two {side} {what} of this name: expected one")
         twice[one.name] = twice.get(one.name, 1) + 1
     if twice:
-        warnings.warn(
-            f"several structures were predicted for {_some(list(twice))}: the first of each is scored",
-            stacklevel=4,
-        )
+        warn_user(f"several structures were predicted for {_some(list(twice))}: the first of each is scored")
     return found
 
 
@@ -232,11 +229,9 @@ def matched_scores(
         if names:
             notes.append(f"{len(names)} of {total} references {how} are left out")
             message = f"{len(names)} of {total} references {how} are not scored: {_some(names)}"
-            warnings.warn(message, UnscoredWarning, stacklevel=3)
+            warn_user(message, UnscoredWarning)
     if found.unknown:
-        warnings.warn(
-            f"no reference for {len(found.unknown)} predictions: {_some(found.unknown)}", stacklevel=3
-        )
+        warn_user(f"no reference for {len(found.unknown)} predictions: {_some(found.unknown)}")
     if not found.pairs:
         raise ValueError(f"no structure can be scored: {_some(found.different)}")
     rows = [_row(one, known, canonical_only=canonical_only) for one, known in found.pairs]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -15,6 +14,7 @@ from .._utils.numbers_given import whole_number
 from .._utils.progress import progress_bar
 from .._utils.provenance import provenance
 from .._utils.rows import select
+from .._utils.warn import warn_user
 from ..metrics import bootstrap_intervals
 from ..model.rinalmo import Encoder
 from ..model.task_base import Task
@@ -232,9 +232,8 @@ def evaluate(
         parts.append(pd.DataFrame(rows).assign(fold=number))
     samples = pd.concat(parts, ignore_index=True)
     if kind.classifies and samples["target"].nunique() == 1:
-        warnings.warn(
-            f"all {len(samples)} test rows are of the class {samples['target'][0]!r}: only the accuracy says something",
-            stacklevel=2,
+        warn_user(
+            f"all {len(samples)} test rows are of the class {samples['target'][0]!r}: only the accuracy says something"
         )
     lines = _scores(
         kind.for_labels(labels), samples, labels, draws=draws, of_families=recipe.group == "family"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._utils.warn import warn_user
 from ..model.devices import to_device
 from ..model.rinalmo import Encoder
 from ..model.tasks import task_of
@@ -49,16 +49,14 @@ def ready_sequence(name: str, sequence: str) -> CleanSequence:
 def warn_if_unusual(name: str, sequence: str, *, gaps: bool = False) -> None:
     """Warn about a sequence longer than the training length or, if `gaps`, with gaps."""
     if len(sequence) > TRAINED_LENGTH:
-        warnings.warn(
+        warn_user(
             f"{name!r} has {len(sequence)} nucleotides; the models were trained on at most {TRAINED_LENGTH}. "
-            "It is computed whole, but expect a less reliable result",
-            stacklevel=3,
+            "It is computed whole, but expect a less reliable result"
         )
     if gaps and "-" in sequence:
-        warnings.warn(
+        warn_user(
             f"{name!r}, position {sequence.index('-') + 1}: a gap is kept as a position that never pairs; "
-            "remove gaps to fold the RNA itself",
-            stacklevel=3,
+            "remove gaps to fold the RNA itself"
         )
 
 

@@ -27,6 +27,7 @@ from .._utils.defaults import MODELS
 from .._utils.extras import optional, usable
 from .._utils.files import check_output, output_lock, user_path
 from .._utils.run_folders import claim_folder
+from .._utils.warn import warn_user
 from ..model import pretrained
 from ..model.pretrained import load
 from ..model.rinalmo import Encoder
@@ -210,7 +211,7 @@ def run_bulk(
         check_output(output / "_end.json")
         for name, why in damaged.items():
             if shards.number_of(name) % world == rank:
-                warnings.warn(f"{output / name} is damaged ({why}): it is computed again", stacklevel=2)
+                warn_user(f"{output / name} is damaged ({why}): it is computed again")
         job = _Job(task, path, output, encoder, options, limits, content)
         given = {"task": task, "path": str(path), "output": str(output), "shard_size": shard_size, **options}
         given["model"] = str(user_path(model).absolute()) if isinstance(model, os.PathLike) else model
@@ -298,9 +299,7 @@ def _work(
                     bar.initial = position  # says nothing about the speed
                 elif k % world == rank:
                     if name in whole:
-                        warnings.warn(
-                            f"{job.output / name} has too few records: it is computed again", stacklevel=3
-                        )
+                        warn_user(f"{job.output / name} has too few records: it is computed again")
                     table = shards.table_of(job.task, job.model, chunk, first, job.options, told, advance)
                     content = unchanged(job.path, raw, content)
                     shards.write_shard(table, job.output / name)
@@ -339,7 +338,7 @@ def _tell(fault: DamagedInputError, report: Report, output: Path, rank: int) -> 
     if not report.missing:
         raise DamagedInputError(f"{told}; a file that was repaired needs another folder") from fault
     if rank == 0:
-        warnings.warn(f"{told}, but for {report.missing} shards of other processes", stacklevel=3)
+        warn_user(f"{told}, but for {report.missing} shards of other processes")
 
 
 def _check_record(path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
@@ -11,6 +10,7 @@ import numpy as np
 
 from .._utils.choices import did_you_mean
 from .._utils.given import yes_or_no
+from .._utils.warn import warn_user
 from ..model.rinalmo import Encoder
 from ..rna.alphabet import CleanSequence
 from ..rna.decoding import as_min_loop, as_threshold, greedy_pairs
@@ -106,10 +106,9 @@ def reactivities(
 @lru_cache(maxsize=16)
 def _told_missing(program: str, why: str) -> None:
     """Say once that an energy model is missing, and what that costs."""
-    warnings.warn(
+    warn_user(
         f"{why}. Folds are the model's alone: nearly as good for RNAs of known families, worse for those of new ones "
-        '(README, "How good are the folds?"); energy=None says that this is wanted',
-        stacklevel=2,
+        '(README, "How good are the folds?"); energy=None says that this is wanted'
     )
 
 
@@ -138,7 +137,7 @@ def energies_of(
             _told_missing(energy, str(error))
         else:
             what = str(error) if energy == wanted else f"{name!r} is too long for {PROGRAMS[wanted]}"
-            warnings.warn(f"{what}: it is folded by the model alone", stacklevel=2)
+            warn_user(f"{what}: it is folded by the model alone")
         return None, None
 
 

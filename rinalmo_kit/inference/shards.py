@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -13,6 +12,7 @@ import numpy as np
 from .._utils import files
 from .._utils.files import atomic_write
 from .._utils.run_folders import read_facts, write_facts
+from .._utils.warn import warn_user
 from ..model.rinalmo import Encoder
 from ..rna.alphabet import CleanSequence
 from ..rna.pairs import to_dot_bracket
@@ -337,15 +337,13 @@ def _notice_once(name: str, sequence: str, told: set[str], *, gaps: bool) -> Non
     """Warn about the first long record and the first with a gap, once each."""
     if len(sequence) > batching.TRAINED_LENGTH and "long" not in told:
         told.add("long")
-        warnings.warn(
+        warn_user(
             f"{name!r} has {len(sequence)} nucleotides, and others may have as many; the models were trained on at "
-            f"most {batching.TRAINED_LENGTH}. All are computed whole, but expect less reliable results",
-            stacklevel=5,
+            f"most {batching.TRAINED_LENGTH}. All are computed whole, but expect less reliable results"
         )
     if gaps and "-" in sequence and "gap" not in told:
         told.add("gap")
-        warnings.warn(
+        warn_user(
             f"{name!r} has a gap, and others may too: each is kept as a position that never pairs; remove gaps to "
-            "fold the RNA itself",
-            stacklevel=5,
+            "fold the RNA itself"
         )

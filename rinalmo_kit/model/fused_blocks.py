@@ -14,7 +14,6 @@ weights to half precision makes them anyway; in inference they cost one pass ove
 from __future__ import annotations
 
 import types
-import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
@@ -23,6 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+
+from .._utils.warn import warn_user
 
 if TYPE_CHECKING:
     from .attention import PackedBatch
@@ -262,10 +263,9 @@ def give_up(error: Exception) -> None:
     """Compile nothing from now on, and say so once."""
     _failed.append(error)
     reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-    warnings.warn(
+    warn_user(
         f"torch.compile does not work here ({reason[:300]}): the blocks run without it, with the same results but "
-        "slower; compiled=False, as an argument or the model's attribute, leaves it out",
-        stacklevel=2,
+        "slower; compiled=False, as an argument or the model's attribute, leaves it out"
     )
 
 

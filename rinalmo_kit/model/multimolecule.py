@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import reprlib
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import ModuleType
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from .._utils.extras import importing
+from .._utils.warn import warn_user
 from ..rna.alphabet import VOCABULARY
 from .attention import PackedBatch
 from .rinalmo import Encoder
@@ -446,9 +446,7 @@ def token_table(vocabulary: Mapping[str, int], *, name: str) -> list[int]:
             raise ValueError(
                 f"the vocabulary of {name} has neither {' '.join(absent_symbols)} nor N or <unk>"
             )
-        warnings.warn(
-            f"{name} does not know {' '.join(absent_symbols)}: it will read {stand_in}", stacklevel=3
-        )
+        warn_user(f"{name} does not know {' '.join(absent_symbols)}: it will read {stand_in}")
     return [ids[symbol if symbol in ids else stand_in] for symbol in VOCABULARY]
 
 

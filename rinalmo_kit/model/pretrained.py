@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import os
-import warnings
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from .._utils.defaults import STRUCTURE
 from .._utils.download import fetch, note_of
 from .._utils.files import cache_folder, sha256_of, user_path
 from .._utils.numbers import read_numbers
+from .._utils.warn import warn_user
 from ..rna.families import FAMILIES
 from ..rna.sequences import is_path
 from .adapters import apply_adapter, read_adapter
@@ -380,10 +380,9 @@ def official_file(name: str) -> Path:
     there = os.access(path, os.F_OK)  # False also where it cannot be looked at
     fetch(f"{RECORD}/{filename}?download=1", path, sha256=sha256, otherwise=otherwise)
     if sha256 is None and not there:
-        warnings.warn(
+        warn_user(
             f"no SHA-256 is published for {filename}: its length and structure fit, but that it is the official file "
-            f"was not verified. Later loads are compared with its own SHA-256, in {note_of(path)}",
-            stacklevel=3,
+            f"was not verified. Later loads are compared with its own SHA-256, in {note_of(path)}"
         )
     return path
 
@@ -392,10 +391,9 @@ def check_sha256(path: Path, expected: str | None) -> None:
     """Raise ValueError if the file is not the one that was published, or cannot be, where no checksum is."""
     if expected is None:
         check_content(path)
-        warnings.warn(
+        warn_user(
             f"no SHA-256 is published for {path.name}: its structure fits, but that {path} is the official file was "
-            "not verified",
-            stacklevel=4,
+            "not verified"
         )
     elif (found := sha256_of(path)) != expected:
         raise ValueError(f"{path} is not the official file: its SHA-256 is {found}, expected {expected}")

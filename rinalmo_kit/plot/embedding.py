@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -10,6 +9,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.patheffects import withStroke
 
+from .._utils.warn import warn_user
 from .style import DOUBLE, GREY, PALETTE, WIDTH, dark, named_legend, new_axes, palette, plain
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def embedding_map(
     kept = np.isfinite(points).all(axis=1)
     styles = group_styles(groups)  # small groups on top
     if len(styles) > STYLES:
-        warnings.warn(f"{len(styles)} groups: colours and markers repeat after {STYLES}", stacklevel=2)
+        warn_user(f"{len(styles)} groups: colours and markers repeat after {STYLES}")
     side = WIDTH if len(styles) <= 2 * len(PALETTE) else DOUBLE
     ax = new_axes(side, side * _height(points[kept])) if ax is None else ax
     size = float(np.clip(9000 / max(len(points), 1), 1.5, 16))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from matplotlib.lines import Line2D
+
+from .._utils.warn import warn_user
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -156,7 +157,7 @@ def renamed(new: Any, **old: Any) -> Any:
         return new
     if new is not None:
         raise TypeError(f"give reference=, not {name}= beside it")
-    warnings.warn(f"{name}= is now reference=", DeprecationWarning, stacklevel=3)
+    warn_user(f"{name}= is now reference=", DeprecationWarning)
     return value
 
 

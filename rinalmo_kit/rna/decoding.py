@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import operator
-import warnings
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._utils.warn import warn_user
 from .pairs import CANONICAL, as_pairs
 
 if TYPE_CHECKING:
@@ -48,10 +48,9 @@ def greedy_pairs(
     i, j = i[far], j[far]
     if canonical_only:
         if any(c.islower() for c in sequence):
-            warnings.warn(
+            warn_user(
                 "lower-case letters never pair in decode, as in the official decoder; "
-                "pass an upper-case sequence (fold does)",
-                stacklevel=3,
+                "pass an upper-case sequence (fold does)"
             )
         keep = are_canonical(sequence, i, j)
         i, j = i[keep], j[keep]

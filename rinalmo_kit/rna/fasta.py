@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import os
 import re
-import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, cast
 
 from .._utils.files import user_path
 from .._utils.text_files import TextFileError, bad_byte, check_to_end, decoration, open_text
+from .._utils.warn import warn_user
 
 __all__ = ["other_format", "read_fasta"]
 
@@ -108,9 +108,8 @@ def _fasta(lines: Iterable[str], where: str) -> Iterator[tuple[str, str]]:
                 line = decoration(line)
                 if not told and line.lstrip().startswith(">"):
                     told = True
-                    warnings.warn(
-                        f"{where}, line {number}, {wrong}: U+FFFD stands for it, and for others, in names",
-                        stacklevel=2,
+                    warn_user(
+                        f"{where}, line {number}, {wrong}: U+FFFD stands for it, and for others, in names"
                     )
             elif wrong:
                 record = f", in the sequence of {name!r}" if name is not None else ""

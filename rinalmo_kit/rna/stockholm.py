@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .._utils.warn import warn_user
 from .folded import FoldedRNA
 from .pairs import pairs_from_dot_bracket
 from .structure_text import at, lines
@@ -51,10 +51,9 @@ def parse_stockholm(path: Path) -> Iterator[FoldedRNA]:
                 broken[f"{name} ({count})"] = dropped
             yield structure
     if broken:
-        warnings.warn(
+        warn_user(
             f"{path}: {sum(broken.values())} pairs of SS_cons are left out in {len(broken)} of {count} sequences, "
-            "which have a gap on one side of them",
-            stacklevel=2,
+            "which have a gap on one side of them"
         )
 
 

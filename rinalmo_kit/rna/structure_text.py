@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 
 from .._utils.text_files import TextFileError, bad_byte, decoration, open_text, without_packing
+from .._utils.warn import warn_user
 from .alphabet import clean
 from .fasta import other_format
 from .folded import FoldedRNA
@@ -75,7 +75,7 @@ def lines(
                 if wrong and not told:
                     told = True
                     text = f"{path}, line {number}, {wrong}: U+FFFD stands for it, and for others, in names"
-                    warnings.warn(text, stacklevel=2)
+                    warn_user(text)
                 line = decoration(line)
             if line := line.strip():
                 expected = bool(first) and line.startswith(first)

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import shutil
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from ..._utils.hardware import available_threads
 from ..._utils.numbers_given import whole_number
 from ..._utils.provenance import provenance
 from ..._utils.run_folders import check_folder, differences, read_facts, write_facts
+from ..._utils.warn import warn_user
 from ..user_tables import as_table, cell_text, is_missing
 from . import stages
 from .store import FILE, Corpus, held_out, require_lmdb
@@ -369,7 +369,7 @@ def prepare_work_folder(output: Path, job: dict[str, Any]) -> Path:
         differing = "; ".join(differences(old, job))
         if not differing:
             return work
-        warnings.warn(f"{work} is of another, unfinished build ({differing}): starting anew", stacklevel=3)
+        warn_user(f"{work} is of another, unfinished build ({differing}): starting anew")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     write_facts(work / "job.json", job)
