@@ -35,6 +35,6 @@ def test_a_kernel_that_never_answers_is_replaced(tmp_path: Path) -> None:
     with jupyterlab(tmp_path, home=home) as address, page(address) as tab:
         with pytest.raises(Exception, match="within 5 s"):
             open_notebook(tab, "late.ipynb", seconds=5, tries=1)
-        open_notebook(tab, "late.ipynb", seconds=20)
+        open_notebook(tab, "late.ipynb", seconds=10)
         (ran,) = run_all(tab, "late.ipynb")
         assert ran["outputs"][0]["data"]["text/plain"] == "42"
