@@ -35,8 +35,9 @@ def _recipes(options: argparse.Namespace) -> int:
     if options.recipe:
         print(recipe_named(options.recipe).describe())
         return 0
+    width = max(map(len, RECIPES))
     for recipe in RECIPES.values():
-        print(f"{recipe.name:<24} {recipe.task:<11} {recipe.dataset:<10} {recipe.metric}")
+        print(f"{recipe.name:<{width}} {recipe.task:<11} {recipe.dataset:<10} {recipe.metric}")
     return 0
 
 
