@@ -58,8 +58,8 @@ async ([path, seconds]) => {
 SHUT_DOWN = """
 async path => {
   const sessions = window.jupyterapp.serviceManager.sessions;
-  const found = await sessions.findByPath(path);
-  if (found) await sessions.shutdown(found.id);
+  const shutDown = sessions.findByPath(path).then(found => found && sessions.shutdown(found.id));
+  await Promise.race([shutDown, new Promise(resolve => setTimeout(resolve, 30000))]);
 }
 """
 RUN_ALL = """
