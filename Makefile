@@ -21,13 +21,6 @@ help: ## show this list
 $(VENV)/.installed-%: pyproject.toml .ci/setup
 	@PYTHON='$(PYTHON)' TORCH='$(TORCH)' .ci/setup '$*'
 
-# How threads wait: as rinalmo_kit sets it, for notebooks that import torch or NumPy first (rinalmo_kit/_utils/openmp.py).
-ifndef OMP_WAIT_POLICY
-lab: export OMP_WAIT_POLICY = passive
-lab: export GOMP_SPINCOUNT ?= 2000
-endif
-lab: export OPENBLAS_THREAD_TIMEOUT ?= 4
-
 # Without a display no browser can open (unless BROWSER names one); the address is printed in any case.
 # use_redirect_file: browsers that run in a sandbox, as Ubuntu's do, may not read the file Jupyter hands them.
 lab: $(VENV)/.installed-$(EXTRAS) ## open JupyterLab on the first notebook (PORT=8888, EXTRAS=notebooks for less, LAB_ARGS=…)

@@ -81,6 +81,28 @@ def test_the_makefile_starts_that_script():
     )
 
 
+@pytest.mark.parametrize("given", [{}, {"OMP_WAIT_POLICY": "active", "OPENBLAS_THREAD_TIMEOUT": "20"}])
+def test_threads_of_kernels_wait_as_the_package_has_it(given, tmp_path):
+    """The configuration is Python that JupyterLab runs: it shows what kernels inherit."""
+    pytest.importorskip("jupyterlab", reason="JupyterLab is not installed")
+    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OPENBLAS_THREAD_TIMEOUT")
+    show = f"import os\nprint('threads', *map(os.environ.get, {names}))\n"
+    (tmp_path / "show.py").write_text(show)
+    bare = {name: value for name, value in environment().items() if name not in names} | given
+    shown = [
+        subprocess.run(
+            [sys.executable, *command], capture_output=True, text=True, timeout=120, env=bare
+        ).stdout
+        for command in (
+            [LAB, "8888", f"--config={tmp_path / 'show.py'}", "--show-config-json"],
+            ["-c", f"import rinalmo_kit\n{show}"],
+        )
+    ]
+    lab, package = (re.search("^threads .*", text, re.MULTILINE) for text in shown)
+    assert lab.group() == package.group()
+    assert ("None" in lab.group()) == bool(given), "a policy of the user has no number of spins"
+
+
 def test_the_start_prints_the_address_and_no_noise(taken, tmp_path):
     pytest.importorskip("jupyterlab", reason="JupyterLab is not installed")
     command = [sys.executable, LAB, str(taken), "--ServerApp.use_redirect_file=False", "--log-level=WARN"]
